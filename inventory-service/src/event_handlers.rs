@@ -1,0 +1,45 @@
+//! What the inventory service does with `order_created`.
+
+use anyhow::Result;
+use shared::{
+    consumer::{Delivery, EventHandler, Outcome},
+    dead_letter::Never,
+    events::{OrderCreated, now_ms},
+    sqlite::Tx,
+};
+
+use crate::stock::reservation::{self, Request, Reserved};
+
+/// Decides announced orders.
+pub struct DecideOrders;
+
+impl EventHandler for DecideOrders {
+    async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        let decoded: Vec<_> = batch.iter().map(decode).collect();
+        let requests: Vec<Request> = decoded.iter().filter_map(|result| result.clone().ok()).collect();
+        let mut reserved = reservation::reserve(tx, &requests, now_ms()).await?.into_iter();
+        let mut outcome = |decoded: Result<Request, String>| match decoded {
+            Err(detail) => Outcome::Never(Never { reason: "invalid_event", detail }),
+            Ok(Request { order, .. }) => match reserved.next() {
+                Some(Reserved::Decided(status)) => {
+                    tracing::debug!(
+                        order_id = order.order_id,
+                        product_id = order.product_id,
+                        quantity = order.quantity,
+                        status = status.as_str(),
+                        "order decided"
+                    );
+                    Outcome::Done(status.as_str())
+                }
+                Some(Reserved::Repeated) | None => Outcome::Done("repeated"),
+                Some(Reserved::Refused(never)) => Outcome::Never(never),
+            },
+        };
+        Ok(decoded.into_iter().map(&mut outcome).collect())
+    }
+}
+
+fn decode(delivery: &Delivery) -> Result<Request, String> {
+    let order = OrderCreated::decode(&delivery.body)?;
+    Ok(Request { order, traceparent: delivery.traceparent() })
+}

@@ -1,0 +1,53 @@
+//! The routes of the inventory service. Stock is public.
+
+use axum::{
+    Json, Router,
+    extract::{FromRef, Path, State, rejection::PathRejection},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use shared::{
+    http::{read, with_defaults},
+    operations::{self, Operations},
+    problem::Problem,
+    sqlite::Database,
+};
+
+use crate::stock;
+
+/// What the routes work with.
+#[derive(Clone, FromRef)]
+pub struct AppState {
+    /// Where stock is read.
+    pub database: Database,
+    /// Probes and metrics.
+    pub operations: Operations,
+}
+
+/// All routes.
+pub fn routes(state: AppState) -> Router {
+    let routes = Router::new()
+        .route("/inventory", get(list_stock))
+        .route("/inventory/{productId}", get(show_stock))
+        .route("/metrics", get(metrics))
+        .merge(operations::probes())
+        .with_state(state);
+    with_defaults(routes)
+}
+
+async fn list_stock(State(database): State<Database>) -> Result<Response, Problem> {
+    Ok(Json(read(stock::all(database.reader())).await?).into_response())
+}
+
+async fn show_stock(
+    State(database): State<Database>,
+    product_id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
+    let product = read(stock::find(database.reader(), &product_id)).await?;
+    Ok(Json(product.ok_or(Problem::NotFound)?).into_response())
+}
+
+async fn metrics(State(operations): State<Operations>) -> Response {
+    operations.metrics("inventory-service", env!("CARGO_PKG_VERSION")).await
+}

@@ -1,0 +1,42 @@
+//! The `inventory-service` command: serves, or runs one of its small tools.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use inventory_service::{
+    app,
+    settings::{Cli, Command, Settings},
+};
+use shared::{auth::Tokens, operations, shutdown, telemetry};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("inventory-service: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        None => serve(cli.settings).await,
+        Some(Command::Healthcheck) => operations::healthcheck(cli.settings.port).await,
+        Some(Command::Token(token)) => token.print(&Tokens::new(&cli.settings.jwt)?),
+    }
+}
+
+async fn serve(settings: Settings) -> Result<()> {
+    telemetry::start_logging(&settings.log)?;
+    telemetry::metrics();
+    let shutdown = shutdown::on_signal()?;
+    let address = (settings.server.host, settings.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on HOST {}, PORT {}", address.0, address.1))?;
+    app::run(settings, listener, shutdown).await
+}

@@ -1,0 +1,53 @@
+//! The inventory service's settings and commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use shared::settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand};
+
+/// Takes stock for orders or refuses, and answers over NATS.
+#[derive(Debug, Parser)]
+#[command(version, mut_arg("nats_user", |arg| arg.default_value("inventory")),
+    mut_arg("nats_password", |arg| arg.default_value("inventory-demo-password")))]
+pub struct Cli {
+    /// Without one, the service runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the fields document themselves")]
+    pub settings: Settings,
+}
+
+/// The small tools of the binary.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask the service on this machine whether it is ready; exit 0 or 1
+    Healthcheck,
+    /// Print a token signed with JWT_SECRET
+    Token(TokenCommand),
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Args)]
+#[allow(missing_docs, reason = "the flattened groups document themselves")]
+pub struct Settings {
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env, default_value_t = 3001, global = true)]
+    pub port: u16,
+    /// The SQLite file; its folder is created
+    #[arg(long, env, default_value = "db/inventory.db")]
+    pub database: PathBuf,
+    /// JSON file of the first stock, such as `[{"productId":"1","stock":10}]`; each product is seeded once
+    ///
+    /// Without it, product 1 starts with 10 and product 2 with 5.
+    #[arg(long, env)]
+    pub seed_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub server: ServerSettings,
+    #[command(flatten)]
+    pub jwt: JwtSettings,
+    #[command(flatten)]
+    pub nats: NatsSettings,
+    #[command(flatten)]
+    pub log: LogSettings,
+}

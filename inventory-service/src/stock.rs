@@ -1,0 +1,32 @@
+//! Stock: the rules and the SQL, free of HTTP and NATS.
+//!
+//! [`reservation`] decides a batch of orders, [`seed`] puts the first stock on the shelf.
+
+pub mod reservation;
+pub mod seed;
+
+use serde::Serialize;
+use sqlx::{FromRow, SqlitePool};
+
+/// A product and what is left of it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Product {
+    /// 1–64 characters.
+    pub product_id: String,
+    /// Never negative.
+    pub stock: i64,
+}
+
+/// All products in the order of their ids.
+pub async fn all(reader: &SqlitePool) -> sqlx::Result<Vec<Product>> {
+    sqlx::query_as("SELECT id AS product_id, stock FROM products ORDER BY id").fetch_all(reader).await
+}
+
+/// One product; `None` when it is unknown.
+pub async fn find(reader: &SqlitePool, product_id: &str) -> sqlx::Result<Option<Product>> {
+    sqlx::query_as("SELECT id AS product_id, stock FROM products WHERE id = $1")
+        .bind(product_id)
+        .fetch_optional(reader)
+        .await
+}

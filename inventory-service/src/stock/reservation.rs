@@ -1,0 +1,188 @@
+//! Deciding a batch of orders: take stock or refuse, once per order.
+//!
+//! Decided in memory inside the transaction, message by message in the order of delivery: a batch may hold repeats,
+//! conflicts, and several orders of one product, which one set-based UPDATE gets wrong. Then one statement per table.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Result, ensure};
+use shared::{
+    dead_letter::Never,
+    events::{Decision, Event, OrderCreated, OrderProcessed, Reason},
+    outbox,
+    sqlite::{Tx, json},
+};
+use sqlx::FromRow;
+
+/// An order to decide, with the trace that it belongs to.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The announced order.
+    pub order: OrderCreated,
+    /// The trace of the announcement.
+    pub traceparent: String,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone)]
+pub enum Reserved {
+    /// Decided now; the answer is enqueued.
+    Decided(Decision),
+    /// Decided before; nothing changed, and the stored answer is enqueued again.
+    Repeated,
+    /// The order was decided with another product or quantity; no answer is sent.
+    Refused(Never),
+}
+
+/// One row of the table `reservations`.
+#[derive(Debug, Clone, FromRow)]
+struct Reservation {
+    order_id: String,
+    product_id: String,
+    quantity: i64,
+    status: String,
+    reason: Option<String>,
+    decided_at: i64,
+    traceparent: String,
+}
+
+/// Decides the batch and writes it, its answers included. One result per request, in the same order.
+pub async fn reserve(tx: &mut Tx, requests: &[Request], now_ms: i64) -> Result<Vec<Reserved>> {
+    let mut decided = decided_before(tx, requests).await?;
+    let mut stock = stock_of(tx, requests).await?;
+    let (mut new, mut taken, mut answers) = (Vec::new(), BTreeMap::<String, i64>::new(), Vec::new());
+    let mut results = Vec::with_capacity(requests.len());
+    for Request { order, traceparent } in requests {
+        if let Some(before) = decided.get(&order.order_id) {
+            if (&before.product_id, before.quantity) != (&order.product_id, order.quantity) {
+                results.push(Reserved::Refused(conflict(before, order)));
+                continue;
+            }
+            answers.push(before.answer());
+            results.push(Reserved::Repeated);
+            continue;
+        }
+        let (status, reason) = decide(stock.get_mut(&order.product_id), order.quantity);
+        if status == Decision::Confirmed {
+            *taken.entry(order.product_id.clone()).or_default() += order.quantity;
+        }
+        let reservation = Reservation::new(order, status, reason, traceparent, now_ms);
+        answers.push(reservation.answer());
+        decided.insert(order.order_id.clone(), reservation.clone());
+        new.push(reservation);
+        results.push(Reserved::Decided(status));
+    }
+    insert(tx, &new).await?;
+    take(tx, &taken).await?;
+    outbox::enqueue(tx, &answers, now_ms).await?;
+    Ok(results)
+}
+
+/// The rule: an order is confirmed when the product has at least its quantity left, which is then taken.
+fn decide(stock: Option<&mut i64>, quantity: i64) -> (Decision, Option<Reason>) {
+    match stock {
+        None => (Decision::Cancelled, Some(Reason::UnknownProduct)),
+        Some(left) if *left >= quantity => {
+            *left -= quantity;
+            (Decision::Confirmed, None)
+        }
+        Some(_) => (Decision::Cancelled, Some(Reason::InsufficientStock)),
+    }
+}
+
+impl Reservation {
+    fn new(
+        order: &OrderCreated,
+        status: Decision,
+        reason: Option<Reason>,
+        traceparent: &str,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            order_id: order.order_id.clone(),
+            product_id: order.product_id.clone(),
+            quantity: order.quantity,
+            status: status.as_str().to_owned(),
+            reason: reason.map(|reason| reason.as_str().to_owned()),
+            decided_at: now_ms,
+            traceparent: traceparent.to_owned(),
+        }
+    }
+
+    /// The stored answer; the same however often it is made.
+    fn answer(&self) -> Event {
+        let reason = Reason::from_column(self.reason.as_deref());
+        let status = if reason.is_some() { Decision::Cancelled } else { Decision::Confirmed };
+        let body = OrderProcessed { order_id: self.order_id.clone(), status, reason };
+        Event::order_processed(&body, self.decided_at, &self.traceparent)
+    }
+}
+
+async fn decided_before(tx: &mut Tx, requests: &[Request]) -> sqlx::Result<HashMap<String, Reservation>> {
+    let ids: Vec<&str> = requests.iter().map(|request| request.order.order_id.as_str()).collect();
+    let rows: Vec<Reservation> = sqlx::query_as(
+        "SELECT order_id, product_id, quantity, status, reason, decided_at, traceparent
+         FROM reservations WHERE order_id IN (SELECT value FROM json_each($1))",
+    )
+    .bind(json(&ids))
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.order_id.clone(), row)).collect())
+}
+
+async fn stock_of(tx: &mut Tx, requests: &[Request]) -> sqlx::Result<HashMap<String, i64>> {
+    let ids: Vec<&str> = requests.iter().map(|request| request.order.product_id.as_str()).collect();
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT id, stock FROM products WHERE id IN (SELECT value FROM json_each($1))")
+            .bind(json(&ids))
+            .fetch_all(&mut **tx)
+            .await?;
+    Ok(rows.into_iter().collect())
+}
+
+async fn insert(tx: &mut Tx, new: &[Reservation]) -> Result<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = new
+        .iter()
+        .map(|row| {
+            let Reservation { order_id, product_id, quantity, status, reason, decided_at, traceparent } = row;
+            (order_id, product_id, quantity, status, reason, decided_at, traceparent)
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO reservations (order_id, product_id, quantity, status, reason, decided_at, traceparent)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+         FROM json_each($1)",
+    )
+    .bind(json(&rows))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes the sums off the shelf. The schema refuses what would make stock negative.
+async fn take(tx: &mut Tx, taken: &BTreeMap<String, i64>) -> Result<()> {
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = taken.iter().collect();
+    let written = sqlx::query(
+        "UPDATE products SET stock = stock - (j.value ->> 1) FROM json_each($1) AS j WHERE products.id = j.value ->> 0",
+    )
+    .bind(json(&rows))
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    ensure!(written == taken.len() as u64, "took stock of {written} products instead of {}", taken.len());
+    Ok(())
+}
+
+fn conflict(before: &Reservation, order: &OrderCreated) -> Never {
+    let detail = format!(
+        "order {} was decided for {} of product {}, the repeat says {} of product {}",
+        order.order_id, before.quantity, before.product_id, order.quantity, order.product_id
+    );
+    Never { reason: "conflicting_repeat", detail }
+}

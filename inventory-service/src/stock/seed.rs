@@ -1,0 +1,102 @@
+//! The first stock: read from a file or built in, applied once per product and never again over real stock.
+
+use std::{collections::HashSet, fs, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use shared::{
+    events::{ID_MAX_CHARS, now_ms},
+    sqlite::{Database, json},
+};
+
+/// The most that one product can start with; far below what would overflow a sum.
+const STOCK_MAX: i64 = 1_000_000_000_000;
+
+/// One product of a seed file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeedProduct {
+    /// 1–64 characters, once in the file.
+    pub product_id: String,
+    /// 0 or more.
+    pub stock: i64,
+}
+
+/// The products of the file, or the built-in ones without a file. The error names SEED_FILE and the rule.
+pub fn read(file: Option<&Path>) -> Result<Vec<SeedProduct>> {
+    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else { return Ok(built_in()) };
+    let text = fs::read_to_string(file).with_context(|| format!("read SEED_FILE {}", file.display()))?;
+    parse(&text).with_context(|| format!("SEED_FILE {}", file.display()))
+}
+
+fn built_in() -> Vec<SeedProduct> {
+    let product = |product_id: &str, stock| SeedProduct { product_id: product_id.to_owned(), stock };
+    vec![product("1", 10), product("2", 5)]
+}
+
+fn parse(text: &str) -> Result<Vec<SeedProduct>> {
+    let products: Vec<SeedProduct> = serde_json::from_str(text)?;
+    let mut seen = HashSet::new();
+    for SeedProduct { product_id, stock } in &products {
+        let length = product_id.chars().count();
+        ensure!((1..=ID_MAX_CHARS).contains(&length), "productId must have 1 to {ID_MAX_CHARS} characters");
+        ensure!(
+            (0..=STOCK_MAX).contains(stock),
+            "stock of product {product_id} must be from 0 to {STOCK_MAX}"
+        );
+        ensure!(seen.insert(product_id), "product {product_id} must be given once");
+    }
+    Ok(products)
+}
+
+/// Adds the products that were never seen before, each with the adjustment that explains its stock.
+pub async fn apply(database: &Database, products: &[SeedProduct]) -> sqlx::Result<()> {
+    let rows: Vec<_> = products.iter().map(|product| (&product.product_id, product.stock)).collect();
+    let mut tx = database.begin().await?;
+    let added = sqlx::query(
+        "INSERT INTO products (id, stock) SELECT value ->> 0, value ->> 1 FROM json_each($1) WHERE true
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(json(&rows))
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    // A new product is one without any adjustment: whoever makes a product later adjusts it in the same transaction.
+    sqlx::query(
+        "INSERT INTO adjustments (product_id, kind, delta, reason, created_at)
+         SELECT id, 'seed', stock, 'first stock', $1 FROM products
+         WHERE NOT EXISTS (SELECT 1 FROM adjustments WHERE product_id = products.id)",
+    )
+    .bind(now_ms())
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    if added > 0 {
+        tracing::info!(products = added, "stock seeded");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_file_that_breaks_a_rule_is_refused() {
+        let cases = [
+            (r#"[{"productId":"","stock":1}]"#, "productId"),
+            (r#"[{"productId":"1","stock":-1}]"#, "stock"),
+            (r#"[{"productId":"1","stock":1},{"productId":"1","stock":2}]"#, "once"),
+            (r#"[{"productId":"1","stock":1,"price":2}]"#, "price"),
+            ("{}", "sequence"),
+        ];
+        for (text, word) in cases {
+            let error = format!("{:#}", parse(text).unwrap_err());
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        assert_eq!(
+            parse(r#"[{"productId":"1","stock":10},{"productId":"2","stock":5}]"#).unwrap(),
+            built_in()
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Puts the order service together.
+
+use anyhow::Result;
+use shared::{
+    auth::Tokens,
+    service::Service,
+    subjects::{ORDER_CONSUMER, ORDER_PROCESSED},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    event_handlers::SettleOrders,
+    http::{AppState, routes},
+    orders::commit_queue::commit_queue,
+    settings::Settings,
+    sweeper::Sweeper,
+};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline.
+pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+    let tokens = Tokens::new(&settings.jwt)?;
+    let service =
+        Service::open("order-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
+
+    let (queue, committer) =
+        commit_queue(settings.queue_size, service.database.clone(), service.relay.clone());
+    service.spawn(|_| committer.run());
+    service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
+    let sweeper = Sweeper::new(service.database.clone(), service.broker.clone(), service.relay.clone());
+    service.spawn(|shutdown| async move { sweeper.run(shutdown).await });
+
+    let state = AppState {
+        tokens,
+        queue,
+        database: service.database.clone(),
+        operations: service.operations.clone(),
+    };
+    service.run(listener, routes(state), settings.server.drain_seconds).await
+}

@@ -1,0 +1,38 @@
+//! What the order service does with `order_processed`.
+
+use anyhow::Result;
+use shared::{
+    consumer::{Delivery, EventHandler, Outcome},
+    dead_letter::Never,
+    events::{OrderProcessed, now_ms},
+    sqlite::Tx,
+};
+
+use crate::orders::settlement::{self, Settlement};
+
+/// Settles orders with the inventory's answers.
+pub struct SettleOrders;
+
+impl EventHandler for SettleOrders {
+    async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        let decoded: Vec<_> = batch.iter().map(|delivery| OrderProcessed::decode(&delivery.body)).collect();
+        let answers: Vec<OrderProcessed> = decoded.iter().filter_map(|result| result.clone().ok()).collect();
+        let mut settlements = settlement::settle(tx, &answers, now_ms()).await?.into_iter();
+        let mut outcome = |decoded: Result<OrderProcessed, String>| match decoded {
+            Err(detail) => Outcome::Never(Never { reason: "invalid_event", detail }),
+            Ok(answer) => match settlements.next() {
+                Some(Settlement::Settled) => {
+                    tracing::debug!(
+                        order_id = answer.order_id,
+                        status = answer.status.as_str(),
+                        "order settled"
+                    );
+                    Outcome::Done(answer.status.as_str())
+                }
+                Some(Settlement::Repeated) | None => Outcome::Done("repeated"),
+                Some(Settlement::Refused(never)) => Outcome::Never(never),
+            },
+        };
+        Ok(decoded.into_iter().map(&mut outcome).collect())
+    }
+}

@@ -1,0 +1,78 @@
+//! Orders that wait for their result, and the sweep that sends their event again.
+//!
+//! An order is swept only when it was last sent before everything that still waits, in the outbox or at the
+//! inventory's consumer: while its message waits, sending it again would only lengthen the queue.
+
+use shared::{
+    events::Event,
+    outbox,
+    sqlite::{Tx, json},
+};
+use sqlx::SqlitePool;
+
+use super::Order;
+
+/// The first sweep comes this long after the event was enqueued, in milliseconds; each further one after twice
+/// the time.
+pub const BACKOFF_START_MS: i64 = 30_000;
+/// The longest time between two sweeps of one order, in milliseconds.
+pub const BACKOFF_MAX_MS: i64 = 600_000;
+
+/// How many orders are not settled.
+pub async fn count(reader: &SqlitePool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT count(*) FROM orders WHERE status = 'created'").fetch_one(reader).await
+}
+
+/// Enqueues the events of up to `limit` orders that are due and were last sent before `waiting_since_ms`, the
+/// oldest first. Returns how many.
+pub async fn sweep(
+    tx: &mut Tx,
+    now_ms: i64,
+    waiting_since_ms: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<usize> {
+    let due: Vec<Order> = sqlx::query_as(
+        "SELECT id, user_id, product_id, quantity, status, reason, created_at, settled_at, traceparent
+         FROM orders
+         WHERE status = 'created' AND sent_at < $1
+           AND sent_at + min($3 << min(sweeps, 10), $4) <= $2
+         ORDER BY sent_at LIMIT $5",
+    )
+    .bind(waiting_since_ms.unwrap_or(i64::MAX))
+    .bind(now_ms)
+    .bind(BACKOFF_START_MS)
+    .bind(BACKOFF_MAX_MS)
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    let events: Vec<Event> = due.iter().map(Order::announcement).collect();
+    let ids: Vec<&str> = due.iter().map(|order| order.id.as_str()).collect();
+    sqlx::query(
+        "UPDATE orders SET sent_at = $2, sweeps = sweeps + 1
+         WHERE id IN (SELECT value FROM json_each($1)) AND status = 'created'",
+    )
+    .bind(json(&ids))
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    outbox::enqueue(tx, &events, now_ms).await?;
+    Ok(due.len())
+}
+
+/// Sets the back-off of every pending order to its start.
+pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<u64> {
+    let done = sqlx::query("UPDATE orders SET sweeps = 0 WHERE status = 'created' AND sweeps > 0")
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Makes every pending order due at once, except those whose event is still in the outbox anyway.
+pub async fn mark_lost(tx: &mut Tx, oldest_in_outbox_ms: Option<i64>) -> sqlx::Result<u64> {
+    let done =
+        sqlx::query("UPDATE orders SET sweeps = 0, sent_at = 0 WHERE status = 'created' AND sent_at < $1")
+            .bind(oldest_in_outbox_ms.unwrap_or(i64::MAX))
+            .execute(&mut **tx)
+            .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,100 @@
+//! Settling a batch of answers: each order goes from `created` to one final status, once.
+//!
+//! Decided in memory inside the transaction: a batch may hold repeats and conflicts, and one set-based UPDATE
+//! would let the second answer win without a word.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, ensure};
+use shared::{
+    dead_letter::Never,
+    events::{Decision, OrderProcessed, Reason},
+    sqlite::{Tx, json},
+};
+
+/// What became of an answer.
+#[derive(Debug, Clone)]
+pub enum Settlement {
+    /// The order is settled by this answer.
+    Settled,
+    /// The order already has this very result.
+    Repeated,
+    /// The answer breaks the protocol; nothing changed.
+    Refused(Never),
+}
+
+type State = Option<(Decision, Option<Reason>)>;
+
+/// Decides the batch and writes it. One settlement per answer, in the same order.
+pub async fn settle(tx: &mut Tx, answers: &[OrderProcessed], now_ms: i64) -> Result<Vec<Settlement>> {
+    let mut states = states(tx, answers).await?;
+    let mut changes = Vec::with_capacity(answers.len());
+    let mut settlements = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let settlement = match states.get_mut(&answer.order_id) {
+            None => Settlement::Refused(unknown(answer)),
+            Some(state @ None) => {
+                *state = Some((answer.status, answer.reason));
+                changes.push((&answer.order_id, answer.status, answer.reason));
+                Settlement::Settled
+            }
+            Some(Some(result)) if *result == (answer.status, answer.reason) => Settlement::Repeated,
+            Some(Some(result)) => Settlement::Refused(conflict(answer, *result)),
+        };
+        settlements.push(settlement);
+    }
+    write(tx, &changes, now_ms).await?;
+    Ok(settlements)
+}
+
+/// The state of each order that the batch names: `None` while it is `created`. Unknown orders are absent.
+async fn states(tx: &mut Tx, answers: &[OrderProcessed]) -> sqlx::Result<HashMap<String, State>> {
+    let ids: Vec<&str> = answers.iter().map(|answer| answer.order_id.as_str()).collect();
+    let rows: Vec<(String, String, Option<String>)> =
+        sqlx::query_as("SELECT id, status, reason FROM orders WHERE id IN (SELECT value FROM json_each($1))")
+            .bind(json(&ids))
+            .fetch_all(&mut **tx)
+            .await?;
+    let state = |status: &str, reason: Option<&str>| match status {
+        "confirmed" => Some((Decision::Confirmed, None)),
+        "cancelled" => Some((Decision::Cancelled, Reason::from_column(reason))),
+        _ => None,
+    };
+    Ok(rows.into_iter().map(|(id, status, reason)| (id, state(&status, reason.as_deref()))).collect())
+}
+
+async fn write(tx: &mut Tx, changes: &[(&String, Decision, Option<Reason>)], now_ms: i64) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let written = sqlx::query(
+        "UPDATE orders SET status = j.value ->> 1, reason = j.value ->> 2, settled_at = $2
+         FROM json_each($1) AS j
+         WHERE orders.id = j.value ->> 0 AND orders.status = 'created'",
+    )
+    .bind(json(&changes))
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    ensure!(written == changes.len() as u64, "settled {written} orders instead of {}", changes.len());
+    Ok(())
+}
+
+fn unknown(answer: &OrderProcessed) -> Never {
+    Never { reason: "unknown_order", detail: format!("there is no order {}", answer.order_id) }
+}
+
+fn conflict(answer: &OrderProcessed, (status, reason): (Decision, Option<Reason>)) -> Never {
+    let words = |status: Decision, reason: Option<Reason>| match reason {
+        Some(reason) => format!("{} ({})", status.as_str(), reason.as_str()),
+        None => status.as_str().to_owned(),
+    };
+    let detail = format!(
+        "order {} is {}, the answer says {}",
+        answer.order_id,
+        words(status, reason),
+        words(answer.status, answer.reason)
+    );
+    Never { reason: "conflicting_result", detail }
+}

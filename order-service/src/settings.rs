@@ -1,0 +1,58 @@
+//! The order service's settings and commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use shared::settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand};
+
+/// Accepts orders over HTTP and settles them with the inventory's answers over NATS.
+#[derive(Debug, Parser)]
+#[command(version, mut_arg("nats_user", |arg| arg.default_value("order")),
+    mut_arg("nats_password", |arg| arg.default_value("order-demo-password")))]
+pub struct Cli {
+    /// Without one, the service runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the fields document themselves")]
+    pub settings: Settings,
+}
+
+/// The small tools of the binary.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask the service on this machine whether it is ready; exit 0 or 1
+    Healthcheck,
+    /// Print a token signed with JWT_SECRET
+    Token(TokenCommand),
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Args)]
+#[allow(missing_docs, reason = "the flattened groups document themselves")]
+pub struct Settings {
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env, default_value_t = 3000, global = true)]
+    pub port: u16,
+    /// The SQLite file; its folder is created
+    #[arg(long, env, default_value = "db/order.db")]
+    pub database: PathBuf,
+    /// Orders that may wait for a commit; further ones are answered 503
+    #[arg(long, env, default_value_t = 4096, value_parser = queue_size)]
+    pub queue_size: usize,
+    #[command(flatten)]
+    pub server: ServerSettings,
+    #[command(flatten)]
+    pub jwt: JwtSettings,
+    #[command(flatten)]
+    pub nats: NatsSettings,
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+fn queue_size(value: &str) -> Result<usize, String> {
+    match value.parse() {
+        Ok(size @ 1..=1_000_000) => Ok(size),
+        _ => Err("must be a whole number from 1 to 1000000".to_owned()),
+    }
+}

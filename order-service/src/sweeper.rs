@@ -1,0 +1,182 @@
+//! The sweeper: whatever the broker lost, an order that stays `created` has its event sent again.
+//!
+//! It also notices a stream that was wiped or truncated, and then sends the events of all pending orders at once.
+//! It never floods a broker or an inventory that is merely behind.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use async_nats::jetstream::{
+    context::ConsumerInfoErrorKind,
+    stream::{DirectGetErrorKind, Info},
+};
+use shared::{
+    events::now_ms,
+    jetstream::{Broker, BrokerState, Session},
+    outbox,
+    relay::Relay,
+    sqlite::Database,
+    subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::orders::{pending, placement};
+
+/// The time between two steps.
+const EVERY: Duration = Duration::from_secs(1);
+/// Orders swept in one step, and so in a second, at most.
+const SWEEP_MAX: i64 = 1_000;
+/// Expired idempotency keys deleted in one step, at most.
+const PURGE_MAX: i64 = 1_000;
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swept {
+    /// The broker is unreachable: nobody can tell what still waits there, and nothing could be sent.
+    BrokerAway,
+    /// So many events were enqueued again.
+    Enqueued(usize),
+}
+
+/// Sweeps the pending orders of one database.
+pub struct Sweeper {
+    database: Database,
+    broker: Broker,
+    relay: Relay,
+    /// The session in which the back-off was last at its start.
+    session: Mutex<Option<Session>>,
+}
+
+impl Sweeper {
+    /// A sweeper whose first step counts as a reconnect.
+    pub fn new(database: Database, broker: Broker, relay: Relay) -> Self {
+        Self { database, broker, relay, session: Mutex::new(None) }
+    }
+
+    /// Steps once a second until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.tend().await {
+                tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
+            }
+            let _ = tokio::time::timeout(EVERY, shutdown.cancelled()).await;
+        }
+    }
+
+    async fn tend(&self) -> Result<()> {
+        if self.database.is_writable() {
+            self.sweep_once(now_ms()).await?;
+            self.purge_once(now_ms()).await?;
+        }
+        Ok(())
+    }
+
+    /// One step, as of the time `now_ms`.
+    pub async fn sweep_once(&self, now_ms: i64) -> Result<Swept> {
+        if !self.broker.is_connected() {
+            return Ok(Swept::BrokerAway);
+        }
+        // Remembered before observed: the relay may raise the acknowledged sequence in between.
+        let remembered = self.remembered().await?;
+        let stream = self.broker.observe_once().await?;
+        self.notice_lost_messages(remembered, &stream).await?;
+        self.notice_new_session().await?;
+        let waiting_since_ms = self.waiting_since_ms().await?;
+        let mut tx = self.database.begin().await?;
+        let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX).await?;
+        tx.commit().await?;
+        if swept > 0 {
+            tracing::info!(orders = swept, "pending orders are sent again");
+            metrics::counter!("orders_swept_total").increment(swept as u64);
+            self.relay.wake();
+        }
+        Ok(Swept::Enqueued(swept))
+    }
+
+    /// The stream's creation time and highest acknowledged sequence, as this database knows them.
+    async fn remembered(&self) -> sqlx::Result<(String, i64)> {
+        sqlx::query_as("SELECT stream_created, acked_sequence FROM broker_memory")
+            .fetch_one(self.database.reader())
+            .await
+    }
+
+    /// A stream made anew, or one that ends below what it once acknowledged, has lost messages.
+    async fn notice_lost_messages(&self, (created, acked): (String, i64), stream: &Info) -> Result<()> {
+        let found = stream.created.to_string();
+        let truncated = (stream.state.last_sequence as i64) < acked;
+        if created == found && !truncated {
+            return Ok(());
+        }
+        let oldest = outbox::oldest_enqueued_ms(self.database.reader()).await?;
+        let mut tx = self.database.begin().await?;
+        sqlx::query("UPDATE broker_memory SET stream_created = $1, acked_sequence = $2")
+            .bind(&found)
+            .bind(stream.state.last_sequence as i64)
+            .execute(&mut *tx)
+            .await?;
+        // The first stream that this database ever sees is new, too; then nothing was sent that could be lost.
+        let orders = pending::mark_lost(&mut tx, oldest).await?;
+        tx.commit().await?;
+        if !created.is_empty() {
+            tracing::warn!(
+                was = created,
+                is = found,
+                truncated,
+                orders,
+                "the stream lost messages; all pending orders are sent again"
+            );
+            metrics::counter!("stream_losses_total").increment(1);
+        }
+        Ok(())
+    }
+
+    /// After a reconnect or a restart nobody should have to wait for a back-off that grew before it.
+    async fn notice_new_session(&self) -> Result<()> {
+        let BrokerState::Connected(current) = self.broker.state().borrow().clone() else { return Ok(()) };
+        let mut session = self.session.lock().await;
+        if session.as_ref() != Some(&current) {
+            let mut tx = self.database.begin().await?;
+            pending::reset_backoff(&mut tx).await?;
+            tx.commit().await?;
+            *session = Some(current);
+        }
+        Ok(())
+    }
+
+    /// Since when the oldest event waits, in the outbox or at the inventory's consumer; `None` if none waits.
+    async fn waiting_since_ms(&self) -> Result<Option<i64>> {
+        let in_outbox = outbox::oldest_enqueued_ms(self.database.reader()).await?;
+        let at_consumer =
+            self.oldest_owed_ms().await.context("find the oldest message that the inventory owes")?;
+        Ok(in_outbox.into_iter().chain(at_consumer).min())
+    }
+
+    /// When the oldest message that the inventory's consumer has not acknowledged was enqueued.
+    ///
+    /// The message's id tells it on this service's own clock; a hand-made message has only the broker's time.
+    async fn oldest_owed_ms(&self) -> Result<Option<i64>> {
+        let stream = self.broker.context().get_stream_no_info(STREAM).await?;
+        let acked = match stream.consumer_info(INVENTORY_CONSUMER).await {
+            Ok(info) if info.num_pending == 0 && info.num_ack_pending == 0 => return Ok(None),
+            Ok(info) => info.ack_floor.stream_sequence,
+            // An inventory that never ran owes every message.
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let oldest = match stream.direct_get_next_for_subject(ORDER_CREATED, Some(acked + 1)).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let enqueued = oldest.headers.get("Nats-Msg-Id").and_then(|id| outbox::enqueued_ms(id.as_str()));
+        Ok(Some(enqueued.unwrap_or((oldest.time.unix_timestamp_nanos() / 1_000_000) as i64)))
+    }
+
+    /// Deletes expired idempotency keys.
+    async fn purge_once(&self, now_ms: i64) -> sqlx::Result<()> {
+        let mut tx = self.database.begin().await?;
+        placement::purge_expired_keys(&mut tx, now_ms, PURGE_MAX).await?;
+        tx.commit().await
+    }
+}

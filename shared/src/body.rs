@@ -1,0 +1,92 @@
+//! The JSON object of a request body, bounded in size and time, with a clear error for everything that is wrong.
+//!
+//! Fields are kept in a list, so that a field given twice is refused and not silently resolved.
+
+use std::{fmt, time::Duration};
+
+use axum::{
+    body::{Bytes, HttpBody},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header::CONTENT_TYPE},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::Value;
+
+use crate::problem::Problem;
+
+/// The largest body, in bytes.
+const BODY_MAX_BYTES: usize = 16 * 1024;
+/// A body must arrive within this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The fields of a JSON object in the order in which they came, each name once.
+#[derive(Debug)]
+pub struct JsonObject(pub Vec<(String, Value)>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::UnsupportedMediaType);
+        }
+        let bytes = read(request.into_body()).await?;
+        let object: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::invalid("body", format!("must be one JSON object: {error}")))?;
+        let mut names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Problem::invalid(pair[0], "must be given once")),
+            None => Ok(object),
+        }
+    }
+}
+
+/// The media type is `application/json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+}
+
+async fn read(body: axum::body::Body) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
+        return Err(Problem::TooLarge(BODY_MAX_BYTES));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX_BYTES).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(BODY_MAX_BYTES)),
+        Ok(Err(_)) => Err(Problem::invalid("body", "must arrive whole")),
+        Err(_) => Err(Problem::RequestTimeout),
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = JsonObject;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(JsonObject(fields))
+    }
+}

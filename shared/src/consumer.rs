@@ -1,0 +1,370 @@
+//! The consumer: pulls messages, lets an event handler decide them in one transaction, then acknowledges.
+//!
+//! Each message ends in one of three ways. *Done*: its effect is committed, then it is acked. *Never*: a row in
+//! `dead_letters` is committed, then it is terminated. *Later*: nothing was stored, and it is delivered again.
+//! One bad message never blocks or fails the rest of its batch. Only this module acknowledges.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::{Context, Result};
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        AckKind, Message,
+        consumer::{PullConsumer, pull},
+    },
+};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    dead_letter::{self, Never},
+    jetstream::{Broker, BrokerState, Session},
+    relay::Relay,
+    sqlite::{Database, Tx},
+    trace::{self, TRACEPARENT},
+};
+
+/// Messages asked for in one pull, and therefore in one transaction at most.
+const PULL_MESSAGES: usize = 1_000;
+/// A pull ends after this time even when it is not full. A drain waits for the end of the pull, so that no
+/// message is delivered to a process that no longer handles it.
+const PULL_EXPIRES: Duration = Duration::from_secs(1);
+/// From this delivery on a message is handled alone: it may be what fails its batch.
+const ALONE_FROM_ATTEMPT: i64 = 5;
+/// On this delivery a message becomes a dead letter before it is handled: it may be what kills the process.
+const GIVE_UP_AT_ATTEMPT: i64 = 20;
+/// The delay before a message that could not be handled comes again.
+const NAK_DELAY: Duration = Duration::from_secs(1);
+/// The pause after a failed step.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One delivery of a message.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The NATS subject.
+    pub subject: String,
+    /// The body as it came.
+    pub body: Bytes,
+    /// The headers as they came; hand-made messages have none.
+    pub headers: Option<HeaderMap>,
+    /// 1 for the first delivery.
+    pub attempt: i64,
+}
+
+impl Delivery {
+    /// The trace to continue: the message's own where it is valid, otherwise a fresh one.
+    pub fn traceparent(&self) -> String {
+        let received = self.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT));
+        trace::accept(received.map(|value| value.as_str()))
+    }
+}
+
+/// How an event handler decided one message.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Its effect is in the transaction, or it was a repeat and needs none. The word is the metric's label.
+    Done(&'static str),
+    /// It can never succeed; it becomes a dead letter in the same transaction.
+    Never(Never),
+}
+
+/// Decides a batch inside the transaction that the consumer commits.
+pub trait EventHandler: Send + Sync + 'static {
+    /// One outcome per delivery, in the same order. An error rolls everything back.
+    fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
+}
+
+/// What one step did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Consumed {
+    /// The pull ended; this many messages were acknowledged or terminated.
+    Handled(usize),
+    /// The database cannot be written; the messages in hand were given back.
+    NotWritable,
+}
+
+/// Which durable consumer feeds which handler.
+pub struct Consumer<H> {
+    /// The durable consumer's name.
+    pub name: &'static str,
+    /// The one subject that it receives.
+    pub subject: &'static str,
+    /// Where effects and dead letters are committed.
+    pub database: Database,
+    /// Where messages come from.
+    pub broker: Broker,
+    /// Woken after each commit, since answers may be enqueued.
+    pub relay: Relay,
+    /// Decides the messages.
+    pub handler: H,
+}
+
+impl<H: EventHandler> Consumer<H> {
+    /// Consumes until `shutdown`; the pull in flight is finished first, and its acks are flushed.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut reset_due = true;
+        while !shutdown.is_cancelled() {
+            let Some(session) = self.usable_session(&shutdown).await else { continue };
+            match self.open(&mut reset_due).await {
+                Ok(pulls) => self.consume(&pulls, &session, &shutdown).await,
+                Err(error) => {
+                    tracing::warn!(consumer = self.name, error = format!("{error:#}"), "consumer not open");
+                    pause(&shutdown).await;
+                }
+            }
+        }
+        self.broker.flush().await;
+    }
+
+    /// The current session, once the broker is connected and the database writable.
+    async fn usable_session(&self, shutdown: &CancellationToken) -> Option<Session> {
+        let state = self.broker.state().borrow().clone();
+        match state {
+            BrokerState::Connected(session) if self.database.is_writable() => Some(session),
+            _ => {
+                pause(shutdown).await;
+                None
+            }
+        }
+    }
+
+    /// Opens the consumer; the first time, what a dead predecessor still held is delivered again at once.
+    async fn open(&self, reset_due: &mut bool) -> Result<PullConsumer> {
+        let mut pulls = self.broker.open_consumer(self.name, self.subject).await?;
+        if *reset_due {
+            self.reset_after_progress(&mut pulls).await?;
+            *reset_due = false;
+        }
+        tracing::info!(consumer = self.name, subject = self.subject, "consuming");
+        Ok(pulls)
+    }
+
+    /// Resets the consumer unless the predecessor made no progress since its own reset.
+    ///
+    /// A reset saves the wait for `ack_wait`, but it also starts the delivery counts over. A message that kills
+    /// the process at every start would then never reach [`GIVE_UP_AT_ATTEMPT`]. So when the ack floor still
+    /// stands where it stood at the latest reset, redelivery is left to `ack_wait`, which counts.
+    async fn reset_after_progress(&self, pulls: &mut PullConsumer) -> Result<()> {
+        let info = pulls.cached_info();
+        let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);
+        let previous: Option<i64> = sqlx::query_scalar("SELECT reset_floor FROM broker_memory")
+            .fetch_one(self.database.reader())
+            .await?;
+        if held == 0 || previous == Some(floor) {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        sqlx::query("UPDATE broker_memory SET reset_floor = $1").bind(floor).execute(&mut *tx).await?;
+        tx.commit().await?;
+        pulls.reset(None).await.context("reset the consumer")?;
+        tracing::info!(consumer = self.name, held, "unacknowledged messages are delivered again");
+        Ok(())
+    }
+
+    /// Steps until the session changes, a step fails, or `shutdown`.
+    async fn consume(&self, pulls: &PullConsumer, session: &Session, shutdown: &CancellationToken) {
+        let current = BrokerState::Connected(session.clone());
+        let mut state = self.broker.state();
+        while !shutdown.is_cancelled() {
+            let step = tokio::select! {
+                step = self.consume_once(pulls) => step,
+                _ = state.wait_for(|state| *state != current) => return,
+            };
+            match step {
+                Ok(Consumed::Handled(_)) => {}
+                Ok(Consumed::NotWritable) => return pause(shutdown).await,
+                Err(error) => {
+                    tracing::warn!(consumer = self.name, error = format!("{error:#}"), "pull failed");
+                    return pause(shutdown).await;
+                }
+            }
+        }
+    }
+
+    /// One pull: handles what is there in batches, waiting up to [`PULL_EXPIRES`] for more.
+    ///
+    /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat.
+    pub async fn consume_once(&self, pulls: &PullConsumer) -> Result<Consumed> {
+        let mut messages = pulls.batch().max_messages(PULL_MESSAGES).expires(PULL_EXPIRES).messages().await?;
+        let mut handled = 0;
+        while let Some(batch) = next_batch(&mut messages).await? {
+            let settled = self.handle_batch(&batch).await?;
+            if settled == Settled::NotWritable {
+                return Ok(Consumed::NotWritable);
+            }
+            handled += batch.len();
+        }
+        Ok(Consumed::Handled(handled))
+    }
+
+    /// Gives up on what was delivered too often, handles suspects alone, and the rest together.
+    async fn handle_batch(&self, messages: &[Message]) -> Result<Settled> {
+        let (mut together, mut alone) = (Vec::with_capacity(messages.len()), Vec::new());
+        for message in messages {
+            let attempt = message.info().map_or(1, |info| info.delivered);
+            let delivery = Delivery {
+                subject: message.subject.to_string(),
+                body: message.payload.clone(),
+                headers: message.headers.clone(),
+                attempt,
+            };
+            let group = if attempt < ALONE_FROM_ATTEMPT { &mut together } else { &mut alone };
+            group.push((message, delivery));
+        }
+        if self.settle(together).await? == Settled::NotWritable {
+            return Ok(Settled::NotWritable);
+        }
+        for one in alone {
+            if self.settle(vec![one]).await? == Settled::NotWritable {
+                return Ok(Settled::NotWritable);
+            }
+        }
+        Ok(Settled::All)
+    }
+
+    /// Decides, commits and acknowledges; falls back to one by one, so that only the message at fault is left.
+    async fn settle(&self, mut batch: Vec<(&Message, Delivery)>) -> Result<Settled> {
+        if batch.is_empty() {
+            return Ok(Settled::All);
+        }
+        let deliveries: Vec<Delivery> = batch.iter().map(|(_, delivery)| delivery.clone()).collect();
+        match self.commit(&deliveries).await {
+            Ok(outcomes) => {
+                let messages: Vec<&Message> = batch.iter().map(|(message, _)| *message).collect();
+                self.acknowledge(&messages, &deliveries, &outcomes).await?;
+                Ok(Settled::All)
+            }
+            Err(_) if !self.database.is_writable() => {
+                give_back(batch.iter().map(|(message, _)| *message)).await?;
+                Ok(Settled::NotWritable)
+            }
+            Err(error) if batch.len() == 1 => {
+                let (message, delivery) = batch.remove(0);
+                tracing::error!(
+                    subject = delivery.subject,
+                    attempt = delivery.attempt,
+                    error = format!("{error:#}"),
+                    "message not handled; it is delivered again"
+                );
+                metrics::counter!("messages_failed_total", "consumer" => self.name).increment(1);
+                give_back([message].into_iter()).await?;
+                Ok(Settled::All)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    messages = batch.len(),
+                    error = format!("{error:#}"),
+                    "batch failed; one by one"
+                );
+                for one in batch {
+                    if Box::pin(self.settle(vec![one])).await? == Settled::NotWritable {
+                        return Ok(Settled::NotWritable);
+                    }
+                }
+                Ok(Settled::All)
+            }
+        }
+    }
+
+    /// One transaction: the handler's effects, their answers, and the dead letters of the batch.
+    async fn commit(&self, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        let mut tx = self.database.begin().await?;
+        let outcomes = if batch[0].attempt >= GIVE_UP_AT_ATTEMPT {
+            vec![Outcome::Never(Never {
+                reason: "too_many_deliveries",
+                detail: format!("delivered {} times without being handled", batch[0].attempt),
+            })]
+        } else {
+            self.handler.handle(&mut tx, batch).await.inspect_err(|error| self.notice(error))?
+        };
+        for (delivery, outcome) in batch.iter().zip(&outcomes) {
+            if let Outcome::Never(never) = outcome {
+                dead_letter::insert(&mut tx, delivery, never).await?;
+            }
+        }
+        tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+        self.relay.wake();
+        Ok(outcomes)
+    }
+
+    fn notice(&self, error: &anyhow::Error) {
+        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+            self.database.notice(error);
+        }
+    }
+
+    /// Acknowledges after the commit. A plain ack suffices: a lost one costs a redelivery, which is a repeat.
+    async fn acknowledge(
+        &self,
+        messages: &[&Message],
+        batch: &[Delivery],
+        outcomes: &[Outcome],
+    ) -> Result<()> {
+        let mut dead_letters = 0;
+        for ((message, delivery), outcome) in messages.iter().zip(batch).zip(outcomes) {
+            match outcome {
+                Outcome::Done(word) => {
+                    metrics::counter!("messages_handled_total", "consumer" => self.name, "outcome" => *word)
+                        .increment(1);
+                    ack(message, AckKind::Ack).await?;
+                }
+                Outcome::Never(never) => {
+                    dead_letters += 1;
+                    tracing::warn!(
+                        subject = delivery.subject,
+                        reason = never.reason,
+                        detail = never.detail,
+                        attempt = delivery.attempt,
+                        "message set aside as a dead letter"
+                    );
+                    metrics::counter!("dead_letters_total", "consumer" => self.name, "reason" => never.reason)
+                        .increment(1);
+                    ack(message, AckKind::Term).await?;
+                }
+            }
+        }
+        tracing::info!(consumer = self.name, messages = batch.len(), dead_letters, "batch handled");
+        Ok(())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Settled {
+    All,
+    NotWritable,
+}
+
+/// Waits for one message and takes whatever else has already arrived; `None` at the end of the pull.
+async fn next_batch(messages: &mut pull::Batch) -> Result<Option<Vec<Message>>> {
+    let Some(first) = messages.next().await else { return Ok(None) };
+    let mut batch = vec![first.map_err(pull_error)?];
+    while let Some(Some(next)) = messages.next().now_or_never() {
+        match next {
+            Ok(message) => batch.push(message),
+            // What has arrived is handled first; the next pull meets the error again.
+            Err(_) => break,
+        }
+    }
+    Ok(Some(batch))
+}
+
+fn pull_error(error: async_nats::Error) -> anyhow::Error {
+    anyhow::anyhow!(error)
+}
+
+async fn give_back(messages: impl Iterator<Item = &Message>) -> Result<()> {
+    for message in messages {
+        ack(message, AckKind::Nak(Some(NAK_DELAY))).await?;
+    }
+    Ok(())
+}
+
+async fn ack(message: &Message, kind: AckKind) -> Result<()> {
+    message.ack_with(kind).await.map_err(|error| anyhow::anyhow!(error)).context("acknowledge a message")
+}
+
+async fn pause(shutdown: &CancellationToken) {
+    let _ = tokio::time::timeout(PAUSE, shutdown.cancelled()).await;
+}

@@ -1,0 +1,167 @@
+//! The HTTP server: bounded connections and headers, a request id on every answer, problems as JSON, and a drain.
+//!
+//! `axum::serve` has no header timeout, so connections are served through hyper directly.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
+
+use crate::problem::Problem;
+
+/// A connection that does not deliver a whole request head within this time is closed, idle ones too.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// More headers than this are answered with 431.
+const HEADERS_MAX: usize = 64;
+/// Connections served at once; further ones wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 16_384;
+/// The pause after a failed accept, for example when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A read waits this long for the database before the answer is 503.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest request id that is taken over from a client, in bytes.
+const REQUEST_ID_MAX_BYTES: usize = 128;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: the client's `x-request-id` where it is sane, otherwise a UUID v7.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// Adds what every route needs: 404 and 405 as problems, panics caught, a request id.
+pub fn with_defaults(routes: Router) -> Router {
+    routes
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(CatchPanicLayer::custom(|_| {
+            metrics::counter!("http_panics_total").increment(1);
+            Problem::Internal.into_response()
+        }))
+        .layer(middleware::from_fn(answer))
+}
+
+/// Gives the request its id, and writes the body of a problem.
+async fn answer(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        render(&mut response, &problem, &id);
+        if response.status().is_server_error() {
+            tracing::warn!(request_id = id, %method, path, ?problem, "request failed");
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    let (status, elapsed_us) = (response.status().as_u16(), started.elapsed().as_micros() as u64);
+    tracing::debug!(request_id = id, %method, path, status, elapsed_us, "request answered");
+    response
+}
+
+fn request_id(request: &Request) -> String {
+    request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()))
+        .filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)))
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+fn render(response: &mut Response, problem: &Problem, id: &str) {
+    *response.body_mut() = Body::from(problem.body(id).to_string());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.remove(header::CONTENT_LENGTH);
+}
+
+/// Serves `app` until `shutdown`, then finishes the requests in hand and returns.
+pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { break };
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = shutdown.cancelled() => break,
+        };
+        let connection = graceful.watch(connection(stream, app.clone()));
+        tokio::spawn(async move {
+            // A client that goes away in the middle of a request is no fault of ours.
+            let _ = connection.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+fn connection(
+    stream: TcpStream,
+    app: Router,
+) -> hyper::server::conn::http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
+> {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let app = app.clone();
+        async move { app.oneshot(request.map(Body::new)).await }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+}
+
+/// The rows of a query that a request waits for, or the problem to answer with.
+pub async fn read<T>(query: impl Future<Output = sqlx::Result<T>>) -> Result<T, Problem> {
+    match tokio::time::timeout(READ_TIMEOUT, query).await {
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "read failed");
+            Err(Problem::Internal)
+        }
+        Err(_) => Err(Problem::Unavailable("the database is busy")),
+    }
+}
+
+/// 200 with a plain text body, for probes and metrics.
+pub fn text(body: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"))];
+    (StatusCode::OK, headers, body).into_response()
+}

@@ -1,0 +1,25 @@
+//! What both services share: the event contract and the delivery machinery. No domain rules live here.
+//!
+//! The contract: [`subjects`], [`events`], [`trace`].
+//! Delivery: [`outbox`] → [`relay`] → [`jetstream`] → [`consumer`] → [`dead_letter`].
+//! Ground: [`service`], [`sqlite`], [`settings`], [`telemetry`], [`shutdown`].
+//! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`].
+
+pub mod auth;
+pub mod body;
+pub mod consumer;
+pub mod dead_letter;
+pub mod events;
+pub mod http;
+pub mod jetstream;
+pub mod operations;
+pub mod outbox;
+pub mod problem;
+pub mod relay;
+pub mod service;
+pub mod settings;
+pub mod shutdown;
+pub mod sqlite;
+pub mod subjects;
+pub mod telemetry;
+pub mod trace;

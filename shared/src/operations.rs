@@ -1,0 +1,97 @@
+//! What operators ask of a service: is it alive, is it ready, what does it count.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use axum::{
+    Json, Router,
+    extract::{FromRef, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{http, jetstream::Broker, outbox, sqlite::Database, telemetry};
+
+/// How often a database that is not writable is tried again.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// How long the `healthcheck` command waits for an answer.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the probes look at.
+#[derive(Clone)]
+pub struct Operations {
+    /// The service's database.
+    pub database: Database,
+    /// The service's broker.
+    pub broker: Broker,
+    /// Cancelled while the process drains.
+    pub shutdown: CancellationToken,
+}
+
+impl Operations {
+    /// `/readyz`: 503 only while the database is not writable or the process drains.
+    ///
+    /// A broker that is away must not take a service out of a load balancer that can still accept orders; its
+    /// state, found by a round trip at most a second or two ago, is in the body.
+    fn readiness(&self) -> Response {
+        let draining = self.shutdown.is_cancelled();
+        let writable = self.database.is_writable();
+        let ready = writable && !draining;
+        let body = json!({
+            "status": if draining { "draining" } else if ready { "ready" } else { "not ready" },
+            "database": if writable { "writable" } else { "not writable" },
+            "broker": if self.broker.is_connected() { "connected" } else { "unreachable" },
+        });
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Json(body)).into_response()
+    }
+
+    /// `/metrics`: counters as they stand, and the gauges of the delivery tables read now.
+    pub async fn metrics(&self, service: &'static str, version: &'static str) -> Response {
+        metrics::gauge!("build_info", "service" => service, "version" => version).set(1.0);
+        metrics::gauge!("broker_connected").set(f64::from(u8::from(self.broker.is_connected())));
+        metrics::gauge!("database_writable").set(f64::from(u8::from(self.database.is_writable())));
+        match outbox::count(self.database.reader()).await {
+            Ok(rows) => metrics::gauge!("outbox_rows").set(rows as f64),
+            Err(error) => tracing::warn!(%error, "outbox not counted"),
+        }
+        http::text(telemetry::metrics().render())
+    }
+
+    /// Tries a real write once a second while the database is not writable.
+    pub async fn watch_database(&self) {
+        while !self.shutdown.is_cancelled() {
+            if !self.database.is_writable()
+                && let Err(error) = self.database.probe().await
+            {
+                tracing::debug!(%error, "database still not writable");
+            }
+            let _ = tokio::time::timeout(PROBE_EVERY, self.shutdown.cancelled()).await;
+        }
+    }
+}
+
+/// The routes of the probes: `/livez` and `/healthz` (the process answers), `/readyz`.
+pub fn probes<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Operations: FromRef<S>,
+{
+    let alive = async || Json(json!({"status": "alive"}));
+    let ready = async |State(operations): State<Operations>| operations.readiness();
+    Router::new().route("/livez", get(alive)).route("/healthz", get(alive)).route("/readyz", get(ready))
+}
+
+/// The `healthcheck` command: `/readyz` of the service on this machine answers 200.
+pub async fn healthcheck(port: u16) -> Result<()> {
+    let url = format!("http://127.0.0.1:{port}/readyz");
+    let client = reqwest::Client::builder().timeout(HEALTHCHECK_TIMEOUT).no_proxy().build()?;
+    let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
+    if !answer.status().is_success() {
+        bail!("{url} answered {}: {}", answer.status(), answer.text().await.unwrap_or_default());
+    }
+    Ok(())
+}

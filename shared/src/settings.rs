@@ -1,0 +1,144 @@
+//! Settings that both services have. Each is a flag and an environment variable of the same name, read once.
+
+use std::{convert::Infallible, fmt, net::IpAddr, str::FromStr, time::Duration};
+
+use anyhow::Result;
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::auth::Tokens;
+
+/// The secret of the seed's published sample tokens; fine for a demonstration, and for nothing else.
+pub const DEMO_SECRET: &str = "a-string-secret-at-least-256-bits-long";
+/// RFC 7518, section 3.2: an HS256 key has at least the 256 bits of the hash.
+const SECRET_MIN_BYTES: usize = 32;
+
+/// A value that never shows in logs or in `--help`.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(value: &str) -> Result<Self, Infallible> {
+        Ok(Self(value.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+/// Where and how to reach the broker.
+#[derive(Debug, Clone, Args)]
+pub struct NatsSettings {
+    /// Address of the broker; `tls://` encrypts the connection
+    #[arg(long, env, default_value = "nats://127.0.0.1:4222", value_parser = nats_url)]
+    pub nats_url: String,
+    /// User name at the broker; its replies arrive under `_INBOX_<user>`. Empty means none
+    #[arg(long, env, default_value = "")]
+    pub nats_user: String,
+    /// Password at the broker
+    #[arg(long, env, default_value = "", hide_env_values = true, hide_default_value = true)]
+    pub nats_password: Secret,
+    /// Largest size of the stream ORDERS in bytes; below the server's max_file_store, the same for both services
+    #[arg(long, env, default_value_t = 1 << 30, value_parser = clap::value_parser!(i64).range(1 << 20..))]
+    pub nats_max_bytes: i64,
+}
+
+/// How tokens are verified.
+#[derive(Debug, Clone, Args)]
+pub struct JwtSettings {
+    /// Key of the HS256 tokens, at least 32 bytes, the same for both services
+    #[arg(long, env, hide_env_values = true, value_parser = jwt_secret, global = true)]
+    pub jwt_secret: Option<Secret>,
+    /// Refuse tokens without `exp`
+    #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", global = true)]
+    pub jwt_require_exp: bool,
+}
+
+/// What and how to log.
+#[derive(Debug, Clone, Args)]
+pub struct LogSettings {
+    /// Form of a log line
+    #[arg(long, env, value_enum, default_value = "pretty")]
+    pub log_format: LogFormat,
+    /// What to log, as `level` or `target=level,…`
+    #[arg(long = "log", env = "RUST_LOG", default_value = "info,async_nats=warn")]
+    pub rust_log: String,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For people
+    Pretty,
+}
+
+/// Where to listen and how to stop.
+#[derive(Debug, Clone, Args)]
+pub struct ServerSettings {
+    /// Address to listen on
+    #[arg(long, env, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Seconds to finish the work in hand after SIGTERM or SIGINT
+    #[arg(long, env, default_value = "10", value_parser = seconds)]
+    pub drain_seconds: Duration,
+}
+
+/// The `token` command: signs a token with the service's own secret.
+#[derive(Debug, Clone, Args)]
+pub struct TokenCommand {
+    /// The user, as the claim `sub`
+    #[arg(long)]
+    pub sub: String,
+    /// Space-separated permissions, as the claim `scope`
+    #[arg(long)]
+    pub scope: Option<String>,
+    /// Seconds until the token expires; without it the token has no `exp`
+    #[arg(long, value_name = "SECONDS")]
+    pub ttl: Option<u64>,
+}
+
+impl TokenCommand {
+    /// Prints the token alone on a line, so that a shell can take it.
+    pub fn print(&self, tokens: &Tokens) -> Result<()> {
+        println!("{}", tokens.sign(&self.sub, self.scope.as_deref(), self.ttl)?);
+        Ok(())
+    }
+}
+
+fn nats_url(value: &str) -> Result<String, String> {
+    let known = ["nats://", "tls://"].iter().any(|scheme| value.starts_with(scheme));
+    if !known {
+        return Err("must start with nats:// or tls://".to_owned());
+    }
+    if value.contains('@') {
+        return Err("must not hold credentials; set NATS_USER and NATS_PASSWORD".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+fn jwt_secret(value: &str) -> Result<Secret, String> {
+    match value.len() {
+        SECRET_MIN_BYTES.. => Ok(Secret(value.to_owned())),
+        short => Err(format!("must have at least {SECRET_MIN_BYTES} bytes, has {short}")),
+    }
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    match value.parse::<u64>() {
+        Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("must be a whole number of seconds from 1 to 3600".to_owned()),
+    }
+}

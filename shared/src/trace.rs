@@ -1,0 +1,68 @@
+//! The W3C `traceparent` value: the thread that ties a POST to every event that follows from it.
+//!
+//! A value from outside is parsed before it is stored, and replaced by a fresh one when it is invalid.
+
+use std::fmt::Write;
+
+use uuid::Uuid;
+
+/// The header's name, the same for HTTP and NATS (whose headers are case-sensitive).
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The received value where it is a valid version 00 `traceparent`, otherwise a fresh one.
+///
+/// Source: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+pub fn accept(received: Option<&str>) -> String {
+    match received {
+        Some(value) if is_valid(value) => value.to_owned(),
+        _ => fresh(),
+    }
+}
+
+/// A new sampled trace with a random trace id and parent id.
+fn fresh() -> String {
+    let parent = Uuid::new_v4().as_u64_pair().0;
+    let mut value = String::with_capacity(55);
+    // Writing to a String cannot fail.
+    let _ = write!(value, "00-{}-{parent:016x}-01", Uuid::new_v4().simple());
+    value
+}
+
+/// Version 00, lower-case hexadecimal, neither id all zeros.
+fn is_valid(value: &str) -> bool {
+    let parts: Vec<&str> = value.split('-').collect();
+    let [version, trace, parent, flags] = parts[..] else {
+        return false;
+    };
+    let hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let set = |text: &str| text.bytes().any(|byte| byte != b'0');
+    version == "00" && hex(trace, 32) && set(trace) && hex(parent, 16) && set(parent) && hex(flags, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_valid_traceparent_is_kept_and_anything_else_replaced() {
+        let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(accept(Some(valid)), valid);
+        let invalid = [
+            "",
+            "garbage",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ];
+        for value in invalid {
+            let replaced = accept(Some(value));
+            assert_ne!(replaced, value);
+            assert!(is_valid(&replaced), "{replaced}");
+        }
+        assert_ne!(accept(None), accept(None));
+    }
+}
