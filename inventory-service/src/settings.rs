@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use shared::settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand};
 
 /// Takes stock for orders or refuses, and answers over NATS.
@@ -39,8 +42,8 @@ pub struct Settings {
     pub database: PathBuf,
     /// JSON file of the first stock, such as `[{"productId":"1","stock":10}]`; each product is seeded once
     ///
-    /// Without it, product 1 starts with 10 and product 2 with 5.
-    #[arg(long, env)]
+    /// Without it, or when it is empty, product 1 starts with 10 and product 2 with 5.
+    #[arg(long, env, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub seed_file: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerSettings,

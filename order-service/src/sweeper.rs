@@ -101,7 +101,8 @@ impl Sweeper {
             .await
     }
 
-    /// A stream made anew, or one that ends below what it once acknowledged, has lost messages.
+    /// A stream made anew, or one that ends below what it once acknowledged, has lost messages. The first stream
+    /// that a database sees is no loss: what was sent to it before this step still waits there.
     async fn notice_lost_messages(&self, (created, acked): (String, i64), stream: &Info) -> Result<()> {
         let found = stream.created.to_string();
         let truncated = (stream.state.last_sequence as i64) < acked;
@@ -115,10 +116,10 @@ impl Sweeper {
             .bind(stream.state.last_sequence as i64)
             .execute(&mut *tx)
             .await?;
-        // The first stream that this database ever sees is new, too; then nothing was sent that could be lost.
-        let orders = pending::mark_lost(&mut tx, oldest).await?;
+        let lost = truncated || !created.is_empty();
+        let orders = if lost { pending::mark_lost(&mut tx, oldest).await? } else { 0 };
         tx.commit().await?;
-        if !created.is_empty() {
+        if lost {
             tracing::warn!(
                 was = created,
                 is = found,

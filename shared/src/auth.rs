@@ -2,7 +2,7 @@
 //!
 //! Sources: RFC 6750 (bearer tokens), RFC 7519 (claims), RFC 8725 (pinning the algorithm).
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use axum::{
     extract::{FromRef, FromRequestParts},
     http::{HeaderMap, header::AUTHORIZATION, request::Parts},
@@ -17,6 +17,8 @@ use crate::{
     settings::{DEMO_SECRET, JwtSettings},
 };
 
+/// RFC 7518, section 3.2: an HS256 key has at least the 256 bits of the hash.
+const SECRET_MIN_BYTES: usize = 32;
 /// Clocks may differ by this many seconds when `exp` and `nbf` are checked.
 const LEEWAY_SECONDS: u64 = 30;
 /// No token of use is longer, in bytes.
@@ -47,13 +49,18 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Fails without a secret, and warns when it is the published one.
+    /// Fails without a secret or with a short one, and warns when it is the published one.
     pub fn new(settings: &JwtSettings) -> anyhow::Result<Self> {
         let secret = settings.jwt_secret.as_ref().context("set JWT_SECRET to a key of at least 32 bytes")?;
         if secret.expose() == DEMO_SECRET {
             tracing::warn!("JWT_SECRET is the published demo secret: anybody can sign tokens");
         }
         let secret = secret.expose().as_bytes();
+        let length = secret.len();
+        ensure!(
+            length >= SECRET_MIN_BYTES,
+            "JWT_SECRET must have at least {SECRET_MIN_BYTES} bytes, has {length}"
+        );
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;

@@ -118,13 +118,17 @@ impl<H: EventHandler> Consumer<H> {
         self.broker.flush().await;
     }
 
-    /// The current session, once the broker is connected and the database writable.
+    /// The current session, if the broker is connected and the database writable; otherwise waits a little.
     async fn usable_session(&self, shutdown: &CancellationToken) -> Option<Session> {
-        let state = self.broker.state().borrow().clone();
-        match state {
+        let mut state = self.broker.state();
+        let now = state.borrow_and_update().clone();
+        match now {
             BrokerState::Connected(session) if self.database.is_writable() => Some(session),
             _ => {
-                pause(shutdown).await;
+                tokio::select! {
+                    _ = state.changed() => {}
+                    () = pause(shutdown) => {}
+                }
                 None
             }
         }

@@ -87,6 +87,11 @@ impl Broker {
     ///
     /// Fails only on settings that can never work, such as an address that is none.
     pub async fn connect(settings: &NatsSettings, service: &str) -> Result<Self> {
+        // Not left to clap, whose error would repeat the address and the password in it.
+        ensure!(
+            !settings.nats_url.contains('@'),
+            "NATS_URL must not hold credentials; set NATS_USER and NATS_PASSWORD"
+        );
         let connections = Arc::new(AtomicU64::new(0));
         let connected = Arc::new(Notify::new());
         let complaints = Arc::new(Complaints::default());
@@ -137,7 +142,10 @@ impl Broker {
     /// Observes the broker until `shutdown`.
     pub async fn keep(&self, shutdown: CancellationToken) {
         loop {
-            if let Err(error) = self.observe_once().await {
+            // Before the first connection there is nothing to ask, and the client itself says why there is none.
+            if self.connections.load(Ordering::Acquire) > 0
+                && let Err(error) = self.observe_once().await
+            {
                 self.complaints.log(&format!("not usable: {error:#}"));
                 self.state.send_if_modified(|state| {
                     std::mem::replace(state, BrokerState::Unreachable) != BrokerState::Unreachable

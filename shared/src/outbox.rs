@@ -55,9 +55,13 @@ fn message_id(at_ms: i64) -> Uuid {
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds as u64, millis as u32 * 1_000_000))
 }
 
-/// The oldest rows, in the order in which they were enqueued.
-pub async fn oldest(reader: &SqlitePool, limit: i64) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as("SELECT * FROM outbox ORDER BY id LIMIT $1").bind(limit).fetch_all(reader).await
+/// The oldest rows with an id above `cursor`, in the order in which they were enqueued.
+pub async fn oldest_after(reader: &SqlitePool, cursor: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as("SELECT * FROM outbox WHERE id > $1 ORDER BY id LIMIT $2")
+        .bind(cursor)
+        .bind(limit)
+        .fetch_all(reader)
+        .await
 }
 
 /// When the oldest row was enqueued, in Unix milliseconds; `None` when the outbox is empty.

@@ -3,7 +3,10 @@
 //! No PubAck, for whatever reason, means *not sent*: the row stays and is published again with the same
 //! `Nats-Msg-Id`. Delivery is therefore at least once; a row is never lost and never skipped.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use async_nats::{HeaderMap, jetstream::message::PublishMessage};
@@ -17,6 +20,10 @@ use crate::{
 
 /// Rows published in one step, with all their PubAcks in flight at once.
 const BATCH: i64 = 1_000;
+/// Acknowledged rows are deleted at this number…
+const DELETE_AT_ROWS: usize = 4_000;
+/// … and at the latest after this time.
+const DELETE_AFTER: Duration = Duration::from_millis(50);
 /// The outbox is looked at this often even when nobody wakes the relay.
 const TICK: Duration = Duration::from_secs(1);
 /// The pause after a first failed step; it doubles up to [`BACKOFF_MAX`].
@@ -36,17 +43,36 @@ pub struct Relay {
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Relayed {
-    /// The outbox was empty.
+    /// There was nothing to publish.
     Idle,
-    /// All rows of the batch were acknowledged and deleted.
+    /// All rows of the batch were acknowledged.
     Sent(usize),
-    /// Some rows were not acknowledged and stay.
+    /// Some rows were not acknowledged; they are published again.
     Unacknowledged {
-        /// Rows that were acknowledged and deleted.
+        /// Rows that were acknowledged.
         sent: usize,
-        /// Rows that stay.
+        /// Rows that were not.
         kept: usize,
     },
+}
+
+/// Rows that the stream acknowledged and that are not deleted yet.
+///
+/// Deleting costs a commit, and so an fsync of the one writer that new orders wait for, too. So rows of several
+/// steps are deleted together, soon. A crash in between costs a repeat and nothing else.
+#[derive(Debug, Default)]
+struct Acked {
+    ids: Vec<i64>,
+    last_sequence: u64,
+    since: Option<Instant>,
+    /// Rows up to this id are published; the next step starts behind it.
+    cursor: i64,
+}
+
+impl Acked {
+    fn is_due(&self) -> bool {
+        self.ids.len() >= DELETE_AT_ROWS || self.since.is_some_and(|since| since.elapsed() >= DELETE_AFTER)
+    }
 }
 
 impl Relay {
@@ -64,35 +90,51 @@ impl Relay {
     ///
     /// `last_call` comes when nothing enqueues any more.
     pub async fn run(&self, last_call: CancellationToken) {
-        let mut backoff = BACKOFF_START;
-        loop {
-            let leaving = last_call.is_cancelled();
-            match self.step().await {
+        let (mut acked, mut backoff) = (Acked::default(), BACKOFF_START);
+        while !last_call.is_cancelled() {
+            match self.step(&mut acked).await {
                 Ok(Relayed::Sent(_)) => backoff = BACKOFF_START,
-                Ok(Relayed::Idle) if leaving => return,
-                Ok(Relayed::Idle) => self.pause(&last_call, TICK, true).await,
-                Ok(Relayed::Unacknowledged { .. }) | Err(_) if leaving => return,
-                Ok(Relayed::Unacknowledged { sent, kept }) => {
-                    tracing::warn!(
-                        sent,
-                        kept,
-                        "events not acknowledged by the broker; they are published again"
-                    );
-                    self.pause(&last_call, backoff, false).await;
-                    backoff = BACKOFF_MAX.min(backoff * 2);
-                }
-                Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "relay step failed; it is repeated");
+                Ok(Relayed::Idle) if acked.ids.is_empty() => self.pause(&last_call, TICK, true).await,
+                Ok(Relayed::Idle) => self.pause(&last_call, DELETE_AFTER, true).await,
+                failed => {
+                    let cause =
+                        failed.map_or_else(|error| format!("{error:#}"), |relayed| format!("{relayed:?}"));
+                    tracing::warn!(cause, "not all events relayed; they are published again");
                     self.pause(&last_call, backoff, false).await;
                     backoff = BACKOFF_MAX.min(backoff * 2);
                 }
             }
         }
+        if let Err(error) = self.empty(&mut acked).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "outbox not emptied; it is relayed after the next start"
+            );
+        }
     }
 
-    /// One step, or [`Relayed::Idle`] while the broker is unreachable: publishing would only fill buffers.
-    async fn step(&self) -> Result<Relayed> {
-        if self.broker.is_connected() { self.relay_once().await } else { Ok(Relayed::Idle) }
+    /// Publishes while the broker is connected (otherwise it would only fill buffers), and deletes what is due.
+    async fn step(&self, acked: &mut Acked) -> Result<Relayed> {
+        let relayed =
+            if self.broker.is_connected() { self.publish_next(acked).await? } else { Relayed::Idle };
+        if acked.is_due() || matches!(relayed, Relayed::Unacknowledged { .. }) {
+            self.delete(acked).await?;
+        }
+        Ok(relayed)
+    }
+
+    async fn empty(&self, acked: &mut Acked) -> Result<()> {
+        self.delete(acked).await?;
+        while self.broker.is_connected() && matches!(self.relay_once().await?, Relayed::Sent(_)) {}
+        Ok(())
+    }
+
+    /// Publishes one batch of the oldest rows, and deletes what was acknowledged at once.
+    pub async fn relay_once(&self) -> Result<Relayed> {
+        let mut acked = Acked::default();
+        let relayed = self.publish_next(&mut acked).await?;
+        self.delete(&mut acked).await?;
+        Ok(relayed)
     }
 
     async fn pause(&self, last_call: &CancellationToken, longest: Duration, wakeable: bool) {
@@ -106,22 +148,35 @@ impl Relay {
         }
     }
 
-    /// Publishes the oldest rows, waits for their PubAcks, and deletes the rows that got one.
-    pub async fn relay_once(&self) -> Result<Relayed> {
-        let rows = outbox::oldest(self.database.reader(), BATCH).await.context("read the outbox")?;
-        if rows.is_empty() {
-            return Ok(Relayed::Idle);
+    /// Publishes the oldest rows that are not published yet and waits for their PubAcks.
+    async fn publish_next(&self, acked: &mut Acked) -> Result<Relayed> {
+        let rows = outbox::oldest_after(self.database.reader(), acked.cursor, BATCH)
+            .await
+            .context("read the outbox")?;
+        let Some(last) = rows.last() else { return Ok(Relayed::Idle) };
+        let (ids, last_sequence) = self.publish(&rows).await;
+        let (sent, kept) = (ids.len(), rows.len() - ids.len());
+        acked.cursor = if kept == 0 { last.id } else { 0 };
+        acked.last_sequence = acked.last_sequence.max(last_sequence);
+        acked.since.get_or_insert_with(Instant::now);
+        acked.ids.extend(ids);
+        tracing::debug!(sent, kept, "outbox relayed");
+        Ok(if kept == 0 { Relayed::Sent(sent) } else { Relayed::Unacknowledged { sent, kept } })
+    }
+
+    /// Deletes the acknowledged rows and remembers the highest sequence among their acknowledgements.
+    async fn delete(&self, acked: &mut Acked) -> Result<()> {
+        if !acked.ids.is_empty() {
+            let mut tx = self.database.begin().await.context("delete relayed rows")?;
+            outbox::delete(&mut tx, &acked.ids).await?;
+            sqlx::query("UPDATE broker_memory SET acked_sequence = max(acked_sequence, $1)")
+                .bind(acked.last_sequence as i64)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await.inspect_err(|error| self.database.notice(error))?;
         }
-        let (acked, last_sequence) = self.publish(&rows).await;
-        let kept = rows.len() - acked.len();
-        if !acked.is_empty() {
-            self.delete(&acked, last_sequence).await.context("delete relayed rows")?;
-        }
-        tracing::debug!(sent = acked.len(), kept, "outbox relayed");
-        Ok(match kept {
-            0 => Relayed::Sent(acked.len()),
-            _ => Relayed::Unacknowledged { sent: acked.len(), kept },
-        })
+        *acked = Acked { cursor: acked.cursor, ..Acked::default() };
+        Ok(())
     }
 
     /// The ids that the stream acknowledged, and the highest sequence among the acknowledgements.
@@ -153,16 +208,6 @@ impl Relay {
             tracing::warn!(order_id = row.order_id, subject = row.subject, error, "event not acknowledged");
         }
         (acked, last_sequence)
-    }
-
-    async fn delete(&self, ids: &[i64], last_sequence: u64) -> sqlx::Result<()> {
-        let mut tx = self.database.begin().await?;
-        outbox::delete(&mut tx, ids).await?;
-        sqlx::query("UPDATE broker_memory SET acked_sequence = max(acked_sequence, $1)")
-            .bind(last_sequence as i64)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await.inspect_err(|error| self.database.notice(error))
     }
 
     /// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON.

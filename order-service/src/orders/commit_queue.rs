@@ -98,13 +98,19 @@ pub async fn commit_batch(database: &Database, batch: &[NewOrder]) -> Vec<Result
 }
 
 async fn commit(database: &Database, batch: &[NewOrder]) -> Result<Vec<Placed>, Refusal> {
-    let before_commit = |error: sqlx::Error| {
-        database.notice(&error);
+    let not_stored = |error: &sqlx::Error| {
+        database.notice(error);
         tracing::error!(%error, orders = batch.len(), "orders not stored");
-        if sqlite::is_storage_failure(&error) { Refusal::NotStored } else { Refusal::Rejected }
     };
-    let mut tx = database.begin().await.map_err(before_commit)?;
-    let placed = placement::place(&mut tx, batch, now_ms()).await.map_err(before_commit)?;
+    // Without a transaction, for example because somebody else holds the write lock, no row is at fault.
+    let mut tx = database.begin().await.map_err(|error| {
+        not_stored(&error);
+        Refusal::NotStored
+    })?;
+    let placed = placement::place(&mut tx, batch, now_ms()).await.map_err(|error| {
+        not_stored(&error);
+        if sqlite::is_storage_failure(&error) { Refusal::NotStored } else { Refusal::Rejected }
+    })?;
     tx.commit().await.map_err(|error| {
         database.notice(&error);
         tracing::error!(%error, orders = batch.len(), "commit failed; its outcome is unknown");

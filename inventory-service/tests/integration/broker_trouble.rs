@@ -1,0 +1,204 @@
+//! The broker is away, killed, wiped, or refuses: nothing is lost but time.
+
+use async_nats::jetstream;
+use inventory_service::stock::{
+    reservation::{self, Request},
+    seed,
+};
+use serde_json::json;
+use shared::{
+    events::{OrderCreated, now_ms},
+    outbox,
+    relay::{Relay, Relayed},
+    sqlite::Database,
+    subjects::{INVENTORY_CONSUMER, ORDER_PROCESSED, STREAM},
+};
+use simulator::testing::{Broker, wait_until};
+
+use crate::{
+    bus::{Observer, Publisher, body, confirmed, connection, order},
+    fixture::Home,
+};
+
+/// Seeds and decides orders without any broker, as a service does that then dies before its relay comes to it.
+async fn decide_unsent(database: &Database, order_ids: &[&str]) {
+    seed::apply(database, &seed::read(None).unwrap()).await.unwrap();
+    let request = |order_id: &&str| Request {
+        order: OrderCreated::decode(order(order_id, "1", 1).as_bytes()).unwrap(),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+    };
+    let requests: Vec<Request> = order_ids.iter().map(request).collect();
+    let mut tx = database.begin().await.unwrap();
+    reservation::reserve(&mut tx, &requests, now_ms()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// An answer can be seen before its PubAck; without that it is published once more, which is not what is tested.
+async fn until_acknowledged(home: &Home) {
+    wait_until("all answers are acknowledged", async || home.outbox().await == 0).await;
+}
+
+#[tokio::test]
+async fn a_service_that_starts_without_a_broker_sends_its_old_outbox_and_consumes_once_there_is_one() {
+    let broker = Broker::start().await;
+    broker.stop().await;
+    let home = Home::at(&broker);
+    let database = home.database().await;
+    decide_unsent(&database, &["old-1", "old-2"]).await;
+    database.close().await;
+    drop(database);
+
+    let inventory = home.start(&[]).await;
+    let ready = inventory.get("/readyz").await;
+    assert_eq!(ready.status(), 200);
+    let expected = json!({"status": "ready", "database": "writable", "broker": "unreachable"});
+    assert_eq!(ready.json::<serde_json::Value>().await.unwrap(), expected);
+    assert_eq!(inventory.json("/inventory/1").await, json!({"productId": "1", "stock": 8}));
+    assert_eq!(home.outbox().await, 2);
+
+    broker.start_again().await;
+    inventory.until_broker_is("connected").await;
+    until_acknowledged(&home).await;
+    let mut observer = Observer::new(&broker).await;
+    assert_eq!(observer.messages().await, 2);
+    Publisher::new(&broker).await.publish(order("new", "1", 1)).await;
+    assert_eq!(body(&observer.next().await), confirmed("new"));
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_killed_broker_is_found_again_and_what_it_kept_is_decided_once() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let mut observer = Observer::new(&broker).await;
+    Publisher::new(&broker).await.publish(order("before", "1", 1)).await;
+    assert_eq!(body(&observer.next().await), confirmed("before"));
+
+    broker.kill().await;
+    inventory.until_broker_is("unreachable").await;
+    assert_eq!(inventory.get("/readyz").await.status(), 200, "stock can still be read");
+    broker.start_again().await;
+    let mut observer = Observer::new(&broker).await;
+    Publisher::new(&broker).await.publish(order("after", "1", 1)).await;
+    // An ack that the broker had not kept brings `before` once more.
+    let mut answer = observer.next().await;
+    while body(&answer) == confirmed("before") {
+        answer = observer.next().await;
+    }
+    assert_eq!(body(&answer), confirmed("after"));
+    assert_eq!((home.stock("1").await, home.reservations().await), (8, 2));
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_wiped_broker_gets_stream_and_consumer_again_and_the_service_consumes_on() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let mut observer = Observer::new(&broker).await;
+    Publisher::new(&broker).await.publish(order("before", "1", 1)).await;
+    assert_eq!(body(&observer.next().await), confirmed("before"));
+
+    until_acknowledged(&home).await;
+    broker.wipe().await;
+    let operator = jetstream::new(broker.connect("operator").await);
+    wait_until("stream and consumer are there again", async || {
+        operator
+            .get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>(INVENTORY_CONSUMER, STREAM)
+            .await
+            .is_ok()
+    })
+    .await;
+    let mut observer = Observer::new(&broker).await;
+    let publisher = Publisher::new(&broker).await;
+    // What the order service does after a wipe: it sends everything again.
+    publisher.publish(order("before", "1", 1)).await;
+    publisher.publish(order("after", "1", 1)).await;
+    assert_eq!(observer.next_bodies(2).await, [confirmed("after"), confirmed("before")]);
+    assert_eq!((home.stock("1").await, home.reservations().await), (8, 2));
+    inventory.stop().await;
+    home.audit().await;
+}
+
+/// No start-up code deletes: when somebody else deletes the consumer or the stream, they are made again.
+#[tokio::test]
+async fn a_consumer_or_stream_that_an_operator_deleted_is_made_again() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let (operator, mut observer) =
+        (jetstream::new(broker.connect("operator").await), Observer::new(&broker).await);
+    let publisher = Publisher::new(&broker).await;
+    publisher.publish(order("a", "1", 1)).await;
+    assert_eq!(body(&observer.next().await), confirmed("a"));
+
+    operator.delete_consumer_from_stream(INVENTORY_CONSUMER, STREAM).await.unwrap();
+    publisher.publish(order("b", "1", 1)).await;
+    // The new consumer begins with the stream's first message, which is then a repeat.
+    let bodies = observer.next_bodies(2).await;
+    assert_eq!(bodies, [confirmed("a"), confirmed("b")]);
+
+    until_acknowledged(&home).await;
+    operator.delete_stream(STREAM).await.unwrap();
+    wait_until("the stream is there again", async || operator.get_stream(STREAM).await.is_ok()).await;
+    publisher.publish(order("c", "1", 1)).await;
+    assert_eq!(body(&observer.next().await), confirmed("c"));
+    assert_eq!(home.reservations().await, 3);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_row_stays_in_the_outbox_until_the_stream_acknowledges_it() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    decide_unsent(&database, &["a", "b", "c"]).await;
+    let relay = Relay::new(database.clone(), connection, "inventory-service");
+    let operator = jetstream::new(broker.connect("operator").await);
+    let allow = async |bytes: i32| {
+        let mut config = operator.get_stream(STREAM).await.unwrap().cached_info().config.clone();
+        config.max_message_size = bytes;
+        operator.update_stream(config).await.unwrap();
+    };
+
+    allow(10).await;
+    assert_eq!(relay.relay_once().await.unwrap(), Relayed::Unacknowledged { sent: 0, kept: 3 });
+    assert_eq!(home.outbox().await, 3, "a refused event is not sent");
+
+    // The broker has the first row already, and the acknowledgement was lost: `duplicate` counts as sent.
+    allow(-1).await;
+    let rows = outbox::oldest_after(database.reader(), 0, 10).await.unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Msg-Id", rows[0].message_id.as_str());
+    let sent = operator.publish_with_headers(ORDER_PROCESSED, headers, rows[0].body.clone().into()).await;
+    sent.unwrap().await.unwrap();
+    assert_eq!(relay.relay_once().await.unwrap(), Relayed::Sent(3));
+    assert_eq!(relay.relay_once().await.unwrap(), Relayed::Idle);
+    assert_eq!(home.outbox().await, 0);
+    let mut stream = operator.get_stream(STREAM).await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, 3);
+    home.audit().await;
+}
+
+/// A server that takes the publish as a plain message, without a stream behind it, sends no PubAck.
+#[tokio::test]
+async fn without_a_stream_nothing_counts_as_sent() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    decide_unsent(&database, &["a"]).await;
+    let operator = jetstream::new(broker.connect("operator").await);
+    operator.delete_stream(STREAM).await.unwrap();
+    let relay = Relay::new(database.clone(), connection.clone(), "inventory-service");
+    assert_eq!(relay.relay_once().await.unwrap(), Relayed::Unacknowledged { sent: 0, kept: 1 });
+    assert_eq!(home.outbox().await, 1);
+    connection.observe_once().await.unwrap();
+    assert_eq!(relay.relay_once().await.unwrap(), Relayed::Sent(1));
+}

@@ -1,0 +1,80 @@
+//! What can be asked over HTTP, without a token and without a broker.
+
+use reqwest::{Client, Method};
+use serde_json::json;
+
+use crate::fixture::Home;
+
+#[tokio::test]
+async fn stock_is_public_and_has_exactly_the_documented_form() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let all = inventory.get("/inventory").await;
+    assert_eq!(all.status(), 200);
+    assert_eq!(all.headers()["content-type"], "application/json");
+    assert_eq!(all.text().await.unwrap(), r#"[{"productId":"1","stock":10},{"productId":"2","stock":5}]"#);
+    let one = inventory.get("/inventory/2").await;
+    assert_eq!(one.status(), 200);
+    assert_eq!(one.text().await.unwrap(), r#"{"productId":"2","stock":5}"#);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_product_id_is_found_verbatim_whatever_its_characters() {
+    let home = Home::without_broker();
+    let odd = "a/b c'; DROP TABLE products;-- ü";
+    let file = home.write("seed.json", &json!([{"productId": odd, "stock": 3}]).to_string());
+    let inventory = home.start(&["--seed-file", &file]).await;
+    let path = "/inventory/a%2Fb%20c%27%3B%20DROP%20TABLE%20products%3B--%20%C3%BC";
+    assert_eq!(inventory.json(path).await, json!({"productId": odd, "stock": 3}));
+    assert_eq!(inventory.get("/inventory/%FF").await.status(), 404, "no text, no product");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_answered_as_a_problem_with_the_requests_id() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let client = Client::new();
+    let cases = [
+        (Method::GET, "/inventory/3", 404, "Not Found"),
+        (Method::GET, "/nowhere", 404, "Not Found"),
+        (Method::GET, "/inventory/1/", 404, "Not Found"),
+        (Method::POST, "/inventory", 405, "Method Not Allowed"),
+        (Method::DELETE, "/inventory/1", 405, "Method Not Allowed"),
+        (Method::PUT, "/metrics", 405, "Method Not Allowed"),
+    ];
+    for (method, path, status, title) in cases {
+        let request = client.request(method.clone(), inventory.at(path)).header("x-request-id", "test-1");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.headers()["x-request-id"], "test-1");
+        assert_eq!(answer.headers().contains_key("allow"), status == 405, "{method} {path}");
+        let problem: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(problem["type"], "about:blank");
+        assert_eq!((&problem["status"], &problem["title"]), (&json!(status), &json!(title)));
+        assert_eq!(problem["requestId"], "test-1");
+        assert!(problem["detail"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn probes_and_metrics_tell_the_state_of_the_service() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    for path in ["/livez", "/healthz"] {
+        assert_eq!(inventory.json(path).await, json!({"status": "alive"}));
+    }
+    let ready = inventory.get("/readyz").await;
+    assert_eq!(ready.status(), 200, "ready while NATS is away");
+    let expected = json!({"status": "ready", "database": "writable", "broker": "unreachable"});
+    assert_eq!(ready.json::<serde_json::Value>().await.unwrap(), expected);
+    let metrics = inventory.get("/metrics").await;
+    assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4");
+    let metrics = metrics.text().await.unwrap();
+    let build = format!(r#"service="inventory-service",version="{}""#, env!("CARGO_PKG_VERSION"));
+    for line in [&build, "broker_connected ", "database_writable ", "outbox_rows "] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}

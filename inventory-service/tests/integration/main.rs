@@ -1,0 +1,21 @@
+//! The inventory service as a whole: a real database file, a real broker, real HTTP, and for signals the real binary.
+//!
+//! - [`fixture`]: a folder with its database, the service in it, and what every test says of both
+//! - [`bus`]: events published and observed by plain NATS clients
+//! - [`decisions`], [`batches`], [`poison`]: what becomes of events
+//! - [`redelivery`], [`broker_trouble`]: what becomes of them when a process or the broker fails
+//! - [`http`], [`seed`], [`command`], [`process`]: the edges
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod batches;
+mod broker_trouble;
+mod bus;
+mod command;
+mod decisions;
+mod fixture;
+mod http;
+mod poison;
+mod process;
+mod redelivery;
+mod seed;

@@ -1,0 +1,164 @@
+//! The real binary as a process: signals, sudden death, and a second one on the same file.
+
+use std::time::{Duration, Instant};
+
+use simulator::{
+    ports::Port,
+    process::{Logs, Process},
+    testing::{Broker, wait_until},
+};
+use tokio::process::Command;
+
+use crate::{
+    bus::{Observer, Publisher, connection},
+    fixture::Home,
+};
+
+/// Orders that wait, many pulls' worth.
+const BACKLOG: usize = 5_000;
+/// `DRAIN_SECONDS` of the processes here.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A service that keeps its port while it is started again.
+struct Runner {
+    home: Home,
+    port: Port,
+    more: Vec<String>,
+}
+
+impl Runner {
+    fn new(home: Home, more: &[&str]) -> Self {
+        let more = more.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { home, port: Port::claim().unwrap(), more }
+    }
+
+    /// Product 1 has `stock` and nothing else is sold.
+    fn with_stock(home: Home, stock: i64) -> Self {
+        let file = home.write("seed.json", &format!(r#"[{{"productId":"1","stock":{stock}}}]"#));
+        Self::new(home, &["--seed-file", &file])
+    }
+
+    fn spawn(&self) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+        command.args(self.home.arguments(&["--port", &self.port.number().to_string()])).args(&self.more);
+        command.args(["--drain-seconds", &DRAIN.as_secs().to_string(), "--log-format", "json"]);
+        Process::spawn("inventory", command, &Logs::Folder(self.home.folder.path().to_owned())).unwrap()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.home.path("inventory.log")).unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port.number());
+        reqwest::get(url).await.ok()?.text().await.ok()
+    }
+
+    async fn until_ready(&self) {
+        wait_until("the process is ready", async || self.get("/readyz").await.is_some()).await;
+    }
+
+    /// Waits until a part of the backlog is decided; how many were, at the last look.
+    async fn until_in_the_middle(&self) -> i64 {
+        let reservations = async || self.home.reservations().await;
+        wait_until("it decides the backlog", async || self.home.path("inventory.db-wal").exists()).await;
+        self.until_ready().await;
+        wait_until("it decides the backlog", async || reservations().await > 0).await;
+        reservations().await
+    }
+
+    async fn until_all_is_decided_and_answered(&self) {
+        wait_until("everything is decided", async || self.home.reservations().await == BACKLOG as i64).await;
+        wait_until("everything is answered", async || self.home.outbox().await == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn sigterm_in_the_middle_of_a_backlog_exits_0_in_time_and_nothing_handled_comes_again() {
+    let broker = Broker::start().await;
+    connection(&broker).await;
+    Publisher::new(&broker).await.backlog("order", BACKLOG).await;
+    let runner = Runner::with_stock(Home::at(&broker), 3_000);
+    let mut process = runner.spawn();
+    runner.until_in_the_middle().await;
+    let started = Instant::now();
+    let status = process.terminate(DRAIN + Duration::from_secs(2)).await.unwrap();
+    let (took, decided) = (started.elapsed(), runner.home.reservations().await);
+    assert_eq!(status.code(), Some(0), "{}", runner.log());
+    assert!(took < DRAIN, "drained in {took:?}");
+    assert!(decided < BACKLOG as i64, "all {decided} were decided before the signal; the test shows nothing");
+    assert_eq!(runner.home.outbox().await, 0, "a drain sends what it has decided");
+
+    let _process = runner.spawn();
+    runner.until_ready().await;
+    runner.until_all_is_decided_and_answered().await;
+    // A redelivery of something handled would be a repeat, and each repeat is answered again.
+    let answers = Observer::new(&broker).await.messages().await - BACKLOG as u64;
+    assert_eq!(answers, BACKLOG as u64, "exactly one answer per order");
+    let metrics = runner.get("/metrics").await.unwrap();
+    assert!(
+        metrics.contains(r#"outcome="confirmed""#) && !metrics.contains(r#"outcome="repeated""#),
+        "{metrics}"
+    );
+    assert_eq!(runner.home.stock("1").await, 0);
+    runner.home.audit().await;
+}
+
+#[tokio::test]
+async fn kill_9_in_the_middle_of_a_backlog_decides_every_order_once_in_the_end() {
+    let broker = Broker::start().await;
+    connection(&broker).await;
+    Publisher::new(&broker).await.backlog("order", BACKLOG).await;
+    let runner = Runner::with_stock(Home::at(&broker), 3_000);
+    let mut process = runner.spawn();
+    runner.until_in_the_middle().await;
+    process.kill().await.unwrap();
+    let decided = runner.home.reservations().await;
+    assert!((1..BACKLOG as i64).contains(&decided), "killed too late: {decided}");
+
+    let _process = runner.spawn();
+    runner.until_ready().await;
+    runner.until_all_is_decided_and_answered().await;
+    let confirmed = runner.home.number("SELECT count(*) FROM reservations WHERE status = 'confirmed'").await;
+    assert_eq!((confirmed, runner.home.stock("1").await), (3_000, 0));
+    let answers = Observer::new(&broker).await.messages().await - BACKLOG as u64;
+    assert!(answers >= BACKLOG as u64, "{answers} answers");
+    runner.home.audit().await;
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_file_is_refused_and_the_first_goes_on() {
+    let first = Runner::new(Home::without_broker(), &[]);
+    let mut process = first.spawn();
+    first.until_ready().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+    let second = command.args(first.home.arguments(&["--port", "0"])).output().await.unwrap();
+    let error = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1));
+    for part in ["another process uses the database", "inventory.db", "DATABASE"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(first.get("/inventory").await.is_some());
+    // SIGTERM with nothing to do, and a file that is free again afterwards.
+    assert_eq!(process.terminate(DRAIN).await.unwrap().code(), Some(0));
+    assert!(first.log().contains(r#""message":"drained""#), "{}", first.log());
+    let mut again = first.spawn();
+    first.until_ready().await;
+    assert_eq!(again.terminate(DRAIN).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_and_the_chosen_one_is_logged() {
+    let runner = Runner::new(Home::without_broker(), &[]);
+    let _process = runner.spawn();
+    runner.until_ready().await;
+    let address = format!(r#""address":"127.0.0.1:{}""#, runner.port.number());
+    let listening =
+        runner.log().lines().any(|line| line.contains(r#""message":"listening""#) && line.contains(&address));
+    assert!(listening, "{}", runner.log());
+    let other = Home::without_broker();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+    let second = command.args(other.arguments(&["--port", &runner.port.number().to_string()]));
+    let error = String::from_utf8(second.output().await.unwrap().stderr).unwrap();
+    assert!(error.contains("PORT") && error.contains(&runner.port.number().to_string()), "{error}");
+}

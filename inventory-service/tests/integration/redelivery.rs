@@ -1,0 +1,260 @@
+//! Messages that come again: because a process died with them, or because they themselves cannot be handled.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
+use shared::{
+    consumer::{Consumed, Consumer, Delivery, EventHandler, Outcome},
+    jetstream::{ACK_WAIT, Broker as Connection},
+    relay::Relay,
+    sqlite::{Database, Tx},
+    subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+};
+use simulator::testing::{Broker, wait_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    bus::{self, Observer, Publisher, body, confirmed, connection, order, take},
+    fixture::Home,
+};
+
+/// Remembers each call as `body#attempt` words, and fails every batch with the body `bad`.
+#[derive(Clone, Default)]
+struct Failing {
+    calls: Arc<Mutex<Vec<String>>>,
+}
+
+impl EventHandler for Failing {
+    async fn handle(&self, _: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        let words = batch.iter().map(|one| format!("{}#{}", String::from_utf8_lossy(&one.body), one.attempt));
+        self.calls.lock().unwrap().push(words.collect::<Vec<_>>().join(" "));
+        ensure!(batch.iter().all(|one| &one.body[..] != b"bad"), "it fails on purpose");
+        Ok(batch.iter().map(|_| Outcome::Done("counted")).collect())
+    }
+}
+
+/// Holds what it is given for ever, as a process does that dies of it. Remembers the attempts.
+#[derive(Clone, Default)]
+struct Stuck {
+    attempts: Arc<Mutex<Vec<i64>>>,
+}
+
+impl EventHandler for Stuck {
+    async fn handle(&self, _: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        self.attempts.lock().unwrap().push(batch[0].attempt);
+        std::future::pending().await
+    }
+}
+
+/// Finds the database's worker gone until it is mended; then counts.
+#[derive(Clone, Default)]
+struct Unwritable {
+    mended: Arc<AtomicBool>,
+}
+
+impl EventHandler for Unwritable {
+    async fn handle(&self, _: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        match self.mended.load(Ordering::Relaxed) {
+            true => Ok(batch.iter().map(|_| Outcome::Done("counted")).collect()),
+            false => Err(sqlx::Error::WorkerCrashed.into()),
+        }
+    }
+}
+
+fn consumer_of<H>(database: &Database, broker: &Connection, handler: H) -> Consumer<H> {
+    let (database, broker) = (database.clone(), broker.clone());
+    let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
+    Consumer { name: INVENTORY_CONSUMER, subject: ORDER_CREATED, database, broker, relay, handler }
+}
+
+/// Gives the one waiting message back until its next delivery is number `next`.
+async fn nak_until_delivery(pulls: &PullConsumer, next: i64) {
+    loop {
+        let message = take(pulls, 1).await.remove(0);
+        let delivered = message.info().unwrap().delivered;
+        message.ack_with(AckKind::Nak(None)).await.unwrap();
+        if delivered + 1 >= next {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_given_up_on_its_20th() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    let (pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
+    let failing = Failing::default();
+    let consumer = consumer_of(&database, &connection, failing.clone());
+    let calls = || std::mem::take(&mut *failing.calls.lock().unwrap()).join(", ");
+
+    publisher.publish("bad").await;
+    nak_until_delivery(&pulls, 4).await;
+    publisher.publish("good-1").await;
+    publisher.publish("good-2").await;
+    assert_eq!(consumer.consume_once(&pulls).await.unwrap(), Consumed::Handled(3));
+    let seen = calls();
+    for word in ["bad#4", "good-1#1", "good-2#1"] {
+        assert!(seen.contains(word), "{word}: {seen}");
+    }
+
+    // Given back with a delay of a second. Meanwhile nothing else waits: the good ones are acknowledged.
+    let redelivered = Instant::now();
+    let mut seen = String::new();
+    while seen.is_empty() {
+        assert!(redelivered.elapsed() < ACK_WAIT, "a message that failed comes again after a second");
+        consumer.consume_once(&pulls).await.unwrap();
+        seen = calls();
+    }
+    assert_eq!(seen, "bad#5");
+
+    nak_until_delivery(&pulls, 19).await;
+    publisher.publish("good-3").await;
+    publisher.publish("good-4").await;
+    consumer.consume_once(&pulls).await.unwrap();
+    let seen = calls();
+    assert!(seen.split(", ").any(|call| call == "bad#19"), "alone although others wait: {seen}");
+    assert!(seen.contains("good-3#1") && seen.contains("good-4#1"), "{seen}");
+
+    wait_until("the 20th delivery is a dead letter", async || {
+        consumer.consume_once(&pulls).await.unwrap();
+        !home.dead_letters().await.is_empty()
+    })
+    .await;
+    assert_eq!(calls(), "", "it is given up before it is handled");
+    let letters = home.dead_letters().await;
+    let (found, reason, detail, attempts) = &letters[0];
+    assert_eq!((&found[..], reason.as_str(), *attempts), (&b"bad"[..], "too_many_deliveries", 20));
+    assert!(detail.contains("20 times"), "{detail}");
+    wait_until("nothing is left", async || {
+        let pulls = bus::consumer(&connection).await;
+        let info = pulls.cached_info();
+        info.num_ack_pending == 0 && info.num_pending == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_the_database_cannot_be_written_messages_are_given_back_and_none_is_set_aside() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    let (pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
+    let handler = Unwritable::default();
+    let consumer = consumer_of(&database, &connection, handler.clone());
+    for event in ["a", "b", "c"] {
+        publisher.publish(event).await;
+    }
+    assert_eq!(consumer.consume_once(&pulls).await.unwrap(), Consumed::NotWritable);
+    assert!(!database.is_writable());
+
+    handler.mended.store(true, Ordering::Relaxed);
+    database.probe().await.unwrap();
+    let (started, mut handled) = (Instant::now(), 0);
+    while handled < 3 {
+        match consumer.consume_once(&pulls).await.unwrap() {
+            Consumed::Handled(messages) => handled += messages,
+            Consumed::NotWritable => panic!("the database was mended"),
+        }
+        assert!(started.elapsed() < ACK_WAIT / 2, "given back with a delay of a second");
+    }
+    assert_eq!(home.dead_letters().await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_dead_process_held_is_delivered_at_once_to_the_next() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    for order_id in ["a", "b", "c"] {
+        publisher.publish(order(order_id, "1", 1)).await;
+    }
+    let held = take(&bus::consumer(&connection).await, 3).await;
+    let started = Instant::now();
+    let inventory = home.start(&[]).await;
+    assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
+    let elapsed = started.elapsed();
+    assert!(elapsed < ACK_WAIT / 2, "{elapsed:?} is not at once; without the reset it takes {ACK_WAIT:?}");
+    drop(held);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn messages_that_were_handled_and_come_again_are_repeats() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let answers = ["a", "b"].map(confirmed);
+    for order_id in ["a", "b"] {
+        publisher.publish(order(order_id, "1", 3)).await;
+    }
+    assert_eq!(observer.next_bodies(2).await, answers);
+
+    // As if every acknowledgement had been lost: the operator sets the consumer back to the first message.
+    let operator = jetstream::new(broker.connect("operator").await);
+    let mut consumer: PullConsumer =
+        operator.get_consumer_from_stream(INVENTORY_CONSUMER, STREAM).await.unwrap();
+    consumer.reset(Some(1)).await.unwrap();
+    assert_eq!(observer.next_bodies(2).await, answers);
+    assert_eq!((home.stock("1").await, home.reservations().await), (4, 2));
+    publisher.publish(order("c", "1", 1)).await;
+    assert_eq!(body(&observer.next().await), confirmed("c"));
+    inventory.stop().await;
+    home.audit().await;
+}
+
+/// What `reset_after_progress` in `shared::consumer` rests on.
+#[tokio::test]
+async fn a_consumer_reset_delivers_what_is_unacknowledged_again_and_starts_its_count_over() {
+    let broker = Broker::start().await;
+    let connection = connection(&broker).await;
+    let publisher = Publisher::new(&broker).await;
+    let mut pulls = bus::consumer(&connection).await;
+    publisher.publish("held").await;
+    nak_until_delivery(&pulls, 3).await;
+    publisher.publish("acked").await;
+    for message in take(&pulls, 2).await {
+        if &message.payload[..] == b"acked" {
+            message.ack().await.unwrap();
+        }
+    }
+    pulls.reset(None).await.unwrap();
+    let again = take(&pulls, 1).await.remove(0);
+    assert_eq!((&again.payload[..], again.info().unwrap().delivered), (&b"held"[..], 1));
+}
+
+/// A process that dies of the same message at every start must count its deliveries, so only the first start resets.
+#[tokio::test]
+async fn a_start_after_one_without_progress_leaves_redelivery_to_the_broker_which_counts() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    let publisher = Publisher::new(&broker).await;
+    bus::consumer(&connection).await;
+    publisher.publish("deadly").await;
+    let stuck = Stuck::default();
+    let mut waited = Vec::new();
+    for run in 1..=3 {
+        let (consumer, started) = (consumer_of(&database, &connection, stuck.clone()), Instant::now());
+        let process = tokio::spawn(async move { consumer.run(CancellationToken::new()).await });
+        wait_until("the message arrives", async || stuck.attempts.lock().unwrap().len() == run).await;
+        waited.push(started.elapsed());
+        process.abort();
+        let _ = process.await;
+    }
+    let attempts = stuck.attempts.lock().unwrap().clone();
+    assert!(waited[1] < ACK_WAIT / 2, "the second start resets: {waited:?}");
+    assert!(waited[2] > Duration::from_secs(5), "the third does not, so ack_wait passes: {waited:?}");
+    assert!(attempts[2] > attempts[1], "the third delivery must count: {attempts:?}");
+}

@@ -1,0 +1,155 @@
+//! The binary's settings and small tools.
+
+use shared::settings::DEMO_SECRET;
+
+use crate::fixture::{
+    App, Broker, Files, NO_BROKER,
+    app::{SECRET, settings},
+    caller::Caller,
+    process::{Service, command, run},
+};
+
+const VARIABLES: [&str; 13] = [
+    "HOST",
+    "PORT",
+    "DATABASE",
+    "NATS_URL",
+    "NATS_USER",
+    "NATS_PASSWORD",
+    "NATS_MAX_BYTES",
+    "JWT_SECRET",
+    "JWT_REQUIRE_EXP",
+    "LOG_FORMAT",
+    "RUST_LOG",
+    "DRAIN_SECONDS",
+    "QUEUE_SIZE",
+];
+
+#[tokio::test]
+async fn help_lists_every_variable_and_shows_no_secret() {
+    let mut command = command(&["--help"]);
+    command.env("NATS_PASSWORD", "a-hidden-password");
+    let (output, _) = run(command).await;
+    assert!(output.status.success());
+    let help = String::from_utf8(output.stdout).unwrap();
+    for variable in VARIABLES {
+        assert!(help.contains(&format!("[env: {variable}")), "{variable} is missing in\n{help}");
+    }
+    for secret in [SECRET, "a-hidden-password", "order-demo-password"] {
+        assert!(!help.contains(secret), "{help}");
+    }
+}
+
+#[test]
+fn the_example_of_a_dot_env_file_shows_the_defaults() {
+    let example = include_str!("../../../.env.example");
+    let value_of = |variable: &str| {
+        let lines = example.lines().filter_map(|line| line.split_once('='));
+        lines.into_iter().find(|(name, _)| *name == variable).map(|(_, value)| value)
+    };
+    let defaults = settings("order.db".as_ref(), NO_BROKER, &[]);
+    assert_eq!(value_of("ORDER_PORT"), Some(defaults.port.to_string().as_str()));
+    assert_eq!(value_of("NATS_ORDER_PASSWORD"), Some(defaults.nats.nats_password.expose()));
+    assert_eq!(value_of("JWT_SECRET"), Some(DEMO_SECRET));
+}
+
+#[tokio::test]
+async fn the_version_is_told() {
+    let (output, _) = run(command(&["--version"])).await;
+    assert!(output.status.success());
+    let version = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(version.trim(), concat!("order-service ", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn a_wrong_setting_ends_the_start_with_the_variables_name() {
+    let files = Files::new();
+    let cases = [
+        ("JWT_SECRET", "short"),
+        ("JWT_SECRET", ""),
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("HOST", "nowhere"),
+        ("NATS_URL", "http://127.0.0.1"),
+        ("NATS_URL", "nats://order:secret@127.0.0.1"),
+        ("NATS_MAX_BYTES", "1"),
+        ("DRAIN_SECONDS", "0"),
+        ("DRAIN_SECONDS", "soon"),
+        ("QUEUE_SIZE", "0"),
+        ("LOG_FORMAT", "xml"),
+        ("JWT_REQUIRE_EXP", "perhaps"),
+        ("RUST_LOG", "order_service=loud"),
+    ];
+    for (variable, value) in cases {
+        let mut command = command(&[]);
+        command.env("DATABASE", files.database()).env("PORT", "0").env("NATS_URL", NO_BROKER);
+        let (output, errors) = run({
+            command.env(variable, value);
+            command
+        })
+        .await;
+        assert!(!output.status.success(), "{variable}={value}");
+        let flag = format!("--{}", variable.to_lowercase().replace('_', "-"));
+        assert!(errors.contains(variable) || errors.contains(&flag), "{variable}={value}: {errors}");
+        assert!(variable == "RUST_LOG" || errors.contains(variable), "{variable}={value}: {errors}");
+    }
+    let mut command = command(&[]);
+    command.env_remove("JWT_SECRET").env("DATABASE", files.database()).env("PORT", "0");
+    let (output, errors) = run(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.contains("JWT_SECRET"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_printed_token_is_accepted_and_ends_when_it_should() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &["--jwt-require-exp"]).await;
+    let token = async |arguments: &[&str]| {
+        let (output, errors) = run(command(arguments)).await;
+        assert!(output.status.success(), "{errors}");
+        let token = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(token.lines().count(), 1, "nothing but the token");
+        Caller::new(&app.http, &app.url, token.trim())
+    };
+    let alice = token(&["token", "--sub", "alice", "--scope", "orders:write", "--ttl", "60"]).await;
+    let id = alice.place("1", 1).await;
+    assert_eq!(app.user("alice").order(&id).await["id"], id, "the same user");
+    let endless = token(&["token", "--sub", "alice"]).await;
+    endless.post("1", 1).await.problem(401);
+
+    let mut without_secret = command(&["token", "--sub", "alice"]);
+    without_secret.env_remove("JWT_SECRET");
+    let (output, errors) = run(without_secret).await;
+    assert!(!output.status.success() && errors.contains("JWT_SECRET"), "{errors}");
+}
+
+#[tokio::test]
+async fn the_healthcheck_tells_a_service_that_is_ready_from_one_that_is_not_there() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let check = async |port: u16| {
+        let mut command = command(&["healthcheck"]);
+        command.env("PORT", port.to_string()).env_remove("JWT_SECRET");
+        run(command).await
+    };
+    let (output, errors) = check(service.port).await;
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    service.terminate().await;
+    let (output, errors) = check(service.port).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.contains(&format!("127.0.0.1:{}", service.port)), "{errors}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_of_the_broker_is_told_and_stops_nothing() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let environment = [("NATS_PASSWORD", "not-the-right-one"), ("RUST_LOG", "debug")];
+    let mut service = Service::start(&files, &broker.url(), &environment).await;
+    service.user("alice").place("1", 1).await;
+    crate::fixture::wait_until("the log names the refusal", || async {
+        service.log().to_lowercase().contains("authorization violation")
+    })
+    .await;
+    assert_eq!(service.terminate().await.code(), Some(0));
+    assert!(!service.log().contains("not-the-right-one"), "a password is in the log");
+}

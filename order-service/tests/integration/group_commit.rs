@@ -1,0 +1,108 @@
+//! Concurrent orders are one transaction, and one bad row spoils nothing for the others.
+
+use order_service::orders::commit_queue::{Refusal, commit_batch};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+
+use crate::fixture::{
+    App, Files, NO_BROKER,
+    app::SECRET,
+    parts::{Parts, created, new_order},
+    wait_until,
+};
+
+#[tokio::test]
+async fn a_batch_of_orders_is_one_commit() {
+    let files = Files::new();
+    let parts = Parts::offline(&files).await;
+    let batch: Vec<_> = (1..=500).map(|quantity| new_order("alice", "1", quantity)).collect();
+    let before = files.commits_in_wal();
+    let results = commit_batch(&parts.database, &batch).await;
+    assert_eq!(files.commits_in_wal() - before, 1, "500 orders and their events");
+    let quantities: Vec<i64> = results.into_iter().map(|result| created(result.unwrap()).quantity).collect();
+    assert_eq!(quantities, (1..=500).collect::<Vec<_>>(), "each caller gets its own order");
+    let look = files.look();
+    assert_eq!((look.orders().await, look.outbox().await), (500, 500));
+}
+
+#[tokio::test]
+async fn orders_that_wait_for_a_commit_at_the_same_time_are_committed_together() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let before = files.commits_in_wal();
+    let lock = files.hold_write_lock().await;
+    let mut posts = JoinSet::new();
+    for number in 1..=50 {
+        let user = app.user(&format!("user-{number}"));
+        posts.spawn(async move { user.post("1", number).await });
+    }
+    // Answered at once, and after the requests before it were taken in by the same thread.
+    app.readiness().await;
+    lock.release().await;
+    for answer in posts.join_all().await {
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    let commits = files.commits_in_wal() - before;
+    assert!((1..=25).contains(&commits), "50 orders made {commits} commits");
+    assert_eq!(files.look().orders().await, 50);
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_is_refused_alone() {
+    let files = Files::new();
+    let parts = Parts::offline(&files).await;
+    let mut spoiler = new_order("alice", "1", 0);
+    spoiler.idempotency_key = Some("k".to_owned());
+    let batch = [new_order("alice", "1", 1), spoiler.clone(), new_order("bob", "2", 2)];
+    let results = commit_batch(&parts.database, &batch).await;
+    assert_eq!(created(results[0].clone().unwrap()).quantity, 1);
+    assert_eq!(results[1], Err(Refusal::Rejected));
+    assert_eq!(created(results[2].clone().unwrap()).user_id, "bob");
+    let look = files.look();
+    assert_eq!((look.orders().await, look.outbox().await), (2, 2));
+    assert_eq!(look.number("SELECT count(*) FROM idempotency_keys").await, 0, "the key is free");
+    assert_eq!(commit_batch(&parts.database, &[spoiler]).await, [Err(Refusal::Rejected)]);
+    assert!(parts.database.is_writable(), "one bad row says nothing about the disk");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_undoes_nothing() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let body = r#"{"productId":"1","quantity":1}"#;
+    let request = format!(
+        "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let lock = files.hold_write_lock().await;
+    let mut client = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
+    client.write_all(request.as_bytes()).await.unwrap();
+    // Answered after the request before it has joined the queue.
+    app.readiness().await;
+    drop(client);
+    lock.release().await;
+    let look = files.look();
+    wait_until("the order is stored", || async { look.orders().await == 1 }).await;
+    assert_eq!(look.outbox().await, 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_database_is_as_durable_as_it_must_be() {
+    let files = Files::new();
+    let parts = Parts::offline(&files).await;
+    let mut tx = parts.database.begin().await.unwrap();
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut *tx).await.unwrap();
+    let numbers: Vec<u64> = version.split('.').map(|part| part.parse().unwrap()).collect();
+    assert!(numbers >= vec![3, 51, 3], "SQLite {version} can lose commits under WAL");
+    let pragma = |sql: &'static str| sqlx::query_scalar::<_, i64>(sql);
+    assert_eq!(pragma("PRAGMA synchronous").fetch_one(&mut *tx).await.unwrap(), 2);
+    assert_eq!(pragma("PRAGMA foreign_keys").fetch_one(&mut *tx).await.unwrap(), 1);
+    assert_eq!(pragma("PRAGMA fullfsync").fetch_one(&mut *tx).await.unwrap(), 1);
+    assert_eq!(pragma("PRAGMA checkpoint_fullfsync").fetch_one(&mut *tx).await.unwrap(), 1);
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(mode, "wal");
+    let refused = sqlx::query("DELETE FROM outbox").execute(parts.database.reader()).await;
+    assert!(refused.is_err(), "the readers cannot write");
+}

@@ -1,0 +1,17 @@
+//! The order service against real SQLite, a real broker and real HTTP. Each test has its own of each.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fixture;
+
+mod api;
+mod command_line;
+mod delivery;
+mod group_commit;
+mod idempotency;
+mod overload;
+mod process;
+mod recovery;
+mod refusals;
+mod settlement;
+mod sweeping;
+mod tokens;

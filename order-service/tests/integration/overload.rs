@@ -1,0 +1,57 @@
+//! Bounded queues: more than fits is refused at once, and certainly not stored.
+
+use std::time::Instant;
+
+use order_service::orders::commit_queue::{Refusal, commit_batch};
+use tokio::task::JoinSet;
+
+use crate::fixture::{
+    App, Files, NO_BROKER,
+    parts::{Parts, new_order},
+};
+
+#[tokio::test]
+async fn a_full_queue_is_answered_503_at_once_while_reads_go_on() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &["--queue-size", "1"]).await;
+    let alice = app.user("alice");
+    alice.place("before", 1).await;
+
+    // Commits wait for the lock: one order is in the committer's hands, one fits into the queue.
+    let lock = files.hold_write_lock().await;
+    let mut posts = JoinSet::new();
+    for _ in 0..6 {
+        let alice = alice.clone();
+        posts.spawn(async move { alice.post("1", 1).await });
+    }
+    for _ in 0..4 {
+        let refused = posts.join_next().await.unwrap().unwrap();
+        refused.problem(503);
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    assert_eq!(alice.get("/orders").await.body.as_array().unwrap().len(), 1, "a read needs no lock");
+    assert_eq!(app.readiness().await.0, 200);
+    lock.release().await;
+    for answer in posts.join_all().await {
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    assert_eq!(files.look().orders().await, 3, "what was refused was not stored");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_never_got_a_transaction_is_certainly_not_stored() {
+    let files = Files::new();
+    let parts = Parts::offline(&files).await;
+    let batch = [new_order("alice", "1", 1), new_order("bob", "1", 1)];
+    // Longer than a connection waits for somebody else's lock.
+    let lock = files.hold_write_lock().await;
+    let started = Instant::now();
+    let results = commit_batch(&parts.database, &batch).await;
+    assert!(started.elapsed().as_secs() < 9, "one wait for the whole batch, not one for each order");
+    lock.release().await;
+    assert_eq!(results, [Err(Refusal::NotStored), Err(Refusal::NotStored)]);
+    assert_eq!(files.look().orders().await, 0);
+    let results = commit_batch(&parts.database, &batch).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}

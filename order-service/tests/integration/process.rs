@@ -1,0 +1,163 @@
+//! The real process: signals, exit codes, log lines, metrics.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use reqwest::{Method, Response};
+use serde_json::Value;
+use shared::settings::DEMO_SECRET;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::fixture::{
+    Broker, Files, NO_BROKER,
+    app::SECRET,
+    nats::stored_messages,
+    process::{Service, command, run},
+    wait_until,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_ends_cleanly_and_every_201_is_stored_and_announced() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let mut service = Service::start(&files, &broker.url(), &[]).await;
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for number in 0..16 {
+        let (user, accepted) = (service.user(&format!("user-{number}")), accepted.clone());
+        clients.spawn(async move {
+            let mut ids = Vec::new();
+            loop {
+                let body = serde_json::json!({"productId": "1", "quantity": 1});
+                let request = user.request(Method::POST, "/orders").json(&body);
+                // Not taken: the connection was closed or refused.
+                let Ok(response) = request.send().await else { return ids };
+                assert_eq!(response.status(), 201);
+                let order: Value = response.json().await.expect("a 201 comes whole");
+                ids.push(order["id"].as_str().unwrap().to_owned());
+                accepted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    wait_until("300 orders are accepted", || async { accepted.load(Ordering::Relaxed) >= 300 }).await;
+    let status = service.terminate().await;
+    let mut answered: Vec<String> = clients.join_all().await.concat();
+    answered.sort_unstable();
+    assert_eq!(status.code(), Some(0), "{}", service.log());
+    let look = files.look();
+    let stored = look.texts("SELECT id FROM orders ORDER BY id").await;
+    assert_eq!(stored, answered, "each 201 is stored, and whatever is stored was answered");
+    assert_eq!(look.outbox().await, 0, "the relay emptied the outbox while it drained");
+    let messages = stored_messages(&broker).await;
+    assert_eq!(messages.len(), stored.len());
+    assert!(service.log().contains("\"drained\""));
+}
+
+/// A POST that waits for the write lock, so that a drain has something to wait for.
+async fn stuck_post(service: &Service) -> JoinHandle<reqwest::Result<Response>> {
+    let body = serde_json::json!({"productId": "1", "quantity": 1});
+    let post = tokio::spawn(service.user("alice").request(Method::POST, "/orders").json(&body).send());
+    tokio::task::yield_now().await;
+    let ready = || async { service.http.get(format!("{}/readyz", service.url())).send().await.is_ok() };
+    wait_until("the service takes requests after that one", ready).await;
+    post
+}
+
+#[tokio::test]
+async fn a_drain_that_takes_too_long_ends_with_exit_code_1_and_says_so() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[("DRAIN_SECONDS", "1")]).await;
+    service.user("alice").place("1", 1).await;
+    let lock = files.hold_write_lock().await;
+    let post = stuck_post(&service).await;
+    let status = service.terminate().await;
+    lock.release().await;
+    assert_eq!(status.code(), Some(1), "{}", service.log());
+    assert!(service.log().contains("DRAIN_SECONDS"), "{}", service.log());
+    assert!(post.await.unwrap().is_err(), "it was never answered");
+    assert_eq!(files.look().orders().await, 1);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[("DRAIN_SECONDS", "3600")]).await;
+    let lock = files.hold_write_lock().await;
+    let post = stuck_post(&service).await;
+    service.signal_termination().await;
+    wait_until("it drains", || async { service.log().contains("\"draining\"") }).await;
+    let status = service.terminate().await;
+    lock.release().await;
+    assert_eq!(status.code(), Some(1), "{}", service.log());
+    assert!(service.log().contains("second signal"), "{}", service.log());
+    assert!(post.await.unwrap().is_err(), "it was never answered");
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_database_is_refused() {
+    let files = Files::new();
+    let mut first = Service::start(&files, NO_BROKER, &[]).await;
+    let mut second = command(&["--port", "0", "--nats-url", NO_BROKER, "--database"]);
+    second.arg(files.database());
+    let (output, errors) = run(second).await;
+    assert_eq!(output.status.code(), Some(1));
+    let message = format!("another process uses the database {}", files.database().display());
+    assert!(errors.contains(&message), "{errors}");
+    assert_eq!(first.user("alice").post("1", 1).await.status, 201, "the first is not disturbed");
+    assert_eq!(first.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn log_lines_are_json_and_never_hold_a_secret_a_token_or_a_body() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let mut service = Service::start(&files, &broker.url(), &[("RUST_LOG", "debug")]).await;
+    let id = service.user("alice").place("a-secret-product", 1).await;
+    service.user("alice").get("/nowhere").await.problem(404);
+    wait_until("the event is relayed", || async { files.look().outbox().await == 0 }).await;
+    assert_eq!(service.terminate().await.code(), Some(0));
+    let log = service.log();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+    }
+    assert!(log.contains(&id), "an order's line carries its id");
+    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    for secret in [SECRET, "order-demo-password", token.split('.').next().unwrap(), "demo secret"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn the_published_demo_secret_is_warned_of() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[("JWT_SECRET", DEMO_SECRET)]).await;
+    let log = service.log();
+    let warning = log.lines().find(|line| line.contains("demo secret")).expect("a warning");
+    assert!(warning.contains("WARN") && warning.contains("JWT_SECRET"), "{warning}");
+    assert!(!log.contains(DEMO_SECRET));
+    service.terminate().await;
+}
+
+#[tokio::test]
+async fn metrics_tell_what_waits() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    for _ in 0..3 {
+        service.user("alice").place("1", 1).await;
+    }
+    let metrics = service.http.get(format!("{}/metrics", service.url())).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    for line in [
+        &format!("build_info{{service=\"order-service\",version=\"{version}\"}} 1"),
+        "broker_connected 0",
+        "database_writable 1",
+        "orders_pending 3",
+        "outbox_rows 3",
+        "orders_created_total 3",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
+    }
+    service.terminate().await;
+}

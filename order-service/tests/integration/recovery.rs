@@ -1,0 +1,125 @@
+//! The broker goes away, comes back, or forgets everything; no accepted order notices more than a delay.
+
+use std::time::Instant;
+
+use crate::fixture::{
+    App, Broker, Files,
+    nats::{Inventory, stored_messages},
+    process::Service,
+    wait_until,
+};
+
+async fn wait_for_empty_outbox(files: &Files) {
+    let look = files.look();
+    wait_until("the outbox is empty", || async { look.outbox().await == 0 }).await;
+}
+
+/// The orders that the stream's messages are about, oldest message first.
+async fn announced(broker: &Broker) -> Vec<String> {
+    let messages = stored_messages(broker).await;
+    messages.iter().map(|message| message.headers.get("ce-subject").unwrap().to_string()).collect()
+}
+
+#[tokio::test]
+async fn orders_are_accepted_while_the_broker_is_away_and_announced_when_it_comes() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    broker.stop().await;
+    let app = App::start(&files, &broker.url(), &[]).await;
+    let first = app.user("alice").place("1", 1).await;
+    let (status, body) = app.readiness().await;
+    assert_eq!((status, &body["broker"]), (200, &"unreachable".into()));
+    // The restart drains promptly, although the outbox cannot be emptied.
+    app.stop().await;
+    assert_eq!(files.look().outbox().await, 1, "a row stays until its PubAck");
+
+    let app = App::start(&files, &broker.url(), &[]).await;
+    let second = app.user("alice").place("1", 1).await;
+    assert_eq!(files.look().outbox().await, 2);
+    broker.start_again().await;
+    wait_for_empty_outbox(&files).await;
+    app.wait_for_broker("connected").await;
+    assert_eq!(announced(&broker).await, [first, second], "each once, in the order of acceptance");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_and_started_again_is_used_again() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let app = App::start_connected(&files, &broker.url()).await;
+    let alice = app.user("alice");
+    let before = alice.place("1", 1).await;
+    wait_for_empty_outbox(&files).await;
+    broker.kill().await;
+    app.wait_for_broker("unreachable").await;
+    let during = alice.place("1", 1).await;
+    assert_eq!(files.look().outbox().await, 1);
+    broker.start_again().await;
+    app.wait_for_broker("connected").await;
+    wait_for_empty_outbox(&files).await;
+    let after = alice.place("1", 1).await;
+    let inventory = Inventory::start(&broker).await;
+    for id in [&before, &during, &after] {
+        inventory.confirm(id).await;
+    }
+    for id in [&before, &during, &after] {
+        wait_until("the order is confirmed", || async { alice.order(id).await["status"] == "confirmed" })
+            .await;
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_broker_gets_its_stream_and_all_pending_orders_again_at_once() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let app = App::start_connected(&files, &broker.url()).await;
+    let (alice, look) = (app.user("alice"), files.look());
+    let settled = alice.place("1", 1).await;
+    Inventory::start(&broker).await.confirm(&settled).await;
+    wait_until("the order is confirmed", || async { alice.order(&settled).await["status"] == "confirmed" })
+        .await;
+    let pending = [alice.place("1", 1).await, alice.place("2", 2).await, alice.place("3", 3).await];
+    wait_for_empty_outbox(&files).await;
+    // The sweeper has looked at this stream; otherwise it has nothing to compare the next one with.
+    wait_until("the stream is remembered", || async {
+        look.number("SELECT count(*) FROM broker_memory WHERE stream_created <> ''").await == 1
+    })
+    .await;
+
+    let wiped = Instant::now();
+    broker.wipe().await;
+    wait_until("the pending orders are in the new stream", || async {
+        let found = announced(&broker).await;
+        pending.iter().all(|id| found.contains(id))
+    })
+    .await;
+    assert!(wiped.elapsed().as_secs() < 20, "well before the sweeper's 30 seconds");
+    wait_for_empty_outbox(&files).await;
+    let mut found = announced(&broker).await;
+    found.sort_unstable();
+    assert_eq!(found, pending, "each once, and the settled order not at all");
+
+    Inventory::start(&broker).await.confirm(&pending[2]).await;
+    wait_until("an answer arrives through the new consumer", || async {
+        alice.order(&pending[2]).await["status"] == "confirmed"
+    })
+    .await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_killed_sends_after_its_restart_what_it_had_accepted() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    broker.stop().await;
+    let mut service = Service::start(&files, &broker.url(), &[]).await;
+    let mut placed = Vec::new();
+    for _ in 0..10 {
+        placed.push(service.user("alice").place("1", 1).await);
+    }
+    service.kill().await;
+    broker.start_again().await;
+    let app = App::start_connected(&files, &broker.url()).await;
+    wait_for_empty_outbox(&files).await;
+    assert_eq!(announced(&broker).await, placed);
+    assert_eq!(app.user("alice").get("/orders").await.body.as_array().unwrap().len(), 10);
+    app.stop().await;
+}

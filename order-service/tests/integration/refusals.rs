@@ -1,0 +1,150 @@
+//! Every wrong request gets a true and helpful answer, and stores nothing.
+
+use reqwest::{Client, Method};
+
+use crate::fixture::{
+    App, Caller, Files, NO_BROKER,
+    app::SECRET,
+    caller::{Answer, send_raw},
+};
+
+#[tokio::test]
+async fn a_body_that_breaks_a_rule_is_refused_by_the_name_of_the_field_and_stores_nothing() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    let too_long = format!(r#"{{"productId":"{}","quantity":1}}"#, "p".repeat(65));
+    let cases = [
+        (r#"{"productId":"1","quantity":1,"status":"confirmed"}"#, "status"),
+        (r#"{"id":"mine","productId":"1","quantity":1}"#, "id"),
+        (r#"{"productId":"1","quantity":1,"userId":"bob"}"#, "userId"),
+        (r#"{"productId":"1","quantity":1,"Quantity":1}"#, "Quantity"),
+        (r#"{"quantity":1}"#, "productId"),
+        (r#"{"productId":"","quantity":1}"#, "productId"),
+        (r#"{"productId":1,"quantity":1}"#, "productId"),
+        (r#"{"productId":null,"quantity":1}"#, "productId"),
+        (r#"{"productId":["1"],"quantity":1}"#, "productId"),
+        (&too_long, "productId"),
+        (r#"{"productId":"1"}"#, "quantity"),
+        (r#"{"productId":"1","quantity":0}"#, "quantity"),
+        (r#"{"productId":"1","quantity":-1}"#, "quantity"),
+        (r#"{"productId":"1","quantity":1.5}"#, "quantity"),
+        (r#"{"productId":"1","quantity":"1"}"#, "quantity"),
+        (r#"{"productId":"1","quantity":true}"#, "quantity"),
+        (r#"{"productId":"1","quantity":null}"#, "quantity"),
+        (r#"{"productId":"1","quantity":1e9}"#, "quantity"),
+        (r#"{"productId":"1","quantity":1000001}"#, "quantity"),
+        (r#"{"productId":"1","quantity":9223372036854775808}"#, "quantity"),
+        (r#"{"productId":"1","quantity":99999999999999999999999999}"#, "quantity"),
+        (r#"{"productId":"1","quantity":1,"quantity":2}"#, "quantity"),
+        (r#"{"productId":"1","quantity":1,"productId":"2"}"#, "productId"),
+        (r#"{}"#, "productId"),
+    ];
+    for (body, field) in cases {
+        let answer = alice.post_text(body).await;
+        let detail = answer.problem(400);
+        assert_eq!(answer.body["field"], field, "{body}");
+        assert!(detail.starts_with(field), "{body}: {detail}");
+    }
+    let look = files.look();
+    assert_eq!((look.orders().await, look.outbox().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_object_is_refused_as_a_whole() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    let deep = format!(r#"{{"productId":{}"1","quantity":1}}"#, "[".repeat(10_000));
+    let bodies = ["", "{", "[]", "null", "1", "\"x\"", r#"{"productId":"1","quantity":1}}"#, "\u{0}", &deep];
+    for body in bodies {
+        let answer = alice.post_text(body).await;
+        answer.problem(400);
+        assert_eq!(answer.body["field"], "body", "{body:.40}");
+    }
+    assert_eq!(alice.place("1", 1).await.len(), 36, "the service still accepts orders");
+    assert_eq!(files.look().orders().await, 1);
+}
+
+#[tokio::test]
+async fn a_wrong_path_method_or_media_type_is_told_as_such() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    alice.get("/order").await.problem(404);
+    alice.get("/orders/a/b").await.problem(404);
+    for (method, path, allowed) in [
+        (Method::DELETE, "/orders", vec!["GET", "HEAD", "POST"]),
+        (Method::PUT, "/orders/1", vec!["GET", "HEAD"]),
+        (Method::POST, "/livez", vec!["GET", "HEAD"]),
+    ] {
+        let answer = Answer::of(alice.request(method, path)).await;
+        answer.problem(405);
+        let mut found: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+        found.sort_unstable();
+        assert_eq!(found, allowed, "{path}");
+    }
+    let body = r#"{"productId":"1","quantity":1}"#;
+    for media_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
+        let request = alice.request(Method::POST, "/orders").header("Content-Type", media_type).body(body);
+        Answer::of(request).await.problem(415);
+    }
+    Answer::of(alice.request(Method::POST, "/orders").body(body)).await.problem(415);
+    let spelled =
+        alice.request(Method::POST, "/orders").header("Content-Type", "Application/JSON; charset=utf-8");
+    assert_eq!(Answer::of(spelled.body(body)).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_body_of_more_than_16_kilobytes_is_refused_with_and_without_a_length() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    let padded = |size: usize| format!("{:size$}", r#"{"productId":"1","quantity":1}"#);
+    alice.post_text(&padded(17 * 1024)).await.problem(413);
+    assert_eq!(alice.post_text(&padded(16 * 1024)).await.status, 201, "exactly the limit");
+
+    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let head = format!(
+        "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Connection: close\r\n"
+    );
+    let chunk = padded(17 * 1024);
+    let chunked =
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n", chunk.len());
+    let answer = send_raw(&app.url, &chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    // A client that only announces the size is told before it sends anything.
+    let answer = send_raw(&app.url, &format!("{head}Content-Length: 1000000000\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(files.look().orders().await, 1);
+}
+
+#[tokio::test]
+async fn a_body_that_never_arrives_is_not_waited_for() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let half = format!(
+        "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: 30\r\n\r\n{{\"productId\""
+    );
+    let answer = send_raw(&app.url, &half).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(files.look().orders().await, 0);
+}
+
+#[tokio::test]
+async fn the_probes_and_metrics_need_no_token() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let nobody = Caller::new(&Client::builder().no_proxy().build().unwrap(), &app.url, "");
+    for path in ["/livez", "/healthz", "/readyz", "/metrics"] {
+        assert_eq!(nobody.get(path).await.status, 200, "{path}");
+    }
+    let (status, body) = app.readiness().await;
+    assert_eq!(status, 200, "ready to accept although no broker is there");
+    let expected = serde_json::json!({"status": "ready", "database": "writable", "broker": "unreachable"});
+    assert_eq!(body, expected);
+}

@@ -1,0 +1,162 @@
+//! The sweeper, step by step at times that the test chooses.
+
+use order_service::orders::pending::BACKOFF_MAX_MS;
+use shared::events::now_ms;
+
+use crate::fixture::{
+    Broker, Files,
+    nats::{InventoryConsumer, header},
+    parts::Parts,
+    wait_until,
+};
+
+const SECOND: i64 = 1_000;
+const DAY: i64 = 24 * 3600 * SECOND;
+
+struct World {
+    files: Files,
+    broker: Broker,
+    parts: Parts,
+}
+
+impl World {
+    /// The sweeper has seen the stream, as it has a second after a service's start.
+    async fn start() -> Self {
+        let (files, broker) = (Files::new(), Broker::start().await);
+        let parts = Parts::open(&files, &broker).await;
+        assert_eq!(parts.sweep(now_ms()).await, 0);
+        Self { files, broker, parts }
+    }
+
+    async fn inventory(&self) -> InventoryConsumer {
+        InventoryConsumer::open(&self.parts.settings, &self.broker).await
+    }
+}
+
+#[tokio::test]
+async fn an_order_without_an_answer_is_sent_again_after_30_seconds_and_then_ever_more_rarely() {
+    let world = World::start().await;
+    let (parts, inventory) = (&world.parts, world.inventory().await);
+    let mut sent_at = now_ms();
+    parts.place(1, sent_at).await;
+    parts.relay(1).await;
+    let first = inventory.handle(1).await.remove(0);
+    let mut message_ids = vec![header(&first, "Nats-Msg-Id").to_owned()];
+    for seconds in [30, 60, 120, 240, 480, 600, 600] {
+        let due = sent_at + seconds * SECOND;
+        assert_eq!(parts.sweep(due - 1).await, 0, "not before {seconds} s");
+        assert_eq!(parts.sweep(due).await, 1, "after {seconds} s");
+        parts.relay(1).await;
+        let again = inventory.handle(1).await.remove(0);
+        assert_eq!(again.payload, first.payload);
+        for name in ["ce-id", "ce-time", "ce-type", "ce-source", "ce-subject", "traceparent"] {
+            assert_eq!(header(&again, name), header(&first, name), "{name} belongs to the event");
+        }
+        message_ids.push(header(&again, "Nats-Msg-Id").to_owned());
+        sent_at = due;
+    }
+    message_ids.sort_unstable();
+    message_ids.dedup();
+    assert_eq!(message_ids.len(), 8, "each sending has an id of its own, so that the broker keeps it");
+}
+
+#[tokio::test]
+async fn an_order_whose_message_still_waits_is_never_swept() {
+    let world = World::start().await;
+    let parts = &world.parts;
+    let now = now_ms();
+    parts.place(1, now).await;
+    assert_eq!(parts.sweep(now + DAY).await, 0, "its event is in the outbox");
+    parts.relay(1).await;
+    assert_eq!(parts.sweep(now + DAY).await, 0, "the inventory never ran and owes every message");
+    let inventory = world.inventory().await;
+    assert_eq!(parts.sweep(now + DAY).await, 0, "the inventory has not asked for it");
+    let taken = inventory.take(1).await;
+    assert_eq!(parts.sweep(now + DAY).await, 0, "the inventory works on it");
+    taken[0].double_ack().await.unwrap();
+    assert_eq!(parts.sweep(now + DAY).await, 1, "nobody has it any more");
+}
+
+#[tokio::test]
+async fn a_lost_order_is_swept_although_newer_messages_wait() {
+    let world = World::start().await;
+    let (parts, inventory) = (&world.parts, world.inventory().await);
+    let now = now_ms();
+    let lost = parts.place(1, now - 60 * SECOND).await.remove(0);
+    parts.relay(1).await;
+    inventory.handle(1).await;
+    parts.place(3, now - 40 * SECOND).await;
+    parts.relay(3).await;
+    assert_eq!(parts.sweep(now).await, 1);
+    let in_outbox = world.files.look().texts("SELECT order_id FROM outbox").await;
+    assert_eq!(in_outbox, [lost.id]);
+}
+
+#[tokio::test]
+async fn a_settled_order_is_never_swept_and_a_step_takes_at_most_a_thousand() {
+    let world = World::start().await;
+    let (parts, look) = (&world.parts, world.files.look());
+    let now = now_ms();
+    parts.place(1_501, now).await;
+    // As if the broker had acknowledged the events and then lost them.
+    look.change("DELETE FROM outbox").await;
+    let settled = "UPDATE orders SET status = 'confirmed', settled_at = created_at
+         WHERE id = (SELECT max(id) FROM orders)";
+    assert_eq!(look.change(settled).await, 1);
+    assert_eq!(parts.sweep(now + DAY).await, 1_000);
+    assert_eq!(parts.sweep(now + DAY).await, 500);
+    assert_eq!(parts.sweep(now + DAY).await, 0);
+    let distinct = look.number("SELECT count(DISTINCT order_id) FROM outbox").await;
+    assert_eq!((distinct, look.outbox().await), (1_500, 1_500));
+}
+
+#[tokio::test]
+async fn a_new_connection_starts_the_back_off_over() {
+    let world = World::start().await;
+    let (parts, look) = (&world.parts, world.files.look());
+    let sent_at = now_ms();
+    parts.place(1, sent_at).await;
+    look.change("DELETE FROM outbox").await;
+    look.change(&format!("UPDATE orders SET sweeps = 9, sent_at = {sent_at}")).await;
+    assert_eq!(parts.sweep(sent_at + BACKOFF_MAX_MS - 1).await, 0);
+
+    let before = parts.connection.state().borrow().clone();
+    world.broker.stop().await;
+    world.broker.start_again().await;
+    wait_until("the service is connected anew", || async {
+        parts.connection.observe_once().await.is_ok() && *parts.connection.state().borrow() != before
+    })
+    .await;
+    assert_eq!(parts.sweep(sent_at + 30 * SECOND - 1).await, 0);
+    assert_eq!(parts.sweep(sent_at + 30 * SECOND).await, 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_below_what_it_acknowledged_has_every_pending_order_sent_again_at_once() {
+    let world = World::start().await;
+    let (parts, inventory, look) = (&world.parts, world.inventory().await, world.files.look());
+    let now = now_ms();
+    parts.place(3, now).await;
+    parts.relay(3).await;
+    inventory.handle(3).await;
+    assert_eq!(look.number("SELECT acked_sequence FROM broker_memory").await, 3);
+    assert_eq!(parts.sweep(now).await, 0, "nothing is lost");
+    // What the database would say if the broker had acknowledged a fourth message and lost it in a power cut.
+    look.change("UPDATE broker_memory SET acked_sequence = 4").await;
+    assert_eq!(parts.sweep(now).await, 3);
+    assert_eq!(look.number("SELECT acked_sequence FROM broker_memory").await, 3);
+    parts.relay(3).await;
+    inventory.handle(3).await;
+    assert_eq!(parts.sweep(now).await, 0, "once");
+}
+
+#[tokio::test]
+async fn the_first_stream_that_a_database_sees_has_lost_nothing() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let parts = Parts::open(&files, &broker).await;
+    let now = now_ms();
+    parts.place(1, now).await;
+    parts.relay(1).await;
+    assert_eq!(parts.sweep(now).await, 0, "its message waits in the stream");
+    assert_eq!(files.look().outbox().await, 0);
+}

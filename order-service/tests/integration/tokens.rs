@@ -1,0 +1,95 @@
+//! Who may not come in.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use reqwest::{
+    Method,
+    header::{AUTHORIZATION, HeaderMap},
+};
+use serde_json::{Value, json};
+use shared::events::now_ms;
+
+use crate::fixture::{App, Caller, Files, NO_BROKER, app::SECRET, caller::Answer};
+
+fn signed(algorithm: Algorithm, secret: &str, claims: Value) -> String {
+    encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_verify_is_refused_and_stores_nothing() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let now = now_ms() / 1000;
+    let hs256 = |claims| signed(Algorithm::HS256, SECRET, claims);
+    let good = hs256(json!({"sub": "alice"}));
+    let (head_and_claims, signature) = good.rsplit_once('.').unwrap();
+    let cases = [
+        ("empty", String::new()),
+        ("garbage", "garbage".to_owned()),
+        ("three parts of garbage", "a.b.c".to_owned()),
+        // {"alg":"none","typ":"JWT"} . {"sub":"alice"} . nothing
+        ("alg none", "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhbGljZSJ9.".to_owned()),
+        ("no signature", format!("{head_and_claims}.")),
+        ("another user's claims", {
+            let other = hs256(json!({"sub": "bob"}));
+            format!("{}.{signature}", other.rsplit_once('.').unwrap().0)
+        }),
+        (
+            "wrong secret",
+            signed(Algorithm::HS256, "another-secret-of-more-than-32-bytes", json!({"sub": "a"})),
+        ),
+        ("HS512", signed(Algorithm::HS512, SECRET, json!({"sub": "alice"}))),
+        ("HS384", signed(Algorithm::HS384, SECRET, json!({"sub": "alice"}))),
+        ("expired", hs256(json!({"sub": "alice", "exp": now - 60}))),
+        ("exp as a string", hs256(json!({"sub": "alice", "exp": (now + 60).to_string()}))),
+        ("not yet valid", hs256(json!({"sub": "alice", "nbf": now + 60}))),
+        ("no sub", hs256(json!({"username": "alice"}))),
+        ("empty sub", hs256(json!({"sub": ""}))),
+        ("sub of 256 characters", hs256(json!({"sub": "a".repeat(256)}))),
+        ("10 KB", hs256(json!({"sub": "alice", "filler": "x".repeat(10 * 1024)}))),
+    ];
+    for (name, token) in cases {
+        let caller = Caller::new(&app.http, &app.url, &token);
+        for answer in [caller.post("1", 1).await, caller.get("/orders").await] {
+            let detail = answer.problem(401);
+            assert_eq!(answer.header("www-authenticate"), "Bearer", "{name}");
+            assert!(token.is_empty() || !detail.contains(&token), "{name}: {detail}");
+        }
+    }
+    assert_eq!(files.look().orders().await, 0);
+    assert_eq!(Caller::new(&app.http, &app.url, &good).post("1", 1).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_request_without_exactly_one_bearer_token_is_refused() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let good = signed(Algorithm::HS256, SECRET, json!({"sub": "alice"}));
+    let send = async |values: &[String]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        Answer::of(app.http.request(Method::GET, format!("{}/orders", app.url)).headers(headers)).await
+    };
+    let bearer = format!("Bearer {good}");
+    for values in
+        [vec![], vec![good.clone()], vec![format!("Basic {good}")], vec![bearer.clone(), bearer.clone()]]
+    {
+        let answer = send(&values).await;
+        answer.problem(401);
+        assert_eq!(answer.header("www-authenticate"), "Bearer", "{values:?}");
+    }
+    assert_eq!(send(&[format!("bEARER {good}")]).await.status, 200, "the scheme is case-insensitive");
+}
+
+#[tokio::test]
+async fn a_token_without_exp_is_refused_only_where_exp_is_required() {
+    let (lax_files, strict_files) = (Files::new(), Files::new());
+    let lax = App::start(&lax_files, NO_BROKER, &[]).await;
+    let strict = App::start(&strict_files, NO_BROKER, &["--jwt-require-exp"]).await;
+    let token = signed(Algorithm::HS256, SECRET, json!({"sub": "someUserId", "username": "testuser"}));
+    assert_eq!(Caller::new(&lax.http, &lax.url, &token).post("1", 1).await.status, 201);
+    let refused = Caller::new(&strict.http, &strict.url, &token).post("1", 1).await;
+    assert!(refused.problem(401).contains("exp"), "{refused:?}");
+    assert_eq!(strict.user("someUserId").post("1", 1).await.status, 201);
+}

@@ -1,0 +1,95 @@
+//! The two service binaries, built by cargo.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::workspace;
+
+/// How the services are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build; for tests.
+    Dev,
+    /// Optimised; for people and for load.
+    Release,
+}
+
+/// Paths of the two services' binaries.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// `order-service`
+    pub order: PathBuf,
+    /// `inventory-service`
+    pub inventory: PathBuf,
+}
+
+/// The part of cargo's report that tells where a binary is.
+#[derive(Deserialize)]
+struct Artifact {
+    executable: Option<PathBuf>,
+}
+
+impl Binaries {
+    /// Builds both services and asks cargo where it put them. Blocks; shows cargo's progress.
+    pub fn build(profile: Profile) -> Result<Self> {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(["build", "--package", "order-service", "--package", "inventory-service", "--bins"]);
+        command.arg("--message-format=json-render-diagnostics").current_dir(workspace::root());
+        if profile == Profile::Release {
+            command.arg("--release");
+        }
+        let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+        if !output.status.success() {
+            bail!("cargo could not build the services: {}", output.status);
+        }
+        let report = String::from_utf8(output.stdout).context("cargo's report is not text")?;
+        Ok(Self { order: find(&report, "order-service")?, inventory: find(&report, "inventory-service")? })
+    }
+
+    /// The binaries that `cargo test` has built beside the running test, in `target/PROFILE/`.
+    pub fn beside_test() -> Result<Self> {
+        let test = env::current_exe().context("cannot tell where this test lies")?;
+        let folder = test.ancestors().nth(2).context("this test lies outside of a target folder")?;
+        let binaries =
+            Self { order: folder.join("order-service"), inventory: folder.join("inventory-service") };
+        for path in [&binaries.order, &binaries.inventory] {
+            if !path.is_file() {
+                bail!("{} is missing; `cargo build` makes it", path.display());
+            }
+        }
+        Ok(binaries)
+    }
+}
+
+fn find(report: &str, name: &str) -> Result<PathBuf> {
+    report
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok()?.executable)
+        .find(|path| path.file_stem().is_some_and(|stem| stem == name))
+        .with_context(|| format!("cargo did not say where {name} is"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binaries_are_found_in_cargos_report_wherever_they_lie() {
+        let report = concat!(
+            r#"{"reason":"compiler-artifact","executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","executable":"/elsewhere/release/order-service"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\n",
+        );
+        assert_eq!(find(report, "order-service").unwrap(), PathBuf::from("/elsewhere/release/order-service"));
+        let error = find(report, "inventory-service").unwrap_err().to_string();
+        assert!(error.contains("inventory-service"), "{error}");
+    }
+}

@@ -1,0 +1,77 @@
+//! One HTTP/1.1 connection, kept open: light enough that the load shows the services and not this client.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long one request may take before its outcome counts as unknown.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection to one service.
+pub struct HttpClient {
+    host: String,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+/// What came back.
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl HttpClient {
+    /// Connects to a service such as `http://127.0.0.1:3000`.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
+        if uri.scheme_str() != Some("http") {
+            bail!("{url} does not begin with http://");
+        }
+        let name = uri.host().context("the URL has no host")?;
+        let stream = TcpStream::connect((name, uri.port_u16().unwrap_or(80)));
+        let stream = stream.await.with_context(|| format!("cannot connect to {url}"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // Its error is also the error of the request under way, which reports it.
+        tokio::spawn(connection);
+        let host = uri.authority().context("the URL has no host")?.to_string();
+        Ok(Self { host, sender })
+    }
+
+    /// `GET path`, with a token where one is given.
+    pub async fn get(&mut self, path: &str, authorization: Option<&str>) -> Result<Answer> {
+        let mut request = Request::get(path).header("host", &self.host);
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        self.send(request.body(Full::default())?).await
+    }
+
+    /// `POST path` with a JSON body.
+    pub async fn post(&mut self, path: &str, authorization: &str, json: Bytes) -> Result<Answer> {
+        let request = Request::post(path)
+            .header("host", &self.host)
+            .header("authorization", authorization)
+            .header("content-type", "application/json");
+        self.send(request.body(Full::new(json))?).await
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
+        let exchange = async {
+            self.sender.ready().await?;
+            let response = self.sender.send_request(request).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok(Answer { status, body })
+        };
+        timeout(PATIENCE, exchange).await.context("no answer in time")?
+    }
+}

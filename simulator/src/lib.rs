@@ -1,0 +1,24 @@
+//! Runs the real topology on this machine: nats-server and both services as processes.
+//!
+//! - [`nats_server`], [`nats_download`]: where the broker's binary comes from
+//! - [`process`], [`ports`], [`workspace`]: what every part needs to run
+//! - [`broker`], [`binaries`], [`topology`]: the parts, started, killed and started again
+//! - [`http`], [`token`]: how `sim` speaks to the services
+//! - [`up`], [`reset`], [`load`]: the commands
+//! - `testing` (feature of that name): a broker for each test
+
+pub mod binaries;
+pub mod broker;
+pub mod http;
+pub mod load;
+pub mod nats_download;
+pub mod nats_server;
+pub mod ports;
+pub mod process;
+pub mod reset;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod token;
+pub mod topology;
+pub mod up;
+pub mod workspace;

@@ -1,0 +1,103 @@
+//! Waits until the last accepted order is settled, and asks the order service itself whether that is so.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::time::sleep;
+
+use super::tally::{SharedTally, Status};
+use super::watch;
+use super::workers::Target;
+use crate::http::HttpClient;
+
+/// Without any order settled for this long, the rest counts as unsettled.
+const STANDSTILL: Duration = Duration::from_secs(60);
+
+/// The gauge may be as old as one of the service's ticks.
+const GAUGE: Duration = Duration::from_secs(15);
+
+/// How a run ended.
+pub(super) struct End {
+    /// When the order service showed the last order settled.
+    pub(super) at: Instant,
+    /// `orders_pending` of the order service; `None` if it has no such gauge.
+    pub(super) pending: Option<u64>,
+}
+
+/// Waits for the end; it is an error only if the order service cannot be asked.
+pub(super) async fn wait(target: &Target, tally: &SharedTally) -> Result<End> {
+    wait_for_news(tally).await;
+    let mut client = HttpClient::connect(&target.url).await?;
+    let last = tally.lock().last.clone();
+    if let Some((id, _)) = last {
+        wait_for_order(&mut client, target, &id).await?;
+    }
+    let at = Instant::now();
+    Ok(End { at, pending: pending(&mut client).await? })
+}
+
+async fn wait_for_news(tally: &SharedTally) {
+    let (mut settled, mut since) = (0, Instant::now());
+    loop {
+        let (now_settled, open) = {
+            let tally = tally.lock();
+            (tally.settled(), tally.open.len())
+        };
+        if now_settled != settled {
+            (settled, since) = (now_settled, Instant::now());
+        }
+        if open == 0 || since.elapsed() > STANDSTILL {
+            return;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The event is seen a little before the order service has stored it.
+async fn wait_for_order(client: &mut HttpClient, target: &Target, id: &str) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < STANDSTILL {
+        match watch::status(client, target, id).await? {
+            Some(Status::Confirmed | Status::Cancelled) => return Ok(()),
+            _ => sleep(Duration::from_millis(1)).await,
+        }
+    }
+    bail!("the event of order {id} was seen, and the order service did not settle it")
+}
+
+async fn pending(client: &mut HttpClient) -> Result<Option<u64>> {
+    let start = Instant::now();
+    loop {
+        let metrics =
+            client.get("/metrics", None).await.context("cannot read the order service's metrics")?;
+        let pending = gauge(&String::from_utf8_lossy(&metrics.body), "orders_pending");
+        if matches!(pending, None | Some(0)) || start.elapsed() > GAUGE {
+            return Ok(pending);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The value of a metric without labels, or with any.
+fn gauge(metrics: &str, name: &str) -> Option<u64> {
+    metrics.lines().find_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        if !rest.starts_with([' ', '{']) {
+            return None;
+        }
+        rest.rsplit(' ').next()?.parse::<f64>().ok().map(|value| value as u64)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_is_found_by_its_whole_name() {
+        let metrics = "# TYPE orders_pending gauge\norders_pending_max 9\norders_pending 3\n";
+        assert_eq!(gauge(metrics, "orders_pending"), Some(3));
+        assert_eq!(gauge("orders_pending{service=\"order\"} 4", "orders_pending"), Some(4));
+        assert_eq!(gauge(metrics, "orders"), None);
+    }
+}

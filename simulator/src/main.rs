@@ -1,0 +1,44 @@
+//! The `sim` command.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use simulator::load::{self, LoadArgs};
+use simulator::reset::{self, ResetArgs};
+use simulator::up::{self, UpArgs};
+
+/// Runs the order and inventory services with their broker on this machine.
+#[derive(Parser)]
+#[command(name = "sim", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(UpArgs),
+    Reset(ResetArgs),
+    Load(LoadArgs),
+}
+
+// One thread: the load shall leave the machine to the services, and nothing else here has work for two.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Up(args) => up::run(args).await,
+        Command::Reset(args) => reset::run(args),
+        Command::Load(args) => load::run(args).await,
+    }
+}

@@ -1,0 +1,144 @@
+//! What a topology runs: its parts, their ports, folder and settings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use crate::binaries::Binaries;
+use crate::broker;
+use crate::ports::Port;
+use crate::process::Logs;
+
+/// One process of the topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// nats-server
+    Broker,
+    /// order-service
+    Order,
+    /// inventory-service
+    Inventory,
+}
+
+impl Part {
+    /// Its name in logs and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "nats",
+            Self::Order => "order",
+            Self::Inventory => "inventory",
+        }
+    }
+}
+
+/// The four ports of a topology.
+#[derive(Debug)]
+pub struct Ports {
+    /// HTTP of the order service.
+    pub order: Port,
+    /// HTTP of the inventory service.
+    pub inventory: Port,
+    /// NATS clients.
+    pub nats: Port,
+    /// HTTP of the broker's monitoring.
+    pub monitor: Port,
+}
+
+impl Ports {
+    /// Free ones, claimed for as long as the value lives.
+    pub fn free() -> Result<Self> {
+        Ok(Self {
+            order: Port::claim()?,
+            inventory: Port::claim()?,
+            nats: Port::claim()?,
+            monitor: Port::claim()?,
+        })
+    }
+}
+
+/// What a topology runs, and where.
+#[derive(Debug)]
+pub struct TopologyConfig {
+    /// Holds `order.db`, `inventory.db` and `nats/`; is created.
+    pub folder: PathBuf,
+    /// The services to run.
+    pub binaries: Binaries,
+    /// Where they listen.
+    pub ports: Ports,
+    /// Stock to begin with; `None`: the inventory's built-in one.
+    pub seed_file: Option<PathBuf>,
+    /// Where the logs go.
+    pub logs: Logs,
+    /// Signs the tokens.
+    pub jwt_secret: String,
+    /// Further settings for both services, as variables.
+    pub environment: Vec<(String, String)>,
+}
+
+impl TopologyConfig {
+    /// Free ports, logs into `folder`, the demo's secret and stock.
+    pub fn in_folder(folder: PathBuf, binaries: Binaries) -> Result<Self> {
+        Ok(Self {
+            logs: Logs::Folder(folder.clone()),
+            folder,
+            binaries,
+            ports: Ports::free()?,
+            seed_file: None,
+            jwt_secret: crate::token::DEMO_SECRET.to_owned(),
+            environment: Vec::new(),
+        })
+    }
+
+    /// The URL of a part: `nats://…` or `http://…`.
+    pub fn url(&self, part: Part) -> String {
+        match part {
+            Part::Broker => format!("nats://127.0.0.1:{}", self.ports.nats.number()),
+            Part::Order => format!("http://127.0.0.1:{}", self.ports.order.number()),
+            Part::Inventory => format!("http://127.0.0.1:{}", self.ports.inventory.number()),
+        }
+    }
+
+    /// The command that runs a part; `server` is the path of nats-server.
+    pub(super) fn command(&self, part: Part, server: &Path) -> Command {
+        match part {
+            Part::Broker => {
+                let monitor = i32::from(self.ports.monitor.number());
+                broker::command(server, &self.folder.join("nats"), self.ports.nats.number(), monitor)
+            }
+            Part::Order => self.service(part, &self.binaries.order, &self.ports.order),
+            Part::Inventory => self.service(part, &self.binaries.inventory, &self.ports.inventory),
+        }
+    }
+
+    /// Every setting that decides where a service works is given, so none of the caller's variables can divert it.
+    fn service(&self, part: Part, binary: &Path, port: &Port) -> Command {
+        let name = part.name();
+        let mut command = Command::new(binary);
+        command.env("HOST", "127.0.0.1").env("PORT", port.number().to_string());
+        command.env("DATABASE", self.folder.join(format!("{name}.db")));
+        command.env("NATS_URL", self.url(Part::Broker)).env("NATS_USER", name);
+        command.env("NATS_PASSWORD", broker::password(name)).env("JWT_SECRET", &self.jwt_secret);
+        if !self.logs.reach_a_terminal() {
+            command.env("NO_COLOR", "1");
+        }
+        if let Some(file) = &self.seed_file {
+            command.env("SEED_FILE", file);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Tells a reader of an error where to look.
+    pub(super) fn log_hint(&self, part: Part) -> String {
+        match &self.logs {
+            Logs::Prefixed => "its log is above".to_owned(),
+            Logs::Folder(folder) => {
+                let log = fs::read_to_string(folder.join(format!("{}.log", part.name()))).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                format!("the end of its log:\n{}", lines[lines.len().saturating_sub(10)..].join("\n"))
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! nats-server and both services as processes on 127.0.0.1.
+//!
+//! Each part can be killed and started again on its own port and folder. Dropping a [`Topology`] kills what runs.
+
+mod config;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::time::sleep;
+
+pub use self::config::{Part, Ports, TopologyConfig};
+use crate::http::HttpClient;
+use crate::process::Process;
+use crate::{broker, nats_server};
+
+/// How long a service may take until it is ready.
+const START: Duration = Duration::from_secs(30);
+
+/// The services drain for at most 10 s by default; after this they are killed.
+const STOP: Duration = Duration::from_secs(15);
+
+/// Held by the topology that uses a folder.
+pub const LOCK_FILE: &str = "topology.lock";
+
+/// A running topology.
+#[derive(Debug)]
+pub struct Topology {
+    config: TopologyConfig,
+    server: PathBuf,
+    // The services come before the broker: they are dropped, and so killed, in this order.
+    order: Option<Process>,
+    inventory: Option<Process>,
+    broker: Option<Process>,
+    _lock: File,
+}
+
+impl Topology {
+    /// Starts all three parts and waits until both services are ready and connected to the broker.
+    pub async fn start(config: TopologyConfig) -> Result<Self> {
+        let server = nats_server::find_or_fetch()?;
+        fs::create_dir_all(&config.folder)
+            .with_context(|| format!("cannot create {}", config.folder.display()))?;
+        let lock = lock(&config.folder)?;
+        let mut topology = Self { config, server, order: None, inventory: None, broker: None, _lock: lock };
+        for part in [Part::Broker, Part::Order, Part::Inventory] {
+            topology.start_part(part).await?;
+        }
+        for part in [Part::Order, Part::Inventory] {
+            topology.wait_until(part, r#""broker":"connected""#).await?;
+        }
+        Ok(topology)
+    }
+
+    /// Starts a part that does not run, and waits until it is ready; a service may be so without a broker.
+    pub async fn start_part(&mut self, part: Part) -> Result<()> {
+        let command = self.config.command(part, &self.server);
+        let process = Process::spawn(part.name(), command, &self.config.logs)?;
+        *self.slot(part) = Some(process);
+        match part {
+            Part::Broker => broker::wait_until_ready(self.config.ports.nats.number()).await,
+            Part::Order | Part::Inventory => self.wait_until(part, r#""status":"ready""#).await,
+        }
+    }
+
+    /// Waits until `/readyz` of a service holds `expected`, or fails when the service ends before.
+    pub async fn wait_until(&mut self, part: Part, expected: &str) -> Result<()> {
+        let url = self.config.url(part);
+        let start = Instant::now();
+        while start.elapsed() < START {
+            if readyz(&url).await.is_ok_and(|body| body.contains(expected)) {
+                return Ok(());
+            }
+            if let Some(status) = self.slot(part).as_mut().map(Process::ended).transpose()?.flatten() {
+                bail!(
+                    "the {} service ended while it started: {status}; {}",
+                    part.name(),
+                    self.config.log_hint(part)
+                );
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        bail!(
+            "{url}/readyz did not show {expected} within {} s; {}",
+            START.as_secs(),
+            self.config.log_hint(part)
+        )
+    }
+
+    /// `kill -9` of one part; its data stay as they are.
+    pub async fn kill(&mut self, part: Part) -> Result<()> {
+        match self.slot(part).take() {
+            Some(mut process) => process.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets one part finish its work and end. A status other than success is an error.
+    pub async fn stop_part(&mut self, part: Part) -> Result<()> {
+        match self.slot(part).take() {
+            Some(process) => stop(process).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops both services, which drain, and then the broker.
+    pub async fn stop(&mut self) -> Result<()> {
+        let (order, inventory) = (self.order.take(), self.inventory.take());
+        let (order, inventory) = tokio::join!(stop_if_any(order), stop_if_any(inventory));
+        let broker = self.stop_part(Part::Broker).await;
+        order.and(inventory).and(broker)
+    }
+
+    /// Waits until a part ends that nobody has stopped.
+    pub async fn first_exit(&mut self) -> (Part, Result<ExitStatus>) {
+        tokio::select! {
+            status = wait(&mut self.broker) => (Part::Broker, status),
+            status = wait(&mut self.order) => (Part::Order, status),
+            status = wait(&mut self.inventory) => (Part::Inventory, status),
+        }
+    }
+
+    /// The process id of a part that runs.
+    pub fn pid(&self, part: Part) -> Option<u32> {
+        match part {
+            Part::Broker => self.broker.as_ref()?.pid(),
+            Part::Order => self.order.as_ref()?.pid(),
+            Part::Inventory => self.inventory.as_ref()?.pid(),
+        }
+    }
+
+    /// `http://…` of the order service.
+    pub fn order_url(&self) -> String {
+        self.config.url(Part::Order)
+    }
+
+    /// `http://…` of the inventory service.
+    pub fn inventory_url(&self) -> String {
+        self.config.url(Part::Inventory)
+    }
+
+    /// `nats://…` of the broker.
+    pub fn nats_url(&self) -> String {
+        self.config.url(Part::Broker)
+    }
+
+    /// `http://…` of the broker's monitoring.
+    pub fn monitor_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.config.ports.monitor.number())
+    }
+
+    /// Where the topology keeps its data.
+    pub fn folder(&self) -> &Path {
+        &self.config.folder
+    }
+
+    /// A token that this topology's services accept.
+    pub fn token(&self, sub: &str) -> Result<String> {
+        crate::token::sign(&self.config.jwt_secret, sub)
+    }
+
+    fn slot(&mut self, part: Part) -> &mut Option<Process> {
+        match part {
+            Part::Broker => &mut self.broker,
+            Part::Order => &mut self.order,
+            Part::Inventory => &mut self.inventory,
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let file = File::create(folder.join(LOCK_FILE)).context("cannot create the topology's lock file")?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => bail!("a topology is already running on {}; stop it first", folder.display()),
+    }
+}
+
+async fn readyz(url: &str) -> Result<String> {
+    let answer = HttpClient::connect(url).await?.get("/readyz", None).await?;
+    Ok(String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+async fn stop_if_any(process: Option<Process>) -> Result<()> {
+    match process {
+        Some(process) => stop(process).await,
+        None => Ok(()),
+    }
+}
+
+async fn stop(mut process: Process) -> Result<()> {
+    let status = process.terminate(STOP).await?;
+    // nats-server ends with 1 on SIGTERM, which says nothing.
+    if !status.success() && process.name() != Part::Broker.name() {
+        bail!("{} did not stop cleanly: {status}", process.name());
+    }
+    Ok(())
+}
+
+/// Never returns for a part that does not run.
+async fn wait(process: &mut Option<Process>) -> Result<ExitStatus> {
+    match process {
+        Some(process) => process.wait().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,121 @@
+//! `sim up`: the topology for a person, with its data in `db/`, until Ctrl-C.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::binaries::{Binaries, Profile};
+use crate::ports::{self, Port};
+use crate::process::Logs;
+use crate::topology::{Ports, Topology, TopologyConfig};
+use crate::{token, workspace};
+
+/// Runs nats-server and both services until Ctrl-C, with their data in db/.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Port of the order service
+    #[arg(long, default_value_t = 3000, value_name = "PORT")]
+    pub order_port: u16,
+    /// Port of the inventory service
+    #[arg(long, default_value_t = 3001, value_name = "PORT")]
+    pub inventory_port: u16,
+    /// Port for NATS clients
+    #[arg(long, default_value_t = 4222, value_name = "PORT")]
+    pub nats_port: u16,
+    /// Port of the broker's monitoring
+    #[arg(long, default_value_t = 8222, value_name = "PORT")]
+    pub monitor_port: u16,
+    /// Folder for the data, instead of db/
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+}
+
+/// Runs the command to its end; an error if a part ended by itself.
+pub async fn run(args: UpArgs) -> Result<()> {
+    check_ports(&args)?;
+    let mut signals = Signals::listen()?;
+    let config = config(args)?;
+    let mut topology = tokio::select! {
+        // Dropped half started, it takes down what runs.
+        () = signals.next() => return Ok(()),
+        topology = Topology::start(config) => topology?,
+    };
+    print_welcome(&topology)?;
+    let exited = tokio::select! {
+        () = signals.next() => None,
+        exited = topology.first_exit() => Some(exited),
+    };
+    println!("stopping: services first, then the broker");
+    let stopped = topology.stop().await;
+    match exited {
+        Some((part, status)) => bail!("{} ended by itself: {}", part.name(), status?),
+        None => stopped,
+    }
+}
+
+fn check_ports(args: &UpArgs) -> Result<()> {
+    ports::check_free(&[
+        ("--order-port", args.order_port),
+        ("--inventory-port", args.inventory_port),
+        ("--nats-port", args.nats_port),
+        ("--monitor-port", args.monitor_port),
+    ])
+}
+
+fn config(args: UpArgs) -> Result<TopologyConfig> {
+    Ok(TopologyConfig {
+        folder: args.data.unwrap_or_else(workspace::db),
+        binaries: Binaries::build(Profile::Release)?,
+        ports: Ports {
+            order: Port::fixed(args.order_port),
+            inventory: Port::fixed(args.inventory_port),
+            nats: Port::fixed(args.nats_port),
+            monitor: Port::fixed(args.monitor_port),
+        },
+        seed_file: None,
+        logs: Logs::Prefixed,
+        jwt_secret: token::secret(),
+        environment: Vec::new(),
+    })
+}
+
+fn print_welcome(topology: &Topology) -> Result<()> {
+    let order = topology.order_url();
+    let token = topology.token("demo")?;
+    println!();
+    println!("order service      {order}");
+    println!("inventory service  {}", topology.inventory_url());
+    println!("NATS               {}  (monitoring {})", topology.nats_url(), topology.monitor_url());
+    println!("data               {}", topology.folder().display());
+    println!();
+    println!("Place an order:");
+    println!(
+        "  curl -i {order}/orders -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
+         -d '{{\"productId\":\"1\",\"quantity\":2}}'"
+    );
+    println!("Ctrl-C stops everything.");
+    println!();
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Both services and the broker as real processes, as `sim up` runs them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod client;
+mod crash;
+mod flow;
