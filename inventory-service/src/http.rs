@@ -1,5 +1,7 @@
 //! The routes of the inventory service. Stock is public.
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     extract::{FromRef, Path, State, rejection::PathRejection},
@@ -21,7 +23,7 @@ pub struct AppState {
     /// Where stock is read.
     pub database: Database,
     /// Probes and metrics.
-    pub operations: Operations,
+    pub operations: Arc<Operations>,
 }
 
 /// All routes.
@@ -48,6 +50,6 @@ async fn show_stock(
     Ok(Json(product.ok_or(Problem::NotFound)?).into_response())
 }
 
-async fn metrics(State(operations): State<Operations>) -> Response {
+async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
     operations.metrics("inventory-service", env!("CARGO_PKG_VERSION")).await
 }

@@ -1,6 +1,6 @@
 //! The routes of the order service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -46,7 +46,7 @@ pub struct AppState {
     /// Where orders are read.
     pub database: Database,
     /// Probes and metrics.
-    pub operations: Operations,
+    pub operations: Arc<Operations>,
 }
 
 /// All routes.
@@ -148,7 +148,7 @@ async fn show_order(
     Ok(Json(OrderView::from(order.ok_or(Problem::NotFound)?)).into_response())
 }
 
-async fn metrics(State(operations): State<Operations>) -> Response {
+async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
     match pending::count(operations.database.reader()).await {
         Ok(orders) => metrics::gauge!("orders_pending").set(orders as f64),
         Err(error) => tracing::warn!(%error, "pending orders not counted"),

@@ -6,16 +6,18 @@
 
 use std::{future::Future, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use async_nats::{
     HeaderMap,
     jetstream::{
         AckKind, Message,
         consumer::{PullConsumer, pull},
+        message::Acker,
     },
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -31,6 +33,9 @@ const PULL_MESSAGES: usize = 1_000;
 /// A pull ends after this time even when it is not full. A drain waits for the end of the pull, so that no
 /// message is delivered to a process that no longer handles it.
 const PULL_EXPIRES: Duration = Duration::from_secs(1);
+/// Batches follow each other at least this far apart, unless messages are scarce: each costs a commit, and so an
+/// fsync, and a larger batch costs hardly more than a small one.
+const GATHER: Duration = Duration::from_millis(10);
 /// From this delivery on a message is handled alone: it may be what fails its batch.
 const ALONE_FROM_ATTEMPT: i64 = 5;
 /// On this delivery a message becomes a dead letter before it is handled: it may be what kills the process.
@@ -41,7 +46,7 @@ const NAK_DELAY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// One delivery of a message.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Delivery {
     /// The NATS subject.
     pub subject: String,
@@ -58,6 +63,34 @@ impl Delivery {
     pub fn traceparent(&self) -> String {
         let received = self.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT));
         trace::accept(received.map(|value| value.as_str()))
+    }
+}
+
+/// Deliveries that arrived together, and beside each what acknowledges it.
+#[derive(Default)]
+struct Batch {
+    deliveries: Vec<Delivery>,
+    ackers: Vec<Acker>,
+}
+
+impl Batch {
+    fn push(&mut self, message: Message) {
+        let attempt = message.info().map_or(1, |info| info.delivered);
+        let (message, acker) = message.split();
+        let subject = message.subject.to_string();
+        self.deliveries.push(Delivery { subject, body: message.payload, headers: message.headers, attempt });
+        self.ackers.push(acker);
+    }
+
+    /// What was delivered so often that it is handled alone, and the rest.
+    fn split_suspects(self) -> (Self, Self) {
+        let (mut suspects, mut rest) = (Self::default(), Self::default());
+        for (delivery, acker) in self.deliveries.into_iter().zip(self.ackers) {
+            let side = if delivery.attempt >= ALONE_FROM_ATTEMPT { &mut suspects } else { &mut rest };
+            side.deliveries.push(delivery);
+            side.ackers.push(acker);
+        }
+        (suspects, rest)
     }
 }
 
@@ -79,7 +112,7 @@ pub trait EventHandler: Send + Sync + 'static {
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Consumed {
-    /// The pull ended; this many messages were acknowledged or terminated.
+    /// The pull ended; so many messages had been delivered.
     Handled(usize),
     /// The database cannot be written; the messages in hand were given back.
     NotWritable,
@@ -192,69 +225,47 @@ impl<H: EventHandler> Consumer<H> {
     /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat.
     pub async fn consume_once(&self, pulls: &PullConsumer) -> Result<Consumed> {
         let mut messages = pulls.batch().max_messages(PULL_MESSAGES).expires(PULL_EXPIRES).messages().await?;
-        let mut handled = 0;
-        while let Some(batch) = next_batch(&mut messages).await? {
-            let settled = self.handle_batch(&batch).await?;
-            if settled == Settled::NotWritable {
+        let (mut handled, mut gather_until) = (0, Instant::now());
+        while let Some(batch) = next_batch(&mut messages, gather_until).await? {
+            gather_until = Instant::now() + GATHER;
+            handled += batch.deliveries.len();
+            let (suspects, rest) = batch.split_suspects();
+            self.settle(&rest.deliveries, &rest.ackers).await?;
+            for (delivery, acker) in suspects.deliveries.chunks(1).zip(suspects.ackers.chunks(1)) {
+                self.settle(delivery, acker).await?;
+            }
+            if !self.database.is_writable() {
                 return Ok(Consumed::NotWritable);
             }
-            handled += batch.len();
         }
         Ok(Consumed::Handled(handled))
     }
 
-    /// Gives up on what was delivered too often, handles suspects alone, and the rest together.
-    async fn handle_batch(&self, messages: &[Message]) -> Result<Settled> {
-        let (mut together, mut alone) = (Vec::with_capacity(messages.len()), Vec::new());
-        for message in messages {
-            let attempt = message.info().map_or(1, |info| info.delivered);
-            let delivery = Delivery {
-                subject: message.subject.to_string(),
-                body: message.payload.clone(),
-                headers: message.headers.clone(),
-                attempt,
-            };
-            let group = if attempt < ALONE_FROM_ATTEMPT { &mut together } else { &mut alone };
-            group.push((message, delivery));
-        }
-        if self.settle(together).await? == Settled::NotWritable {
-            return Ok(Settled::NotWritable);
-        }
-        for one in alone {
-            if self.settle(vec![one]).await? == Settled::NotWritable {
-                return Ok(Settled::NotWritable);
-            }
-        }
-        Ok(Settled::All)
-    }
-
     /// Decides, commits and acknowledges; falls back to one by one, so that only the message at fault is left.
-    async fn settle(&self, mut batch: Vec<(&Message, Delivery)>) -> Result<Settled> {
+    async fn settle(&self, batch: &[Delivery], ackers: &[Acker]) -> Result<()> {
         if batch.is_empty() {
-            return Ok(Settled::All);
+            return Ok(());
         }
-        let deliveries: Vec<Delivery> = batch.iter().map(|(_, delivery)| delivery.clone()).collect();
-        match self.commit(&deliveries).await {
-            Ok(outcomes) => {
-                let messages: Vec<&Message> = batch.iter().map(|(message, _)| *message).collect();
-                self.acknowledge(&messages, &deliveries, &outcomes).await?;
-                Ok(Settled::All)
+        // Without a transaction, for example because somebody else holds the write lock, no message is at fault.
+        let tx = match self.database.begin().await {
+            Ok(tx) => tx,
+            Err(error) => {
+                tracing::warn!(messages = batch.len(), %error, "no transaction; the messages are delivered again");
+                return give_back(ackers).await;
             }
-            Err(_) if !self.database.is_writable() => {
-                give_back(batch.iter().map(|(message, _)| *message)).await?;
-                Ok(Settled::NotWritable)
-            }
+        };
+        match self.commit(tx, batch).await {
+            Ok(outcomes) => self.acknowledge(batch, ackers, &outcomes).await,
+            Err(_) if !self.database.is_writable() => give_back(ackers).await,
             Err(error) if batch.len() == 1 => {
-                let (message, delivery) = batch.remove(0);
                 tracing::error!(
-                    subject = delivery.subject,
-                    attempt = delivery.attempt,
+                    subject = batch[0].subject,
+                    attempt = batch[0].attempt,
                     error = format!("{error:#}"),
                     "message not handled; it is delivered again"
                 );
                 metrics::counter!("messages_failed_total", "consumer" => self.name).increment(1);
-                give_back([message].into_iter()).await?;
-                Ok(Settled::All)
+                give_back(ackers).await
             }
             Err(error) => {
                 tracing::warn!(
@@ -262,19 +273,16 @@ impl<H: EventHandler> Consumer<H> {
                     error = format!("{error:#}"),
                     "batch failed; one by one"
                 );
-                for one in batch {
-                    if Box::pin(self.settle(vec![one])).await? == Settled::NotWritable {
-                        return Ok(Settled::NotWritable);
-                    }
+                for (delivery, acker) in batch.chunks(1).zip(ackers.chunks(1)) {
+                    Box::pin(self.settle(delivery, acker)).await?;
                 }
-                Ok(Settled::All)
+                Ok(())
             }
         }
     }
 
     /// One transaction: the handler's effects, their answers, and the dead letters of the batch.
-    async fn commit(&self, batch: &[Delivery]) -> Result<Vec<Outcome>> {
-        let mut tx = self.database.begin().await?;
+    async fn commit(&self, mut tx: Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
         let outcomes = if batch[0].attempt >= GIVE_UP_AT_ATTEMPT {
             vec![Outcome::Never(Never {
                 reason: "too_many_deliveries",
@@ -300,19 +308,14 @@ impl<H: EventHandler> Consumer<H> {
     }
 
     /// Acknowledges after the commit. A plain ack suffices: a lost one costs a redelivery, which is a repeat.
-    async fn acknowledge(
-        &self,
-        messages: &[&Message],
-        batch: &[Delivery],
-        outcomes: &[Outcome],
-    ) -> Result<()> {
+    async fn acknowledge(&self, batch: &[Delivery], ackers: &[Acker], outcomes: &[Outcome]) -> Result<()> {
         let mut dead_letters = 0;
-        for ((message, delivery), outcome) in messages.iter().zip(batch).zip(outcomes) {
+        for ((delivery, acker), outcome) in batch.iter().zip(ackers).zip(outcomes) {
             match outcome {
                 Outcome::Done(word) => {
                     metrics::counter!("messages_handled_total", "consumer" => self.name, "outcome" => *word)
                         .increment(1);
-                    ack(message, AckKind::Ack).await?;
+                    ack(acker, AckKind::Ack).await?;
                 }
                 Outcome::Never(never) => {
                     dead_letters += 1;
@@ -325,7 +328,7 @@ impl<H: EventHandler> Consumer<H> {
                     );
                     metrics::counter!("dead_letters_total", "consumer" => self.name, "reason" => never.reason)
                         .increment(1);
-                    ack(message, AckKind::Term).await?;
+                    ack(acker, AckKind::Term).await?;
                 }
             }
         }
@@ -334,39 +337,28 @@ impl<H: EventHandler> Consumer<H> {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Settled {
-    All,
-    NotWritable,
-}
-
-/// Waits for one message and takes whatever else has already arrived; `None` at the end of the pull.
-async fn next_batch(messages: &mut pull::Batch) -> Result<Option<Vec<Message>>> {
+/// Waits for one message, then takes what has arrived and what still arrives until `gather_until`; `None` at the
+/// end of the pull.
+async fn next_batch(messages: &mut pull::Batch, gather_until: Instant) -> Result<Option<Batch>> {
     let Some(first) = messages.next().await else { return Ok(None) };
-    let mut batch = vec![first.map_err(pull_error)?];
-    while let Some(Some(next)) = messages.next().now_or_never() {
-        match next {
-            Ok(message) => batch.push(message),
-            // What has arrived is handled first; the next pull meets the error again.
-            Err(_) => break,
-        }
+    let mut batch = Batch::default();
+    batch.push(first.map_err(|error| anyhow!(error))?);
+    // The future is polled before the deadline is looked at, so what has arrived is taken in any case.
+    while let Ok(Some(Ok(message))) = timeout_at(gather_until, messages.next()).await {
+        batch.push(message);
     }
     Ok(Some(batch))
 }
 
-fn pull_error(error: async_nats::Error) -> anyhow::Error {
-    anyhow::anyhow!(error)
-}
-
-async fn give_back(messages: impl Iterator<Item = &Message>) -> Result<()> {
-    for message in messages {
-        ack(message, AckKind::Nak(Some(NAK_DELAY))).await?;
+async fn give_back(ackers: &[Acker]) -> Result<()> {
+    for acker in ackers {
+        ack(acker, AckKind::Nak(Some(NAK_DELAY))).await?;
     }
     Ok(())
 }
 
-async fn ack(message: &Message, kind: AckKind) -> Result<()> {
-    message.ack_with(kind).await.map_err(|error| anyhow::anyhow!(error)).context("acknowledge a message")
+async fn ack(acker: &Acker, kind: AckKind) -> Result<()> {
+    acker.ack_with(kind).await.map_err(|error| anyhow!(error)).context("acknowledge a message")
 }
 
 async fn pause(shutdown: &CancellationToken) {

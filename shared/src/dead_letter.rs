@@ -25,7 +25,7 @@ pub async fn insert(tx: &mut Tx, delivery: &Delivery, never: &Never) -> sqlx::Re
              attempts = attempts + 1, reason = excluded.reason, detail = excluded.detail,
              headers = excluded.headers, last_seen_at = excluded.last_seen_at",
     )
-    .bind(&delivery.subject)
+    .bind(delivery.subject.as_str())
     .bind(delivery.body.as_ref())
     .bind(headers_json(delivery.headers.as_ref()))
     .bind(never.reason)

@@ -53,9 +53,10 @@ pub const ACK_WAIT: Duration = Duration::from_secs(10);
 const MAX_ACK_PENDING: i64 = 4_000;
 
 /// What the latest observation found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BrokerState {
     /// No round trip succeeded; the client goes on trying to connect.
+    #[default]
     Unreachable,
     /// The stream is there.
     Connected(Session),
@@ -95,7 +96,9 @@ impl Broker {
         let connections = Arc::new(AtomicU64::new(0));
         let connected = Arc::new(Notify::new());
         let complaints = Arc::new(Complaints::default());
-        let on_event = event_callback(connections.clone(), connected.clone(), complaints.clone());
+        let state = watch::Sender::new(BrokerState::Unreachable);
+        let on_event =
+            event_callback(connections.clone(), connected.clone(), complaints.clone(), state.clone());
         let client = connect_options(settings, service)
             .event_callback(move |event| {
                 on_event(event);
@@ -105,7 +108,6 @@ impl Broker {
             .await
             .with_context(|| format!("NATS_URL {}", settings.nats_url))?;
         let context = ContextBuilder::new().timeout(Duration::from_secs(5)).build(client.clone());
-        let state = watch::Sender::new(BrokerState::Unreachable);
         Ok(Self {
             client,
             context,
@@ -147,9 +149,7 @@ impl Broker {
                 && let Err(error) = self.observe_once().await
             {
                 self.complaints.log(&format!("not usable: {error:#}"));
-                self.state.send_if_modified(|state| {
-                    std::mem::replace(state, BrokerState::Unreachable) != BrokerState::Unreachable
-                });
+                set_unreachable(&self.state);
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -272,20 +272,33 @@ fn connect_options(settings: &NatsSettings, service: &str) -> ConnectOptions {
         .user_and_password(settings.nats_user.clone(), settings.nats_password.expose().to_owned())
 }
 
-/// Counts connections, wakes [`Broker::keep`] on a new one, and logs everything else.
+/// Counts connections, wakes [`Broker::keep`] on a new one, ends the session with the connection, and logs the rest.
+///
+/// Without the end at once, a consumer could open a pull on the new connection under the old session, and drop it
+/// together with its messages when the new session shows; they would wait for [`ACK_WAIT`].
 fn event_callback(
     connections: Arc<AtomicU64>,
     connected: Arc<Notify>,
     complaints: Arc<Complaints>,
+    state: watch::Sender<BrokerState>,
 ) -> impl Fn(async_nats::Event) {
-    move |event| {
-        if let async_nats::Event::Connected = event {
+    move |event| match event {
+        async_nats::Event::Connected => {
             connections.fetch_add(1, Ordering::AcqRel);
             connected.notify_one();
-        } else {
-            complaints.log(&event.to_string());
         }
+        async_nats::Event::Disconnected => {
+            complaints.log("disconnected");
+            set_unreachable(&state);
+        }
+        other => complaints.log(&other.to_string()),
     }
+}
+
+fn set_unreachable(state: &watch::Sender<BrokerState>) {
+    state.send_if_modified(|state| {
+        std::mem::replace(state, BrokerState::Unreachable) != BrokerState::Unreachable
+    });
 }
 
 /// Keeps a broker that is away for hours from filling the log: attempts to connect come four times a second.

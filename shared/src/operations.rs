@@ -1,6 +1,6 @@
 //! What operators ask of a service: is it alive, is it ready, what does it count.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use axum::{
@@ -21,7 +21,6 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the probes look at.
-#[derive(Clone)]
 pub struct Operations {
     /// The service's database.
     pub database: Database,
@@ -78,10 +77,10 @@ impl Operations {
 pub fn probes<S>() -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
-    Operations: FromRef<S>,
+    Arc<Operations>: FromRef<S>,
 {
     let alive = async || Json(json!({"status": "alive"}));
-    let ready = async |State(operations): State<Operations>| operations.readiness();
+    let ready = async |State(operations): State<Arc<Operations>>| operations.readiness();
     Router::new().route("/livez", get(alive)).route("/healthz", get(alive)).route("/readyz", get(ready))
 }
 

@@ -15,11 +15,19 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::rfc3339, jetstream::Broker, outbox, sqlite::Database, subjects::STREAM, trace::TRACEPARENT,
+    events::rfc3339,
+    jetstream::{Broker, BrokerState},
+    outbox,
+    sqlite::Database,
+    subjects::STREAM,
+    trace::TRACEPARENT,
 };
 
 /// Rows published in one step, with all their PubAcks in flight at once.
 const BATCH: i64 = 1_000;
+/// Steps follow each other at least this far apart: a larger batch costs hardly more than a small one. The first
+/// event after a quiet time is published at once.
+const GATHER: Duration = Duration::from_millis(10);
 /// Acknowledged rows are deleted at this number…
 const DELETE_AT_ROWS: usize = 4_000;
 /// … and at the latest after this time.
@@ -67,6 +75,8 @@ struct Acked {
     since: Option<Instant>,
     /// Rows up to this id are published; the next step starts behind it.
     cursor: i64,
+    /// The session in which they were acknowledged.
+    by: BrokerState,
 }
 
 impl Acked {
@@ -93,7 +103,10 @@ impl Relay {
         let (mut acked, mut backoff) = (Acked::default(), BACKOFF_START);
         while !last_call.is_cancelled() {
             match self.step(&mut acked).await {
-                Ok(Relayed::Sent(_)) => backoff = BACKOFF_START,
+                Ok(Relayed::Sent(_)) => {
+                    backoff = BACKOFF_START;
+                    self.pause(&last_call, GATHER, false).await;
+                }
                 Ok(Relayed::Idle) if acked.ids.is_empty() => self.pause(&last_call, TICK, true).await,
                 Ok(Relayed::Idle) => self.pause(&last_call, DELETE_AFTER, true).await,
                 failed => {
@@ -175,7 +188,7 @@ impl Relay {
                 .await?;
             tx.commit().await.inspect_err(|error| self.database.notice(error))?;
         }
-        *acked = Acked { cursor: acked.cursor, ..Acked::default() };
+        *acked = Acked { cursor: acked.cursor, by: acked.by.clone(), ..Acked::default() };
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Drain: no new connections and no new pulls; the requests and the batch in hand are committed and answered, then
 //! the relay empties the outbox as far as the broker lets it, then the database is closed.
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use axum::Router;
@@ -30,7 +30,7 @@ pub struct Service {
     /// Publishes the service's outbox.
     pub relay: Relay,
     /// Probes and metrics.
-    pub operations: Operations,
+    pub operations: Arc<Operations>,
     shutdown: CancellationToken,
     // Tasks that may still enqueue events. The relay outlives them.
     producers: TaskTracker,
@@ -49,8 +49,11 @@ impl Service {
         let database = Database::open(database, migrations).await?;
         let broker = Broker::connect(nats, name).await?;
         let relay = Relay::new(database.clone(), broker.clone(), name);
-        let operations =
-            Operations { database: database.clone(), broker: broker.clone(), shutdown: shutdown.clone() };
+        let operations = Arc::new(Operations {
+            database: database.clone(),
+            broker: broker.clone(),
+            shutdown: shutdown.clone(),
+        });
         Ok(Self { database, broker, relay, operations, shutdown, producers: TaskTracker::new() })
     }
 

@@ -1,6 +1,6 @@
 //! Log lines and metrics, set up once per process. Logs go to standard error.
 
-use std::sync::OnceLock;
+use std::{io::IsTerminal, sync::OnceLock};
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -16,7 +16,10 @@ pub fn start_logging(settings: &LogSettings) -> Result<()> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).init(),
-        LogFormat::Pretty => lines.with_target(false).init(),
+        LogFormat::Pretty => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            lines.with_target(false).with_ansi(colours).init();
+        }
     }
     Ok(())
 }

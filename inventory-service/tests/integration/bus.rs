@@ -138,4 +138,12 @@ impl Observer {
         let stream = jetstream::new(self.client.clone()).get_stream(STREAM).await.unwrap();
         stream.cached_info().state.messages
     }
+
+    /// How many messages the service's consumer was given and has not acknowledged.
+    pub async fn unacknowledged(&self) -> usize {
+        let stream = jetstream::new(self.client.clone()).get_stream(STREAM).await.unwrap();
+        let consumer: jetstream::consumer::PullConsumer =
+            stream.get_consumer(INVENTORY_CONSUMER).await.unwrap();
+        consumer.cached_info().num_ack_pending
+    }
 }

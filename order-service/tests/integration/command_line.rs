@@ -65,13 +65,13 @@ async fn the_version_is_told() {
 async fn a_wrong_setting_ends_the_start_with_the_variables_name() {
     let files = Files::new();
     let cases = [
-        ("JWT_SECRET", "short"),
+        ("JWT_SECRET", "hunter2"),
         ("JWT_SECRET", ""),
         ("PORT", "http"),
         ("PORT", "65536"),
         ("HOST", "nowhere"),
         ("NATS_URL", "http://127.0.0.1"),
-        ("NATS_URL", "nats://order:secret@127.0.0.1"),
+        ("NATS_URL", "nats://order:hunter2@127.0.0.1"),
         ("NATS_MAX_BYTES", "1"),
         ("DRAIN_SECONDS", "0"),
         ("DRAIN_SECONDS", "soon"),
@@ -83,15 +83,11 @@ async fn a_wrong_setting_ends_the_start_with_the_variables_name() {
     for (variable, value) in cases {
         let mut command = command(&[]);
         command.env("DATABASE", files.database()).env("PORT", "0").env("NATS_URL", NO_BROKER);
-        let (output, errors) = run({
-            command.env(variable, value);
-            command
-        })
-        .await;
+        command.env(variable, value);
+        let (output, errors) = run(command).await;
         assert!(!output.status.success(), "{variable}={value}");
-        let flag = format!("--{}", variable.to_lowercase().replace('_', "-"));
-        assert!(errors.contains(variable) || errors.contains(&flag), "{variable}={value}: {errors}");
-        assert!(variable == "RUST_LOG" || errors.contains(variable), "{variable}={value}: {errors}");
+        assert!(errors.contains(variable), "{variable}={value}: {errors}");
+        assert!(!errors.contains("hunter2"), "a secret is repeated: {errors}");
     }
     let mut command = command(&[]);
     command.env_remove("JWT_SECRET").env("DATABASE", files.database()).env("PORT", "0");
