@@ -4,7 +4,7 @@
 //! event handler relies on, so that an undecodable message is told apart from one that can be handled.
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use crate::subjects::{ORDER_CREATED, ORDER_PROCESSED};
 
@@ -178,12 +178,19 @@ pub fn now_ms() -> i64 {
     (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64
 }
 
-/// Unix milliseconds as RFC 3339 in UTC with milliseconds, the form of every time on the wire.
+/// Unix milliseconds as RFC 3339 in UTC, the form of every time on the wire. Always three digits of a second, so
+/// that times sort as text.
 pub fn rfc3339(time_ms: i64) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_ms) * 1_000_000)
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| time_ms.to_string())
+    match OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_ms) * 1_000_000) {
+        Ok(time) => {
+            let (year, month, day) = time.to_calendar_date();
+            let (hour, minute, second, milli) = time.to_hms_milli();
+            let month = u8::from(month);
+            format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        }
+        // Outside of the years that can be written; no clock of ours says so.
+        Err(_) => time_ms.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -221,5 +228,11 @@ mod tests {
         assert!(decode(r#"{"orderId":"a","status":"cancelled"}"#).is_err());
         assert!(decode(r#"{"orderId":"a","status":"confirmed","reason":"unknown_product"}"#).is_err());
         assert!(decode(r#"{"orderId":"a","status":"created"}"#).is_err());
+    }
+
+    #[test]
+    fn a_time_on_the_wire_always_has_three_digits_of_a_second() {
+        assert_eq!(rfc3339(1_763_928_004_770), "2025-11-23T20:00:04.770Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -13,7 +13,8 @@ async fn an_order_is_confirmed_refused_for_stock_or_refused_as_unknown() {
     let observer = async_nats::connect(topology.nats_url()).await.unwrap();
     let mut created = observer.subscribe("order_created").await.unwrap();
     let mut processed = observer.subscribe("order_processed").await.unwrap();
-    observer.flush().await.unwrap();
+    // A flush only hands over to the socket; the answer to a request shows that the subscriptions are known.
+    observer.request("$JS.API.INFO", "".into()).await.unwrap();
     let buyer = Buyer::new(&topology, "alice");
     let cases = [
         ("1", 2, "confirmed", None),
