@@ -128,8 +128,15 @@ impl Relay {
 
     /// Publishes while the broker is connected (otherwise it would only fill buffers), and deletes what is due.
     async fn step(&self, acked: &mut Acked) -> Result<Relayed> {
-        let relayed =
-            if self.broker.is_connected() { self.publish_next(acked).await? } else { Relayed::Idle };
+        let session = self.broker.state().borrow().clone();
+        if acked.by != session {
+            // Another session may be another, empty stream: what the former one acknowledged is published again.
+            *acked = Acked { by: session, ..Acked::default() };
+        }
+        let relayed = match acked.by {
+            BrokerState::Connected(_) => self.publish_next(acked).await?,
+            BrokerState::Unreachable => Relayed::Idle,
+        };
         if acked.is_due() || matches!(relayed, Relayed::Unacknowledged { .. }) {
             self.delete(acked).await?;
         }

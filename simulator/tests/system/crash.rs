@@ -1,5 +1,5 @@
-//! `kill -9` of each process in the middle of 1,000 concurrent orders for 500 units: nothing is lost, nothing is
-//! oversold, and every order ends.
+//! `kill -9` of each process, and a wiped broker, in the middle of 1,000 concurrent orders for 500 units: nothing is
+//! lost, nothing is oversold, and every order ends.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,25 +21,38 @@ const STOCK: usize = 500;
 /// The kill comes after this many 201s; only so many orders are sent before it, so that it comes in the middle.
 const KILL_AFTER: usize = 250;
 const SENT_BEFORE: usize = 750;
-/// I4: every order is settled at most this long after the last fault ends.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// Every order is settled this soon after the fault ends. It is less than the 30 s after which any lost event is sent
+/// again, so that a test does not pass by that alone.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_accepted_order_is_lost_when_the_order_service_is_killed() {
-    kill_in_the_middle(Part::Order).await;
+    kill_in_the_middle(Part::Order, Storage::Kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_accepted_order_is_lost_when_the_inventory_service_is_killed() {
-    kill_in_the_middle(Part::Inventory).await;
+    kill_in_the_middle(Part::Inventory, Storage::Kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_accepted_order_is_lost_when_the_broker_is_killed() {
-    kill_in_the_middle(Part::Broker).await;
+    kill_in_the_middle(Part::Broker, Storage::Kept).await;
 }
 
-async fn kill_in_the_middle(victim: Part) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_accepted_order_is_lost_when_the_broker_is_killed_and_wiped() {
+    kill_in_the_middle(Part::Broker, Storage::Wiped).await;
+}
+
+/// What becomes of the broker's files while it is dead.
+#[derive(PartialEq, Eq)]
+enum Storage {
+    Kept,
+    Wiped,
+}
+
+async fn kill_in_the_middle(victim: Part, storage: Storage) {
     let (mut topology, folder) = topology(json!([{"productId": "1", "stock": STOCK}])).await;
     let buyer = Buyer::new(&topology, "alice");
     let (accepted, mut acceptances) = mpsc::unbounded_channel();
@@ -59,6 +72,9 @@ async fn kill_in_the_middle(victim: Part) {
         acceptances.recv().await.unwrap();
     }
     topology.kill(victim).await.unwrap();
+    if storage == Storage::Wiped {
+        std::fs::remove_dir_all(folder.path().join("nats")).unwrap();
+    }
     let before_kill = KILL_AFTER + acceptances.len();
     assert!((200..=800).contains(&before_kill), "{before_kill} orders were accepted before the kill");
     sendable.add_permits(ORDERS - SENT_BEFORE);
