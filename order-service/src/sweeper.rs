@@ -39,6 +39,14 @@ pub enum Swept {
     Enqueued(usize),
 }
 
+/// The table `broker_memory`, as far as it is about the stream.
+#[derive(sqlx::FromRow)]
+struct Remembered {
+    stream_created: String,
+    acked_sequence: i64,
+    lost: bool,
+}
+
 /// Sweeps the pending orders of one database.
 pub struct Sweeper {
     database: Database,
@@ -80,7 +88,7 @@ impl Sweeper {
         // Remembered before observed: the relay may raise the acknowledged sequence in between.
         let remembered = self.remembered().await?;
         let stream = self.broker.observe_once().await?;
-        self.notice_lost_messages(remembered, &stream).await?;
+        self.notice_lost_messages(&remembered, &stream).await?;
         self.notice_new_session().await?;
         let waiting_since_ms = self.waiting_since_ms().await?;
         let mut tx = self.database.begin().await?;
@@ -94,41 +102,35 @@ impl Sweeper {
         Ok(Swept::Enqueued(swept))
     }
 
-    /// The stream's creation time and highest acknowledged sequence, as this database knows them.
-    async fn remembered(&self) -> sqlx::Result<(String, i64)> {
-        sqlx::query_as("SELECT stream_created, acked_sequence FROM broker_memory")
+    /// What this database knows of the stream.
+    async fn remembered(&self) -> sqlx::Result<Remembered> {
+        sqlx::query_as("SELECT stream_created, acked_sequence, lost FROM broker_memory")
             .fetch_one(self.database.reader())
             .await
     }
 
-    /// A stream made anew, or one that ends below what it once acknowledged, has lost messages. The first stream
-    /// that a database sees is no loss: what was sent to it before this step still waits there.
-    async fn notice_lost_messages(&self, (created, acked): (String, i64), stream: &Info) -> Result<()> {
-        let found = stream.created.to_string();
-        let truncated = (stream.state.last_sequence as i64) < acked;
-        if created == found && !truncated {
+    /// A stream that gave way to another, or that ends below what it once acknowledged, has lost messages.
+    async fn notice_lost_messages(&self, remembered: &Remembered, stream: &Info) -> Result<()> {
+        let last_sequence = stream.state.last_sequence as i64;
+        let same = remembered.stream_created == stream.created.to_string();
+        let truncated = same && last_sequence < remembered.acked_sequence;
+        if !remembered.lost && !truncated {
             return Ok(());
         }
-        let oldest = outbox::oldest_enqueued_ms(self.database.reader()).await?;
         let mut tx = self.database.begin().await?;
-        sqlx::query("UPDATE broker_memory SET stream_created = $1, acked_sequence = $2")
-            .bind(&found)
-            .bind(stream.state.last_sequence as i64)
+        sqlx::query("UPDATE broker_memory SET lost = 0, acked_sequence = min(acked_sequence, $1)")
+            .bind(last_sequence)
             .execute(&mut *tx)
             .await?;
-        let lost = truncated || !created.is_empty();
-        let orders = if lost { pending::mark_lost(&mut tx, oldest).await? } else { 0 };
+        let orders = pending::mark_lost(&mut tx).await?;
         tx.commit().await?;
-        if lost {
-            tracing::warn!(
-                was = created,
-                is = found,
-                truncated,
-                orders,
-                "the stream lost messages; all pending orders are sent again"
-            );
-            metrics::counter!("stream_losses_total").increment(1);
-        }
+        tracing::warn!(
+            stream_created = %stream.created,
+            truncated,
+            orders,
+            "the stream lost messages; all pending orders are sent again"
+        );
+        metrics::counter!("stream_losses_total").increment(1);
         Ok(())
     }
 

@@ -30,13 +30,17 @@ CREATE TABLE dead_letters (
     UNIQUE (subject, body)
 ) STRICT;
 
--- What this service last knew of the broker, in one row. A stream with another creation time, or one that
--- ends below the highest acknowledged sequence, was wiped or truncated.
+-- What this service last knew of the broker, in one row.
 CREATE TABLE broker_memory (
     only_row       INTEGER PRIMARY KEY CHECK (only_row = 1),
+    -- The stream that the relay publishes to, by its creation time; '' before the first. A stream with another
+    -- one is another stream: the former was wiped or deleted.
     stream_created TEXT    NOT NULL,
+    -- The highest sequence that this stream acknowledged. One that ends below it was truncated.
     acked_sequence INTEGER NOT NULL,
+    -- 1 from the loss of a stream until somebody has seen to what was lost with it.
+    lost           INTEGER NOT NULL CHECK (lost IN (0, 1)),
     -- The consumer's ack floor at this service's latest consumer reset; NULL before the first.
     reset_floor    INTEGER
 ) STRICT;
-INSERT INTO broker_memory VALUES (1, '', 0, NULL);
+INSERT INTO broker_memory VALUES (1, '', 0, 0, NULL);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     events::rfc3339,
-    jetstream::{Broker, BrokerState},
+    jetstream::{Broker, BrokerState, Session},
     outbox,
     sqlite::Database,
     subjects::STREAM,
@@ -76,7 +76,7 @@ struct Acked {
     /// Rows up to this id are published; the next step starts behind it.
     cursor: i64,
     /// The session in which they were acknowledged.
-    by: BrokerState,
+    by: Option<Session>,
 }
 
 impl Acked {
@@ -127,15 +127,20 @@ impl Relay {
     }
 
     /// Publishes while the broker is connected (otherwise it would only fill buffers), and deletes what is due.
+    ///
+    /// Another session may be another, empty stream: what was in flight or acknowledged in the former one is
+    /// published again.
     async fn step(&self, acked: &mut Acked) -> Result<Relayed> {
-        let session = self.broker.state().borrow().clone();
-        if acked.by != session {
-            // Another session may be another, empty stream: what the former one acknowledged is published again.
-            *acked = Acked { by: session, ..Acked::default() };
+        let mut state = self.broker.state();
+        let now = state.borrow_and_update().clone();
+        let BrokerState::Connected(session) = &now else { return Ok(Relayed::Idle) };
+        if acked.by.as_ref() != Some(session) {
+            self.begin(session).await?;
+            *acked = Acked { by: Some(session.clone()), ..Acked::default() };
         }
-        let relayed = match acked.by {
-            BrokerState::Connected(_) => self.publish_next(acked).await?,
-            BrokerState::Unreachable => Relayed::Idle,
+        let relayed = tokio::select! {
+            relayed = self.publish_next(acked) => relayed?,
+            _ = state.wait_for(|state| *state != now) => return Ok(Relayed::Idle),
         };
         if acked.is_due() || matches!(relayed, Relayed::Unacknowledged { .. }) {
             self.delete(acked).await?;
@@ -143,16 +148,35 @@ impl Relay {
         Ok(relayed)
     }
 
-    async fn empty(&self, acked: &mut Acked) -> Result<()> {
-        self.delete(acked).await?;
-        while self.broker.is_connected() && matches!(self.relay_once().await?, Relayed::Sent(_)) {}
+    /// Takes note of the session's stream before anything is published to it, and of the loss when it is another one.
+    ///
+    /// No row that the former stream acknowledged is deleted after this. So whoever reads of the loss can rely on
+    /// it: what is in the outbox will be published to the present stream, and what is not may be lost.
+    async fn begin(&self, session: &Session) -> Result<()> {
+        let mut tx = self.database.begin().await.context("take note of the stream")?;
+        sqlx::query(
+            "UPDATE broker_memory
+             SET lost = lost OR stream_created <> '', stream_created = $1, acked_sequence = 0
+             WHERE stream_created <> $1",
+        )
+        .bind(&session.stream_created)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await.inspect_err(|error| self.database.notice(error))?;
         Ok(())
     }
 
-    /// Publishes one batch of the oldest rows, and deletes what was acknowledged at once.
+    async fn empty(&self, acked: &mut Acked) -> Result<()> {
+        self.delete(acked).await?;
+        while matches!(self.relay_once().await?, Relayed::Sent(_)) {}
+        Ok(())
+    }
+
+    /// Publishes one batch of the oldest rows, and deletes what was acknowledged at once. [`Relayed::Idle`] while the
+    /// broker is unreachable.
     pub async fn relay_once(&self) -> Result<Relayed> {
         let mut acked = Acked::default();
-        let relayed = self.publish_next(&mut acked).await?;
+        let relayed = self.step(&mut acked).await?;
         self.delete(&mut acked).await?;
         Ok(relayed)
     }
@@ -195,7 +219,7 @@ impl Relay {
                 .await?;
             tx.commit().await.inspect_err(|error| self.database.notice(error))?;
         }
-        *acked = Acked { cursor: acked.cursor, by: acked.by.clone(), ..Acked::default() };
+        *acked = Acked { cursor: acked.cursor, by: acked.by.take(), ..Acked::default() };
         Ok(())
     }
 

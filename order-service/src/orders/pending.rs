@@ -67,12 +67,16 @@ pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Makes every pending order due at once, except those whose event is still in the outbox anyway.
-pub async fn mark_lost(tx: &mut Tx, oldest_in_outbox_ms: Option<i64>) -> sqlx::Result<u64> {
-    let done =
-        sqlx::query("UPDATE orders SET sweeps = 0, sent_at = 0 WHERE status = 'created' AND sent_at < $1")
-            .bind(oldest_in_outbox_ms.unwrap_or(i64::MAX))
-            .execute(&mut **tx)
-            .await?;
+/// Makes every pending order due at once, except those whose event is still in the outbox and so sent anyway.
+///
+/// Asked by id and not by time: the orders of one commit share their time, and the broker may have acknowledged
+/// some of them.
+pub async fn mark_lost(tx: &mut Tx) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "UPDATE orders SET sweeps = 0, sent_at = 0
+         WHERE status = 'created' AND id NOT IN (SELECT order_id FROM outbox)",
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(done.rows_affected())
 }
