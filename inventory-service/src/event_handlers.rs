@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use shared::{
-    consumer::{Delivery, EventHandler, Outcome},
     dead_letter::Never,
+    delivery::{Delivery, EventHandler, Outcome},
     events::{OrderCreated, now_ms},
     sqlite::Tx,
 };

@@ -23,7 +23,7 @@ CREATE TABLE orders (
 CREATE INDEX orders_of_a_user ON orders (user_id, id);
 
 -- Small: it holds only the orders that are not settled. The sweeper reads it in the order of sending.
-CREATE INDEX orders_pending ON orders (sent_at) WHERE status = 'created';
+CREATE INDEX orders_pending ON orders (sent_at, sweeps) WHERE status = 'created';
 
 CREATE TRIGGER orders_settle_once BEFORE UPDATE OF status ON orders WHEN OLD.status <> 'created'
 BEGIN SELECT RAISE(ABORT, 'an order is settled once'); END;

@@ -11,8 +11,8 @@ use async_nats::jetstream::{
     stream::{DirectGetErrorKind, Info},
 };
 use shared::{
+    broker::{Broker, BrokerState, Session},
     events::now_ms,
-    jetstream::{Broker, BrokerState, Session},
     outbox,
     relay::Relay,
     sqlite::Database,

@@ -4,28 +4,24 @@
 //! `dead_letters` is committed, then it is terminated. *Later*: nothing was stored, and it is delivered again.
 //! One bad message never blocks or fails the rest of its batch. Only this module acknowledges.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use async_nats::{
-    HeaderMap,
-    jetstream::{
-        AckKind, Message,
-        consumer::{PullConsumer, pull},
-        message::Acker,
-    },
+use async_nats::jetstream::{
+    AckKind,
+    consumer::{PullConsumer, pull},
+    message::Acker,
 };
-use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    broker::{Broker, BrokerState, Session},
     dead_letter::{self, Never},
-    jetstream::{Broker, BrokerState, Session},
+    delivery::{Batch, Delivery, EventHandler, Outcome},
     relay::Relay,
     sqlite::{Database, Tx},
-    trace::{self, TRACEPARENT},
 };
 
 /// Messages asked for in one pull, and therefore in one transaction at most.
@@ -44,70 +40,6 @@ const GIVE_UP_AT_ATTEMPT: i64 = 20;
 const NAK_DELAY: Duration = Duration::from_secs(1);
 /// The pause after a failed step.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// One delivery of a message.
-#[derive(Debug)]
-pub struct Delivery {
-    /// The NATS subject.
-    pub subject: String,
-    /// The body as it came.
-    pub body: Bytes,
-    /// The headers as they came; hand-made messages have none.
-    pub headers: Option<HeaderMap>,
-    /// 1 for the first delivery.
-    pub attempt: i64,
-}
-
-impl Delivery {
-    /// The trace to continue: the message's own where it is valid, otherwise a fresh one.
-    pub fn traceparent(&self) -> String {
-        let received = self.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT));
-        trace::accept(received.map(|value| value.as_str()))
-    }
-}
-
-/// Deliveries that arrived together, and beside each what acknowledges it.
-#[derive(Default)]
-struct Batch {
-    deliveries: Vec<Delivery>,
-    ackers: Vec<Acker>,
-}
-
-impl Batch {
-    fn push(&mut self, message: Message) {
-        let attempt = message.info().map_or(1, |info| info.delivered);
-        let (message, acker) = message.split();
-        let subject = message.subject.to_string();
-        self.deliveries.push(Delivery { subject, body: message.payload, headers: message.headers, attempt });
-        self.ackers.push(acker);
-    }
-
-    /// What was delivered so often that it is handled alone, and the rest.
-    fn split_suspects(self) -> (Self, Self) {
-        let (mut suspects, mut rest) = (Self::default(), Self::default());
-        for (delivery, acker) in self.deliveries.into_iter().zip(self.ackers) {
-            let side = if delivery.attempt >= ALONE_FROM_ATTEMPT { &mut suspects } else { &mut rest };
-            side.deliveries.push(delivery);
-            side.ackers.push(acker);
-        }
-        (suspects, rest)
-    }
-}
-
-/// How an event handler decided one message.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// Its effect is in the transaction, or it was a repeat and needs none. The word is the metric's label.
-    Done(&'static str),
-    /// It can never succeed; it becomes a dead letter in the same transaction.
-    Never(Never),
-}
-
-/// Decides a batch inside the transaction that the consumer commits.
-pub trait EventHandler: Send + Sync + 'static {
-    /// One outcome per delivery, in the same order. An error rolls everything back.
-    fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
-}
 
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
@@ -229,7 +161,7 @@ impl<H: EventHandler> Consumer<H> {
         while let Some(batch) = next_batch(&mut messages, gather_until).await? {
             gather_until = Instant::now() + GATHER;
             handled += batch.deliveries.len();
-            let (suspects, rest) = batch.split_suspects();
+            let (suspects, rest) = batch.split_suspects(ALONE_FROM_ATTEMPT);
             self.settle(&rest.deliveries, &rest.ackers).await?;
             for (delivery, acker) in suspects.deliveries.chunks(1).zip(suspects.ackers.chunks(1)) {
                 self.settle(delivery, acker).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_nats::HeaderMap;
 
-use crate::{consumer::Delivery, events::now_ms, sqlite::Tx};
+use crate::{delivery::Delivery, events::now_ms, sqlite::Tx};
 
 /// Why a message can never succeed.
 #[derive(Debug, Clone)]

@@ -1,14 +1,16 @@
 //! What both services share: the event contract and the delivery machinery. No domain rules live here.
 //!
 //! The contract: [`subjects`], [`events`], [`trace`].
-//! Delivery: [`outbox`] → [`relay`] → [`jetstream`] → [`consumer`] → [`dead_letter`].
+//! Delivery: [`outbox`] → [`relay`] → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
 //! Ground: [`service`], [`sqlite`], [`settings`], [`telemetry`], [`shutdown`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`].
 
 pub mod auth;
 pub mod body;
+pub mod broker;
 pub mod consumer;
 pub mod dead_letter;
+pub mod delivery;
 pub mod events;
 pub mod http;
 pub mod jetstream;

@@ -13,7 +13,7 @@ use axum::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::{http, jetstream::Broker, outbox, sqlite::Database, telemetry};
+use crate::{broker::Broker, http, outbox, sqlite::Database, telemetry};
 
 /// How often a database that is not writable is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);

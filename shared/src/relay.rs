@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    broker::{Broker, BrokerState, Session},
     events::rfc3339,
-    jetstream::{Broker, BrokerState, Session},
     outbox,
     sqlite::Database,
     subjects::STREAM,

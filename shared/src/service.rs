@@ -12,13 +12,8 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    consumer::{Consumer, EventHandler},
-    http::serve,
-    jetstream::Broker,
-    operations::Operations,
-    relay::Relay,
-    settings::NatsSettings,
-    sqlite::Database,
+    broker::Broker, consumer::Consumer, delivery::EventHandler, http::serve, operations::Operations,
+    relay::Relay, settings::NatsSettings, sqlite::Database,
 };
 
 /// A service's database, broker and relay, and the tasks that work with them.

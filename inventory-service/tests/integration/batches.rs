@@ -8,7 +8,7 @@ use inventory_service::{
     },
 };
 use shared::{
-    consumer::{Delivery, EventHandler, Outcome},
+    delivery::{Delivery, EventHandler, Outcome},
     events::{Decision, OrderCreated, now_ms},
     sqlite::Database,
     subjects::ORDER_CREATED,

@@ -6,7 +6,7 @@ use async_nats::{Client, HeaderMap, Message, Subscriber, jetstream};
 use futures_util::StreamExt;
 use serde_json::json;
 use shared::{
-    jetstream::Broker as Connection,
+    broker::Broker as Connection,
     settings::NatsSettings,
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };

@@ -11,8 +11,10 @@ use std::{
 use anyhow::{Result, ensure};
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
 use shared::{
-    consumer::{Consumed, Consumer, Delivery, EventHandler, Outcome},
-    jetstream::{ACK_WAIT, Broker as Connection},
+    broker::Broker as Connection,
+    consumer::{Consumed, Consumer},
+    delivery::{Delivery, EventHandler, Outcome},
+    jetstream::ACK_WAIT,
     relay::Relay,
     sqlite::{Database, Tx},
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},

@@ -38,7 +38,8 @@ pub async fn sweep(
            AND sent_at + min($3 << min(sweeps, 10), $4) <= $2
          ORDER BY sent_at LIMIT $5",
     )
-    .bind(waiting_since_ms.unwrap_or(i64::MAX))
+    // Nothing younger than the first back-off is due, so the index need not be read further than that.
+    .bind(waiting_since_ms.unwrap_or(i64::MAX).min(now_ms - BACKOFF_START_MS + 1))
     .bind(now_ms)
     .bind(BACKOFF_START_MS)
     .bind(BACKOFF_MAX_MS)

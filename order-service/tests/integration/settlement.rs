@@ -2,7 +2,7 @@
 
 use async_nats::{HeaderMap, jetstream};
 use order_service::event_handlers::SettleOrders;
-use shared::consumer::{Delivery, EventHandler, Outcome};
+use shared::delivery::{Delivery, EventHandler, Outcome};
 
 use crate::fixture::{
     App, Broker, Db, Files,
