@@ -94,3 +94,54 @@ pub async fn healthcheck(port: u16) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use clap::Parser;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::settings::NatsSettings;
+
+    #[derive(Parser)]
+    struct Settings {
+        #[command(flatten)]
+        nats: NatsSettings,
+    }
+
+    async fn readyz(operations: &Arc<Operations>) -> (StatusCode, String) {
+        let request = Request::get("/readyz").body(Body::empty()).unwrap();
+        let routes = probes::<Arc<Operations>>().with_state(operations.clone());
+        let answer = routes.oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_service_is_not_ready_only_while_its_database_is_not_writable_or_it_drains() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = sqlx::migrate::Migrator::with_migrations(Vec::new());
+        let database = Database::open(&folder.path().join("test.db"), &none).await.unwrap();
+        // Nothing listens on port 1: the broker is away all the time.
+        let settings = Settings::parse_from(["test", "--nats-url", "nats://127.0.0.1:1"]);
+        let broker = Broker::connect(&settings.nats, "test").await.unwrap();
+        let operations = Arc::new(Operations { database, broker, shutdown: CancellationToken::new() });
+        let ready = r#"{"broker":"unreachable","database":"writable","status":"ready"}"#;
+        assert_eq!(readyz(&operations).await, (StatusCode::OK, ready.to_owned()));
+
+        operations.database.notice(&sqlx::Error::WorkerCrashed);
+        let (status, body) = readyz(&operations).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains(r#""database":"not writable""#), "{body}");
+        operations.database.probe().await.unwrap();
+        assert_eq!(readyz(&operations).await.0, StatusCode::OK, "a write that succeeds makes it ready again");
+
+        operations.shutdown.cancel();
+        let (status, body) = readyz(&operations).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains(r#""status":"draining""#), "{body}");
+    }
+}
