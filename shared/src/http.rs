@@ -47,10 +47,6 @@ const REQUEST_ID_MAX_BYTES: usize = 128;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request: the client's `x-request-id` where it is sane, otherwise a UUID v7.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub String);
-
 /// Adds what every route needs: 404 and 405 as problems, panics caught, a request id.
 pub fn with_defaults(routes: Router) -> Router {
     routes
@@ -64,11 +60,10 @@ pub fn with_defaults(routes: Router) -> Router {
 }
 
 /// Gives the request its id, and writes the body of a problem.
-async fn answer(mut request: Request, next: Next) -> Response {
+async fn answer(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         render(&mut response, &problem, &id);
@@ -84,6 +79,7 @@ async fn answer(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// The client's `x-request-id` where it is sane, otherwise a UUID v7.
 fn request_id(request: &Request) -> String {
     request
         .headers()

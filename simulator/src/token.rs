@@ -1,23 +1,15 @@
-//! Tokens for the order service, signed as jwt.io would sign them.
+//! Tokens for the order service, signed as the service itself would sign them.
 
 use std::env;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-use jsonwebtoken::{EncodingKey, Header, encode};
-use serde::Serialize;
+use anyhow::Result;
+use shared::{
+    auth::Tokens,
+    settings::{DEMO_SECRET, JwtSettings},
+};
 
-/// The secret that every reader of the repository knows.
-pub const DEMO_SECRET: &str = "a-string-secret-at-least-256-bits-long";
-
-/// How long a token is good for.
-const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    sub: &'a str,
-    exp: u64,
-}
+/// How long a token is good for, in seconds.
+const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 
 /// `JWT_SECRET`, else the demo's.
 pub fn secret() -> String {
@@ -26,8 +18,7 @@ pub fn secret() -> String {
 
 /// A token for the user `sub` that ends in 24 hours.
 pub fn sign(secret: &str, sub: &str) -> Result<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    let claims = Claims { sub, exp: (now + LIFETIME).as_secs() };
-    encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes()))
-        .context("cannot sign a token")
+    let jwt_secret = secret.parse()?;
+    let settings = JwtSettings { jwt_secret: Some(jwt_secret), jwt_require_exp: false };
+    Tokens::new(&settings)?.sign(sub, None, Some(LIFETIME_SECONDS))
 }

@@ -86,7 +86,7 @@ impl TopologyConfig {
             binaries,
             ports: Ports::free()?,
             seed_file: None,
-            jwt_secret: crate::token::DEMO_SECRET.to_owned(),
+            jwt_secret: shared::settings::DEMO_SECRET.to_owned(),
             environment: Vec::new(),
         })
     }
