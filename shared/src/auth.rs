@@ -26,6 +26,9 @@ const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// The longest `sub`, in characters.
 const SUBJECT_MAX_CHARS: usize = 255;
 
+/// The scope of the routes that operators use.
+pub const ADMIN_SCOPE: &str = "admin";
+
 /// The claims that the services read or write; others are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Claims {
@@ -40,6 +43,12 @@ pub struct Claims {
     /// Not valid before, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
+}
+
+impl Claims {
+    fn has_scope(&self, wanted: &str) -> bool {
+        self.scope.as_deref().is_some_and(|scope| scope.split(' ').any(|scope| scope == wanted))
+    }
 }
 
 /// Verifies and signs tokens. Cheap to clone.
@@ -122,11 +131,38 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers)
-            .ok_or(Problem::Unauthorized("send the header Authorization: Bearer <token>"))?;
-        let claims = Tokens::from_ref(state).verify(token).map_err(Problem::Unauthorized)?;
+        let claims = verified(parts, &Tokens::from_ref(state))?;
         Ok(Self { id: claims.sub })
     }
+}
+
+/// The authenticated user of a request whose token carries the scope `admin`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The token's `sub`.
+    pub id: String,
+}
+
+impl<S> FromRequestParts<S> for Admin
+where
+    Tokens: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let claims = verified(parts, &Tokens::from_ref(state))?;
+        if !claims.has_scope(ADMIN_SCOPE) {
+            return Err(Problem::MissingScope(ADMIN_SCOPE));
+        }
+        Ok(Self { id: claims.sub })
+    }
+}
+
+fn verified(parts: &Parts, tokens: &Tokens) -> Result<Claims, Problem> {
+    let token = bearer(&parts.headers)
+        .ok_or(Problem::Unauthorized("send the header Authorization: Bearer <token>"))?;
+    tokens.verify(token).map_err(Problem::Unauthorized)
 }
 
 /// The token of the one `Authorization` header. The scheme's name is case-insensitive (RFC 9110, section 11.1).

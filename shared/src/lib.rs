@@ -3,8 +3,9 @@
 //! The contract: [`subjects`], [`events`], [`trace`].
 //! Delivery: [`outbox`] → [`relay`] → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
 //! Ground: [`service`], [`sqlite`], [`settings`], [`telemetry`], [`shutdown`].
-//! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`].
+//! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`], [`admin`].
 
+pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod broker;
