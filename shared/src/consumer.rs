@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Broker, BrokerState, Session},
     dead_letter::{self, Never},
-    delivery::{Batch, Delivery, EventHandler, Outcome},
+    delivery::{self, Batch, Delivery, EventHandler, Failure, Outcome},
     relay::Relay,
     sqlite::{Database, Tx},
 };
@@ -189,22 +189,9 @@ impl<H: EventHandler> Consumer<H> {
         match self.commit(tx, batch).await {
             Ok(outcomes) => self.acknowledge(batch, ackers, &outcomes).await,
             Err(_) if !self.database.is_writable() => give_back(ackers).await,
-            Err(error) if batch.len() == 1 => {
-                tracing::error!(
-                    subject = batch[0].subject,
-                    attempt = batch[0].attempt,
-                    error = format!("{error:#}"),
-                    "message not handled; it is delivered again"
-                );
-                metrics::counter!("messages_failed_total", "consumer" => self.name).increment(1);
-                give_back(ackers).await
-            }
-            Err(error) => {
-                tracing::warn!(
-                    messages = batch.len(),
-                    error = format!("{error:#}"),
-                    "batch failed; one by one"
-                );
+            Err(failure) if batch.len() == 1 => self.fail(&batch[0], ackers, failure).await,
+            Err(failure) => {
+                tracing::warn!(messages = batch.len(), error = %failure, "batch failed; one by one");
                 for (delivery, acker) in batch.chunks(1).zip(ackers.chunks(1)) {
                     Box::pin(self.settle(delivery, acker)).await?;
                 }
@@ -213,28 +200,69 @@ impl<H: EventHandler> Consumer<H> {
         }
     }
 
+    /// What becomes of the one message at fault: an error may pass, a panic never does.
+    async fn fail(&self, delivery: &Delivery, ackers: &[Acker], failure: Failure) -> Result<()> {
+        let (subject, attempt) = (&delivery.subject, delivery.attempt);
+        metrics::counter!("messages_failed_total", "consumer" => self.name).increment(1);
+        match failure {
+            Failure::Error(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(subject, attempt, error, "message not handled; it is delivered again");
+                give_back(ackers).await
+            }
+            Failure::Panicked(detail) => {
+                tracing::error!(subject, attempt, detail, "the handler panicked on a message");
+                self.set_aside(delivery, ackers, Never { reason: "handler_panicked", detail }).await
+            }
+        }
+    }
+
+    /// Makes the message a dead letter, in a transaction of its own.
+    async fn set_aside(&self, delivery: &Delivery, ackers: &[Acker], never: Never) -> Result<()> {
+        let (batch, outcomes) = (std::slice::from_ref(delivery), [Outcome::Never(never)]);
+        let stored = async {
+            let mut tx = self.database.begin().await?;
+            store_dead_letters(&mut tx, batch, &outcomes).await?;
+            tx.commit().await
+        };
+        match stored.await {
+            Ok(()) => self.acknowledge(batch, ackers, &outcomes).await,
+            Err(error) => {
+                self.database.notice(&error);
+                tracing::warn!(subject = delivery.subject, %error, "no dead letter stored; the message is delivered again");
+                give_back(ackers).await
+            }
+        }
+    }
+
     /// One transaction: the handler's effects, their answers, and the dead letters of the batch.
-    async fn commit(&self, mut tx: Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+    async fn commit(&self, mut tx: Tx, batch: &[Delivery]) -> Result<Vec<Outcome>, Failure> {
         let outcomes = if batch[0].attempt >= GIVE_UP_AT_ATTEMPT {
             vec![Outcome::Never(Never {
                 reason: "too_many_deliveries",
                 detail: format!("delivered {} times without being handled", batch[0].attempt),
             })]
         } else {
-            self.handler.handle(&mut tx, batch).await.inspect_err(|error| self.notice(error))?
+            delivery::handle(&self.handler, &mut tx, batch)
+                .await
+                .inspect_err(|failure| self.notice(failure))?
         };
-        for (delivery, outcome) in batch.iter().zip(&outcomes) {
-            if let Outcome::Never(never) = outcome {
-                dead_letter::insert(&mut tx, delivery, never).await?;
-            }
-        }
-        tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+        let committed = async {
+            store_dead_letters(&mut tx, batch, &outcomes).await?;
+            tx.commit().await
+        };
+        committed.await.map_err(|error| {
+            self.database.notice(&error);
+            Failure::Error(error.into())
+        })?;
         self.relay.wake();
         Ok(outcomes)
     }
 
-    fn notice(&self, error: &anyhow::Error) {
-        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+    fn notice(&self, failure: &Failure) {
+        if let Failure::Error(error) = failure
+            && let Some(error) = error.downcast_ref::<sqlx::Error>()
+        {
             self.database.notice(error);
         }
     }
@@ -267,6 +295,15 @@ impl<H: EventHandler> Consumer<H> {
         tracing::info!(consumer = self.name, messages = batch.len(), dead_letters, "batch handled");
         Ok(())
     }
+}
+
+async fn store_dead_letters(tx: &mut Tx, batch: &[Delivery], outcomes: &[Outcome]) -> sqlx::Result<()> {
+    for (delivery, outcome) in batch.iter().zip(outcomes) {
+        if let Outcome::Never(never) = outcome {
+            dead_letter::insert(tx, delivery, never).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits for one message, then takes what has arrived and what still arrives until `gather_until`; `None` at the

@@ -1,6 +1,8 @@
 //! One delivery of a message, and what an event handler makes of it.
+//!
+//! Handlers are called through [`handle`] only: one that panics is a failure of its messages, and not of the process.
 
-use std::future::Future;
+use std::{any::Any, fmt, future::Future, panic::AssertUnwindSafe};
 
 use anyhow::Result;
 use async_nats::{
@@ -8,6 +10,7 @@ use async_nats::{
     jetstream::{Message, message::Acker},
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use crate::{
     dead_letter::Never,
@@ -49,6 +52,47 @@ pub enum Outcome {
 pub trait EventHandler: Send + Sync + 'static {
     /// One outcome per delivery, in the same order. An error rolls everything back.
     fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
+}
+
+/// Why a batch was not handled. Its transaction must be rolled back.
+#[derive(Debug)]
+pub enum Failure {
+    /// The handler returned an error.
+    Error(anyhow::Error),
+    /// The handler panicked with this text.
+    Panicked(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => write!(formatter, "{error:#}"),
+            Self::Panicked(text) => write!(formatter, "the handler panicked: {text}"),
+        }
+    }
+}
+
+/// Has `handler` decide a batch. One outcome per delivery, in the same order.
+pub async fn handle<H: EventHandler>(
+    handler: &H,
+    tx: &mut Tx,
+    batch: &[Delivery],
+) -> Result<Vec<Outcome>, Failure> {
+    // Unwind safe: a handler has no state of its own, and whoever gets a failure drops the transaction.
+    match AssertUnwindSafe(handler.handle(tx, batch)).catch_unwind().await {
+        Ok(result) => result.map_err(Failure::Error),
+        Err(panic) => {
+            metrics::counter!("handler_panics_total").increment(1);
+            Err(Failure::Panicked(panic_text(panic.as_ref())))
+        }
+    }
+}
+
+/// `panic!` carries a `String`, or a `&str` when its text has no values in it.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic without a text".to_owned())
 }
 
 /// Deliveries that arrived together, and beside each what acknowledges it.

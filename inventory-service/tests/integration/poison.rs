@@ -1,12 +1,74 @@
 //! A message that can never be handled is set aside with its reason, and the rest flows.
 
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use inventory_service::{event_handlers::DecideOrders, stock::seed};
 use serde_json::json;
+use shared::{
+    consumer::Consumer,
+    delivery::{Delivery, EventHandler, Outcome},
+    relay::Relay,
+    sqlite::Tx,
+    subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
+};
 use simulator::testing::{Broker, wait_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     bus::{Observer, Publisher, confirmed, connection, order},
     fixture::Home,
 };
+
+/// Decides orders as the service does, until one is of the product that it cannot bear.
+struct Panicking;
+
+impl EventHandler for Panicking {
+    async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        let outcomes = DecideOrders.handle(tx, batch).await?;
+        for one in batch {
+            let body = String::from_utf8_lossy(&one.body);
+            assert!(!body.contains("unbearable"), "product unbearable has no {}", "arithmetic");
+        }
+        Ok(outcomes)
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_batch_flows() {
+    shared::telemetry::metrics();
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    seed::apply(&database, &seed::read(None).unwrap()).await.unwrap();
+    let publisher = Publisher::new(&broker).await;
+    // They wait before the consumer starts, so that the panic is in the middle of a batch.
+    let unbearable = order("bad", "unbearable", 1);
+    for event in [order("a", "1", 1), unbearable.clone(), order("b", "1", 2)] {
+        publisher.publish(event).await;
+    }
+    let relay = Relay::new(database.clone(), connection.clone(), "inventory-service");
+    let (name, subject, broker) = (INVENTORY_CONSUMER, ORDER_CREATED, connection.clone());
+    let consumer = Consumer { name, subject, database, broker, relay, handler: Panicking };
+    let (shutdown, started) = (CancellationToken::new(), Instant::now());
+    let running = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { consumer.run(shutdown).await }
+    });
+    wait_until("the rest of the batch is decided", async || home.reservations().await == 2).await;
+    wait_until("the message at fault is set aside", async || home.dead_letters().await.len() == 1).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let (body, reason, detail, _) = home.dead_letters().await.remove(0);
+    assert_eq!((body, reason.as_str()), (unbearable.into_bytes(), "handler_panicked"));
+    assert_eq!(detail, "product unbearable has no arithmetic");
+    publisher.publish(order("c", "1", 3)).await;
+    wait_until("the consumer goes on", async || home.reservations().await == 3).await;
+    assert_eq!((home.stock("1").await, home.dead_letters().await.len()), (4, 1), "nothing is half done");
+    assert!(shared::telemetry::metrics().render().contains("handler_panics_total"));
+    shutdown.cancel();
+    running.await.unwrap();
+    home.audit().await;
+}
 
 #[tokio::test]
 async fn poison_among_good_events_is_set_aside_with_its_reason_while_the_rest_flows() {
