@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use shared::{
     auth::Tokens,
+    dead_letter::redrive::redriver,
     service::Service,
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
 };
@@ -20,15 +21,21 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
-    // No route of this service takes a token yet, but a wrong secret should show at once and not later.
-    Tokens::new(&settings.jwt)?;
+    let tokens = Tokens::new(&settings.jwt)?;
     let products = seed::read(settings.seed_file.as_deref())?;
     let service =
         Service::open("inventory-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
     seed::apply(&service.database, &products).await.context("seed the stock")?;
 
     service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
+    let (dead_letters, redriver) = redriver(service.database.clone(), service.relay.clone(), DecideOrders);
+    service.spawn(|_| redriver.run());
 
-    let state = AppState { database: service.database.clone(), operations: service.operations.clone() };
+    let state = AppState {
+        tokens,
+        database: service.database.clone(),
+        operations: service.operations.clone(),
+        dead_letters,
+    };
     service.run(listener, routes(state), settings.server.drain_seconds).await
 }

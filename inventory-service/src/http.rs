@@ -1,4 +1,4 @@
-//! The routes of the inventory service. Stock is public.
+//! The routes of the inventory service. Stock is public; the admin routes are not.
 
 use std::sync::Arc;
 
@@ -9,6 +9,8 @@ use axum::{
     routing::get,
 };
 use shared::{
+    auth::Tokens,
+    dead_letter::{self, redrive::DeadLetters},
     http::{read, with_defaults},
     operations::{self, Operations},
     problem::Problem,
@@ -20,10 +22,14 @@ use crate::stock;
 /// What the routes work with.
 #[derive(Clone, FromRef)]
 pub struct AppState {
+    /// Verifies bearer tokens.
+    pub tokens: Tokens,
     /// Where stock is read.
     pub database: Database,
     /// Probes and metrics.
     pub operations: Arc<Operations>,
+    /// What can never succeed, for the admin routes.
+    pub dead_letters: DeadLetters,
 }
 
 /// All routes.
@@ -33,6 +39,7 @@ pub fn routes(state: AppState) -> Router {
         .route("/inventory/{productId}", get(show_stock))
         .route("/metrics", get(metrics))
         .merge(operations::probes())
+        .merge(dead_letter::routes::routes())
         .with_state(state);
     with_defaults(routes)
 }

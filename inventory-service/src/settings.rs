@@ -6,7 +6,11 @@ use clap::{
     Args, Parser, Subcommand,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use shared::settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand};
+use shared::{
+    backup::BackupCommand,
+    dead_letter::command::DeadLettersCommand,
+    settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand},
+};
 
 /// Takes stock for orders or refuses, and answers over NATS.
 #[derive(Debug, Parser)]
@@ -28,6 +32,10 @@ pub enum Command {
     Healthcheck,
     /// Print a token signed with JWT_SECRET
     Token(TokenCommand),
+    /// List, show, redrive or discard the dead letters of the service on this machine
+    DeadLetters(DeadLettersCommand),
+    /// Write a consistent copy of DATABASE, also while the service runs
+    Backup(BackupCommand),
 }
 
 /// Everything that can be set.
@@ -38,7 +46,7 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 3001, global = true)]
     pub port: u16,
     /// The SQLite file; its folder is created
-    #[arg(long, env, default_value = "db/inventory.db")]
+    #[arg(long, env, default_value = "db/inventory.db", global = true)]
     pub database: PathBuf,
     /// JSON file of the first stock, such as `[{"productId":"1","stock":10}]`; each product is seeded once
     ///

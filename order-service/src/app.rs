@@ -3,6 +3,7 @@
 use anyhow::Result;
 use shared::{
     auth::Tokens,
+    dead_letter::redrive::redriver,
     service::Service,
     subjects::{ORDER_CONSUMER, ORDER_PROCESSED},
 };
@@ -29,6 +30,8 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         commit_queue(settings.queue_size, service.database.clone(), service.relay.clone());
     service.spawn(|_| committer.run());
     service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
+    let (dead_letters, redriver) = redriver(service.database.clone(), service.relay.clone(), SettleOrders);
+    service.spawn(|_| redriver.run());
     let sweeper = Sweeper::new(service.database.clone(), service.broker.clone(), service.relay.clone());
     service.spawn(|shutdown| async move { sweeper.run(shutdown).await });
 
@@ -37,6 +40,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         queue,
         database: service.database.clone(),
         operations: service.operations.clone(),
+        dead_letters,
     };
     service.run(listener, routes(state), settings.server.drain_seconds).await
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use shared::{
     auth::{Tokens, User},
     body::JsonObject,
+    dead_letter::{self, redrive::DeadLetters},
     events::{ID_MAX_CHARS, QUANTITY_MAX},
     http::{read, with_defaults},
     operations::{self, Operations},
@@ -47,6 +48,8 @@ pub struct AppState {
     pub database: Database,
     /// Probes and metrics.
     pub operations: Arc<Operations>,
+    /// What can never succeed, for the admin routes.
+    pub dead_letters: DeadLetters,
 }
 
 /// All routes.
@@ -56,6 +59,7 @@ pub fn routes(state: AppState) -> Router {
         .route("/orders/{id}", get(show_order))
         .route("/metrics", get(metrics))
         .merge(operations::probes())
+        .merge(dead_letter::routes::routes())
         .with_state(state);
     with_defaults(routes)
 }

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use shared::settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand};
+use shared::{
+    backup::BackupCommand,
+    dead_letter::command::DeadLettersCommand,
+    settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand},
+};
 
 /// Accepts orders over HTTP and settles them with the inventory's answers over NATS.
 #[derive(Debug, Parser)]
@@ -25,6 +29,10 @@ pub enum Command {
     Healthcheck,
     /// Print a token signed with JWT_SECRET
     Token(TokenCommand),
+    /// List, show, redrive or discard the dead letters of the service on this machine
+    DeadLetters(DeadLettersCommand),
+    /// Write a consistent copy of DATABASE, also while the service runs
+    Backup(BackupCommand),
 }
 
 /// Everything that can be set.
@@ -35,7 +43,7 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 3000, global = true)]
     pub port: u16,
     /// The SQLite file; its folder is created
-    #[arg(long, env, default_value = "db/order.db")]
+    #[arg(long, env, default_value = "db/order.db", global = true)]
     pub database: PathBuf,
     /// Orders that may wait for a commit; further ones are answered 503
     #[arg(long, env, default_value_t = 4096, value_parser = queue_size)]

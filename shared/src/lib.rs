@@ -2,11 +2,12 @@
 //!
 //! The contract: [`subjects`], [`events`], [`trace`].
 //! Delivery: [`outbox`] → [`relay`] → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
-//! Ground: [`service`], [`sqlite`], [`settings`], [`telemetry`], [`shutdown`].
+//! Ground: [`service`], [`sqlite`], [`backup`], [`settings`], [`telemetry`], [`shutdown`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`], [`admin`].
 
 pub mod admin;
 pub mod auth;
+pub mod backup;
 pub mod body;
 pub mod broker;
 pub mod consumer;

@@ -13,7 +13,7 @@ use axum::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker::Broker, http, outbox, sqlite::Database, telemetry};
+use crate::{broker::Broker, dead_letter::store, http, outbox, sqlite::Database, telemetry};
 
 /// How often a database that is not writable is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +56,10 @@ impl Operations {
         match outbox::count(self.database.reader()).await {
             Ok(rows) => metrics::gauge!("outbox_rows").set(rows as f64),
             Err(error) => tracing::warn!(%error, "outbox not counted"),
+        }
+        match store::count(self.database.reader()).await {
+            Ok(rows) => metrics::gauge!("dead_letters").set(rows as f64),
+            Err(error) => tracing::warn!(%error, "dead letters not counted"),
         }
         http::text(telemetry::metrics().render())
     }

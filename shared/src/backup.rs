@@ -1,0 +1,155 @@
+//! The `backup` command: a consistent, verified copy of the database, made by a process of its own while the service runs.
+//!
+//! One read transaction is copied with `VACUUM INTO` to a temporary file in the target's folder, checked, flushed to disk and
+//! only then given its name: there is never half a file under it. The copy is a database of its own, without an identity.
+
+use std::{
+    fs::File,
+    io::{IsTerminal, stdout},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use sqlx::{
+    AssertSqlSafe, Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
+use tempfile::NamedTempFile;
+use tokio::io::AsyncWriteExt;
+
+use crate::shutdown;
+
+/// What the command is told.
+#[derive(Debug, Clone, Args)]
+pub struct BackupCommand {
+    /// The new file, or `-` for standard output
+    file: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+impl BackupCommand {
+    /// Writes the copy of `database`, and on standard error what it holds. SIGINT and SIGTERM leave no file behind.
+    pub async fn run(&self, database: &Path) -> Result<()> {
+        let interrupted = shutdown::on_signal()?;
+        let contents = tokio::select! {
+            contents = self.write(database) => contents?,
+            () = interrupted.cancelled() => bail!("interrupted; there is no backup"),
+        };
+        eprintln!("backup of {}: {contents}", database.display());
+        Ok(())
+    }
+
+    async fn write(&self, database: &Path) -> Result<String> {
+        ensure!(database.is_file(), "there is no database {}", database.display());
+        if self.file == Path::new("-") {
+            ensure!(!stdout().is_terminal(), "standard output is a terminal; redirect it, or name a file");
+            let (copy, contents) = copy(database, folder_of(database)).await?;
+            print(copy.path()).await.context("write to standard output")?;
+            return Ok(contents);
+        }
+        self.check_target(database)?;
+        let (copy, contents) = copy(database, folder_of(&self.file)).await?;
+        self.name(copy)?;
+        Ok(contents)
+    }
+
+    /// Refuses a name under which the copy would destroy something, or would be read wrongly.
+    fn check_target(&self, database: &Path) -> Result<()> {
+        let file = self.file.display();
+        if let (Ok(target), Ok(source)) = (self.file.canonicalize(), database.canonicalize()) {
+            ensure!(target != source, "{file} is the database itself");
+        }
+        ensure!(self.force || !self.file.exists(), "{file} exists; --force replaces it");
+        for suffix in ["-wal", "-journal"] {
+            let mut beside = self.file.clone().into_os_string();
+            beside.push(suffix);
+            // SQLite would take what is in there for the newest part of the copy.
+            ensure!(
+                !Path::new(&beside).exists(),
+                "{file}{suffix} belongs to another database; choose another name"
+            );
+        }
+        Ok(())
+    }
+
+    fn name(&self, copy: NamedTempFile) -> Result<()> {
+        let named = if self.force { copy.persist(&self.file) } else { copy.persist_noclobber(&self.file) };
+        named
+            .map_err(|failed| failed.error)
+            .with_context(|| format!("name the copy {}", self.file.display()))?;
+        let folder = folder_of(&self.file);
+        let flushed = File::open(folder).and_then(|folder| folder.sync_all());
+        flushed.with_context(|| format!("flush the folder {}", folder.display()))
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A verified copy that is on disk, deleted when it is dropped, and how large it is and what it holds.
+async fn copy(database: &Path, folder: &Path) -> Result<(NamedTempFile, String)> {
+    let temporary = tempfile::Builder::new().prefix(".backup-").tempfile_in(folder);
+    let copy = temporary.with_context(|| format!("make a file in the folder {}", folder.display()))?;
+    fill(&copy, database)
+        .await
+        .with_context(|| format!("copy {} into the folder {}", database.display(), folder.display()))?;
+    let rows = finish(copy.path()).await.context("check the copy")?;
+    let file = copy.as_file();
+    file.sync_all().context("flush the copy to disk")?;
+    let contents = format!("{} bytes; rows: {rows}", file.metadata()?.len());
+    Ok((copy, contents))
+}
+
+/// The settings of both connections. What SQLite would put into temporary files stays in memory: the service's container can
+/// write only its database's folder.
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(file).pragma("temp_store", "MEMORY")
+}
+
+/// Copies what is committed now. The service goes on writing meanwhile.
+async fn fill(copy: &NamedTempFile, database: &Path) -> Result<()> {
+    let mut source = SqliteConnection::connect_with(&options(database).read_only(true)).await?;
+    let target = copy.path().to_str().context("the folder's name is not UTF-8")?;
+    sqlx::query("VACUUM INTO $1").bind(target).execute(&mut source).await?;
+    Ok(source.close().await?)
+}
+
+/// Takes the identity away, checks everything, and counts the rows of each table.
+async fn finish(copy: &Path) -> Result<String> {
+    // Without a journal file: nobody else sees the copy, and a failure deletes it.
+    let mut connection =
+        SqliteConnection::connect_with(&options(copy).journal_mode(SqliteJournalMode::Memory)).await?;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name",
+    )
+    .fetch_all(&mut connection)
+    .await?;
+    // A file that no newer version has opened yet has no such table, and needs nothing.
+    if tables.iter().any(|name| name == "database_identity") {
+        sqlx::query("UPDATE database_identity SET id = '', inode = 0").execute(&mut connection).await?;
+    }
+    let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut connection).await?;
+    ensure!(found == ["ok"], "the database is damaged: {}", found.join("; "));
+    let mut counts = Vec::new();
+    for table in tables.iter().filter(|name| !name.starts_with('_')) {
+        let query = AssertSqlSafe(format!("SELECT count(*) FROM \"{table}\""));
+        let rows: i64 = sqlx::query_scalar(query).fetch_one(&mut connection).await?;
+        counts.push(format!("{table} {rows}"));
+    }
+    connection.close().await?;
+    Ok(counts.join(", "))
+}
+
+/// The file's bytes on standard output, and nothing else.
+async fn print(file: &Path) -> Result<()> {
+    let (mut file, mut output) = (tokio::fs::File::open(file).await?, tokio::io::stdout());
+    tokio::io::copy(&mut file, &mut output).await?;
+    Ok(output.flush().await?)
+}

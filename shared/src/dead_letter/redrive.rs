@@ -1,0 +1,239 @@
+//! Redrive: a dead letter is handled once more, as if it were delivered now, or it is discarded.
+//!
+//! The same event handler decides it, and so the same deduplication. Its effect and the deletion of its row commit in
+//! one transaction. One task does this, one dead letter after the other: no write transaction lives in a request's
+//! future, and one dead letter at fault fails no other.
+
+use anyhow::{Context, Result, ensure};
+use sqlx::SqlitePool;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Never, store};
+use crate::{
+    delivery::{EventHandler, Outcome},
+    relay::Relay,
+    sqlite::{Database, Tx},
+};
+
+/// Requests that wait for the task; further ones wait for room.
+const WAITING_MAX: usize = 16;
+
+/// Whether what was done is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is committed.
+    Commit,
+    /// All of it is done and then rolled back.
+    DryRun,
+}
+
+/// What became of one dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redriven {
+    /// It was handled, and its row is gone. The word is the handler's own.
+    Done(&'static str),
+    /// It still can never succeed. Its row stays, with one more attempt and the latest reason.
+    Dead(Never),
+    /// It could not be handled this time, for this reason. Its row stays as it was.
+    Failed(String),
+    /// There is no such row, or no longer.
+    Gone,
+}
+
+/// What became of a row that was to be discarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discarded {
+    /// It is gone.
+    Done,
+    /// There was no such row, or no longer.
+    Gone,
+}
+
+/// Why there is no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no write transaction to be had. Certainly nothing was changed.
+    NotNow,
+    /// It was begun, and nobody can tell how it ended; the row is still there exactly if nothing happened.
+    Unknown,
+}
+
+struct Task {
+    id: i64,
+    /// Who asked, for the log.
+    by: String,
+    order: Order,
+}
+
+enum Order {
+    Redrive(Mode, oneshot::Sender<Result<Redriven, Refusal>>),
+    Discard(oneshot::Sender<Result<Discarded, Refusal>>),
+}
+
+/// The dead letters of one service, cheap to clone. The [`Redriver`] ends when all clones are gone.
+#[derive(Clone)]
+pub struct DeadLetters {
+    reader: SqlitePool,
+    sender: mpsc::Sender<Task>,
+}
+
+/// The task that changes them.
+pub struct Redriver<H> {
+    receiver: mpsc::Receiver<Task>,
+    database: Database,
+    relay: Relay,
+    handler: H,
+}
+
+/// The dead letters of `database`, and the task that gives them to `handler` again.
+pub fn redriver<H>(database: Database, relay: Relay, handler: H) -> (DeadLetters, Redriver<H>) {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    let reader = database.reader().clone();
+    (DeadLetters { reader, sender }, Redriver { receiver, database, relay, handler })
+}
+
+impl DeadLetters {
+    /// Where they are read.
+    pub fn reader(&self) -> &SqlitePool {
+        &self.reader
+    }
+
+    /// Has one handled again. Once this is called it happens, whether or not anybody waits for the result.
+    pub async fn redrive(&self, id: i64, mode: Mode, by: &str) -> Result<Redriven, Refusal> {
+        let (answer, result) = oneshot::channel();
+        self.send(id, by, Order::Redrive(mode, answer)).await?;
+        result.await.unwrap_or(Err(Refusal::Unknown))
+    }
+
+    /// Has one deleted without its being handled.
+    pub async fn discard(&self, id: i64, by: &str) -> Result<Discarded, Refusal> {
+        let (answer, result) = oneshot::channel();
+        self.send(id, by, Order::Discard(answer)).await?;
+        result.await.unwrap_or(Err(Refusal::Unknown))
+    }
+
+    async fn send(&self, id: i64, by: &str, order: Order) -> Result<(), Refusal> {
+        self.sender.send(Task { id, by: by.to_owned(), order }).await.map_err(|_| Refusal::NotNow)
+    }
+}
+
+impl<H: EventHandler> Redriver<H> {
+    /// Works until every [`DeadLetters`] is gone.
+    pub async fn run(mut self) {
+        while let Some(Task { id, by, order }) = self.receiver.recv().await {
+            // Whoever asked may be gone; what was done stays done, and is in the log.
+            match order {
+                Order::Redrive(mode, answer) => {
+                    let redriven = self.redrive_once(id, mode).await;
+                    if let (Ok(redriven), Mode::Commit) = (&redriven, mode) {
+                        report(id, &by, redriven);
+                    }
+                    let _ = answer.send(redriven);
+                }
+                Order::Discard(answer) => {
+                    let _ = answer.send(self.discard_once(id, &by).await);
+                }
+            }
+        }
+    }
+
+    /// Handles one dead letter in one transaction.
+    pub async fn redrive_once(&self, id: i64, mode: Mode) -> Result<Redriven, Refusal> {
+        let mut tx = self.begin().await?;
+        let redriven = match self.handle(&mut tx, id).await {
+            Ok(redriven) => redriven,
+            // The transaction is dropped, and so rolled back.
+            Err(error) => return Ok(self.failed(&error)),
+        };
+        let ended = match mode {
+            Mode::Commit => {
+                tx.commit().await.context("commit; it happened exactly if the dead letter is gone")
+            }
+            Mode::DryRun => tx.rollback().await.context("roll back"),
+        };
+        self.relay.wake();
+        Ok(ended.map_or_else(|error| self.failed(&error), |()| redriven))
+    }
+
+    /// The handler's effect and what becomes of the row, neither committed.
+    async fn handle(&self, tx: &mut Tx, id: i64) -> Result<Redriven> {
+        let Some(letter) = store::find(&mut **tx, id).await? else { return Ok(Redriven::Gone) };
+        let mut outcomes = self.handler.handle(tx, &[letter.delivery()?]).await?;
+        ensure!(outcomes.len() == 1, "{} outcomes for one message", outcomes.len());
+        match outcomes.remove(0) {
+            Outcome::Done(word) => {
+                store::delete(tx, id).await?;
+                Ok(Redriven::Done(word))
+            }
+            Outcome::Never(never) => {
+                store::count_attempt(tx, id, &never).await?;
+                Ok(Redriven::Dead(never))
+            }
+        }
+    }
+
+    async fn discard_once(&self, id: i64, by: &str) -> Result<Discarded, Refusal> {
+        let mut tx = self.begin().await?;
+        let found = store::find(&mut *tx, id).await.map_err(|error| self.not_discarded(id, &error))?;
+        let Some(letter) = found else { return Ok(Discarded::Gone) };
+        store::delete(&mut tx, id).await.map_err(|error| self.not_discarded(id, &error))?;
+        tx.commit().await.map_err(|error| self.not_discarded(id, &error))?;
+        tracing::warn!(
+            dead_letter = id,
+            by,
+            subject = letter.subject,
+            reason = letter.reason,
+            detail = letter.detail,
+            attempts = letter.attempts,
+            body_bytes = letter.body_bytes,
+            "dead letter discarded"
+        );
+        metrics::counter!("dead_letters_discarded_total").increment(1);
+        Ok(Discarded::Done)
+    }
+
+    async fn begin(&self) -> Result<Tx, Refusal> {
+        self.database.begin().await.map_err(|error| {
+            tracing::warn!(%error, "no transaction for a dead letter");
+            Refusal::NotNow
+        })
+    }
+
+    fn failed(&self, error: &anyhow::Error) -> Redriven {
+        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+            self.database.notice(error);
+        }
+        Redriven::Failed(format!("{error:#}"))
+    }
+
+    fn not_discarded(&self, id: i64, error: &sqlx::Error) -> Refusal {
+        self.database.notice(error);
+        tracing::error!(dead_letter = id, %error, "dead letter perhaps not discarded");
+        Refusal::Unknown
+    }
+}
+
+fn report(id: i64, by: &str, redriven: &Redriven) {
+    let outcome = match redriven {
+        Redriven::Done(effect) => {
+            tracing::info!(dead_letter = id, by, effect, "dead letter redriven");
+            "done"
+        }
+        Redriven::Dead(Never { reason, detail }) => {
+            tracing::warn!(
+                dead_letter = id,
+                by,
+                reason,
+                detail,
+                "dead letter redriven in vain: it can never succeed"
+            );
+            "dead"
+        }
+        Redriven::Failed(error) => {
+            tracing::error!(dead_letter = id, by, error, "dead letter not redriven; it stays as it was");
+            "failed"
+        }
+        Redriven::Gone => return,
+    };
+    metrics::counter!("dead_letters_redriven_total", "outcome" => outcome).increment(1);
+}
