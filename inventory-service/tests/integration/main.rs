@@ -2,16 +2,18 @@
 //!
 //! - [`fixture`]: a folder with its database, the service in it, and what every test says of both
 //! - [`bus`]: events published and observed by plain NATS clients
-//! - [`decisions`], [`batches`], [`poison`]: what becomes of events
+//! - [`decisions`], [`batches`], [`poison`], [`dead_letters`]: what becomes of events
 //! - [`redelivery`], [`broker_trouble`]: what becomes of them when a process or the broker fails
-//! - [`http`], [`seed`], [`command`], [`process`]: the edges
+//! - [`http`], [`seed`], [`command`], [`process`], [`backup`]: the edges
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod backup;
 mod batches;
 mod broker_trouble;
 mod bus;
 mod command;
+mod dead_letters;
 mod decisions;
 mod fixture;
 mod http;

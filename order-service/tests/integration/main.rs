@@ -4,7 +4,10 @@
 mod fixture;
 
 mod api;
+mod backup;
 mod command_line;
+mod dead_letters;
+mod dead_letters_command;
 mod delivery;
 mod group_commit;
 mod idempotency;

@@ -4,13 +4,13 @@
 //! one transaction. One task does this, one dead letter after the other: no write transaction lives in a request's
 //! future, and one dead letter at fault fails no other.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Never, store};
 use crate::{
-    delivery::{EventHandler, Outcome},
+    delivery::{self, EventHandler, Failure, Outcome},
     relay::Relay,
     sqlite::{Database, Tx},
 };
@@ -158,7 +158,8 @@ impl<H: EventHandler> Redriver<H> {
     /// The handler's effect and what becomes of the row, neither committed.
     async fn handle(&self, tx: &mut Tx, id: i64) -> Result<Redriven> {
         let Some(letter) = store::find(&mut **tx, id).await? else { return Ok(Redriven::Gone) };
-        let mut outcomes = self.handler.handle(tx, &[letter.delivery()?]).await?;
+        let mut outcomes =
+            delivery::handle(&self.handler, tx, &[letter.delivery()?]).await.map_err(reason)?;
         ensure!(outcomes.len() == 1, "{} outcomes for one message", outcomes.len());
         match outcomes.remove(0) {
             Outcome::Done(word) => {
@@ -210,6 +211,13 @@ impl<H: EventHandler> Redriver<H> {
         self.database.notice(error);
         tracing::error!(dead_letter = id, %error, "dead letter perhaps not discarded");
         Refusal::Unknown
+    }
+}
+
+fn reason(failure: Failure) -> anyhow::Error {
+    match failure {
+        Failure::Error(error) => error,
+        panicked @ Failure::Panicked(_) => anyhow!(panicked.to_string()),
     }
 }
 

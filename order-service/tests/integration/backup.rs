@@ -1,0 +1,178 @@
+//! The `backup` command, beside a running service and without one.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
+use tokio::{process::Command, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{
+    App, Files, NO_BROKER,
+    process::{command, run},
+    wait_until,
+};
+
+/// Runs `backup` on the test's database; returns the exit code, standard output, and standard error.
+async fn backup(files: &Files, arguments: &[&str]) -> (Option<i32>, Vec<u8>, String) {
+    let mut command = command(&["backup"]);
+    command.args(arguments).env("DATABASE", files.database());
+    let (output, errors) = run(command).await;
+    (output.status.code(), output.stdout, errors)
+}
+
+/// The one text that `sql` selects from a file that no service has opened.
+async fn select(file: &Path, sql: &str) -> String {
+    let pool =
+        SqlitePool::connect_with(SqliteConnectOptions::new().filename(file).read_only(true)).await.unwrap();
+    let found = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    found
+}
+
+fn names_in(folder: &Path) -> BTreeSet<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_made_under_load_is_one_moment_in_which_every_order_has_its_outbox_row() {
+    let files = Files::new();
+    // Without a broker every outbox row stays, so that a copy of two moments would show.
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (accepted, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+    let mut clients = JoinSet::new();
+    for number in 0..8 {
+        let (user, accepted, stop) = (app.user(&format!("user-{number}")), accepted.clone(), stop.clone());
+        clients.spawn(async move {
+            while !stop.is_cancelled() {
+                user.place("1", 1).await;
+                accepted.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    let mut latest = 0;
+    for round in 0..3 {
+        let before = accepted.load(Ordering::SeqCst);
+        wait_until("more orders are accepted", || async { accepted.load(Ordering::SeqCst) >= before + 100 })
+            .await;
+        let before = accepted.load(Ordering::SeqCst);
+        let copy = files.folder().join(format!("copy-{round}.db"));
+        let (code, output, errors) = backup(&files, &[copy.to_str().unwrap()]).await;
+        assert_eq!((code, output.len()), (Some(0), 0), "{errors}");
+        assert_eq!(select(&copy, "PRAGMA integrity_check").await, "ok");
+        let lonely = "SELECT group_concat(id) FROM (SELECT id FROM orders EXCEPT SELECT order_id FROM outbox
+            UNION ALL SELECT order_id FROM outbox EXCEPT SELECT id FROM orders)";
+        assert_eq!(select(&copy, &format!("SELECT coalesce(({lonely}), '')")).await, "");
+        let orders: usize = select(&copy, "SELECT CAST(count(*) AS TEXT) FROM orders").await.parse().unwrap();
+        assert!(orders >= before, "{orders} orders, and {before} were answered 201 before");
+        assert!(errors.contains(&format!("orders {orders}, outbox {orders}")), "{errors}");
+        latest = orders;
+    }
+    assert!(latest < accepted.load(Ordering::SeqCst) + 8, "orders went on");
+    stop.cancel();
+    clients.join_all().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_restored_backup_is_a_database_of_its_own_and_opens_in_a_new_place() {
+    let (files, elsewhere) = (Files::new(), Files::new());
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let order = app.user("alice").place("1", 2).await;
+    files.look().change("UPDATE database_identity SET id = 'the-original', inode = 7").await;
+    let copy = elsewhere.database();
+    let (code, _, errors) = backup(&files, &[copy.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(select(&copy, "SELECT id || inode FROM database_identity").await, "0");
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o077, 0, "it holds user ids");
+    app.stop().await;
+
+    let app = App::start(&elsewhere, NO_BROKER, &[]).await;
+    assert_eq!(app.user("alice").order(&order).await["quantity"], 2);
+    app.user("alice").place("1", 1).await;
+    app.stop().await;
+    let (code, _, errors) =
+        backup(&elsewhere, &[elsewhere.folder().join("again.db").to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "without a running service, too: {errors}");
+}
+
+#[tokio::test]
+async fn nothing_is_overwritten_unasked_and_the_database_itself_never() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let target = files.folder().join("copy.db");
+    let target_name = target.to_str().unwrap();
+    fs::write(&target, "precious").unwrap();
+    let (code, _, errors) = backup(&files, &[target_name]).await;
+    assert!(code == Some(1) && errors.contains("copy.db exists; --force replaces it"), "{errors}");
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    let (code, _, errors) = backup(&files, &[target_name, "--force"]).await;
+    assert_eq!((code, select(&target, "PRAGMA integrity_check").await.as_str()), (Some(0), "ok"), "{errors}");
+
+    let database = files.database();
+    let (code, _, errors) = backup(&files, &[database.to_str().unwrap(), "--force"]).await;
+    assert!(code == Some(1) && errors.contains("is the database itself"), "{errors}");
+    fs::write(files.folder().join("copy.db-wal"), "of another database").unwrap();
+    let (code, _, errors) = backup(&files, &[target_name, "--force"]).await;
+    assert!(code == Some(1) && errors.contains("copy.db-wal belongs to another database"), "{errors}");
+    app.user("alice").place("1", 1).await;
+    app.stop().await;
+
+    let (code, _, errors) = backup(&Files::new(), &[target_name, "--force"]).await;
+    assert!(code == Some(1) && errors.contains("there is no database"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_full_disk_or_a_folder_that_cannot_be_written_leaves_no_file_and_says_so() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    app.user("alice").place("1", 1).await;
+    let before = names_in(&files.folder());
+    let target = files.folder().join("copy.db");
+    // A limit on the size of files stands in for a full disk: the write fails in the same place.
+    let script = "trap '' XFSZ; ulimit -f 32; exec \"$0\" backup \"$1\"";
+    let mut limited = Command::new("sh");
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_order-service")]).arg(&target);
+    limited.env("DATABASE", files.database());
+    let (output, errors) = run(limited).await;
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("copy") && errors.contains(files.folder().to_str().unwrap()), "{errors}");
+    assert_eq!(names_in(&files.folder()), before);
+
+    for folder in ["/proc", files.database().to_str().unwrap()] {
+        let (code, _, errors) = backup(&files, &[&format!("{folder}/copy.db")]).await;
+        assert!(
+            code == Some(1) && errors.contains(&format!("make a file in the folder {folder}")),
+            "{errors}"
+        );
+    }
+    assert_eq!(names_in(&files.folder()), before);
+    app.user("alice").place("1", 1).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_backup_to_standard_output_is_the_database_and_nothing_else() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    app.user("alice").place("1", 1).await;
+    let before = names_in(&files.folder());
+    let (code, output, errors) = backup(&files, &["-"]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(names_in(&files.folder()), before, "the temporary file is gone");
+    let copy = files.folder().join("copy.db");
+    fs::write(&copy, &output).unwrap();
+    assert_eq!(select(&copy, "PRAGMA integrity_check").await, "ok");
+    assert_eq!(select(&copy, "SELECT user_id FROM orders").await, "alice");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains(&format!("{} bytes", output.len())) && errors.contains("orders 1"), "{errors}");
+    app.stop().await;
+}

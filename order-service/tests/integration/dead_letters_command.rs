@@ -1,0 +1,100 @@
+//! The `dead-letters` command against a running service.
+
+use serde_json::Value;
+
+use crate::{
+    dead_letters::{write_dead_letter, write_order},
+    fixture::{
+        Files, NO_BROKER,
+        nats::confirmed,
+        process::{Service, command, run},
+    },
+};
+
+/// What a command printed, its exit code and what it said on standard error.
+async fn dead_letters(service: &Service, arguments: &[&str]) -> (String, Option<i32>, String) {
+    let mut command = command(&["dead-letters"]);
+    command.args(arguments).env("PORT", service.port.to_string());
+    let (output, errors) = run(command).await;
+    (String::from_utf8(output.stdout).unwrap(), output.status.code(), errors)
+}
+
+async fn metrics(service: &Service) -> String {
+    service.http.get(format!("{}/metrics", service.url())).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_command_lists_shows_redrives_and_discards_and_its_exit_code_tells_what_stays() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let look = files.look();
+    write_dead_letter(&look, "garbage").await;
+    write_dead_letter(&look, &confirmed("late")).await;
+    write_order(&look, "late").await;
+    assert!(metrics(&service).await.contains("\ndead_letters 2\n"));
+
+    let (list, code, _) = dead_letters(&service, &["list"]).await;
+    assert_eq!((list.lines().count(), code), (2, Some(0)), "{list}");
+    assert!(list.starts_with("1  order_processed  unknown_order  attempts 1"), "{list}");
+    let (list, _, _) = dead_letters(&service, &["list", "--json"]).await;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["body"]), (2, &"garbage".into()));
+    let (shown, code, _) = dead_letters(&service, &["show", "1"]).await;
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("subject      order_processed") && shown.ends_with("\n\ngarbage\n"), "{shown}");
+
+    let (said, code, errors) = dead_letters(&service, &["redrive", "--all", "--dry-run"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("1  dead  invalid_event") && said.contains("1 would be done"), "{said}");
+    assert!(errors.contains("1 dead letters would stay"), "{errors}");
+    let (said, code, _) = dead_letters(&service, &["redrive", "2"]).await;
+    assert_eq!((said.as_str(), code), ("2  done  confirmed\n", Some(0)));
+    let (said, code, errors) = dead_letters(&service, &["redrive", "--all", "--json"]).await;
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&report["done"], &report["stay"][0]["id"], code),
+        (&0.into(), &1.into(), Some(1)),
+        "{errors}"
+    );
+
+    let (said, code, _) = dead_letters(&service, &["discard", "1"]).await;
+    assert_eq!((said.as_str(), code), ("1  discarded\n", Some(0)));
+    let (_, code, errors) = dead_letters(&service, &["show", "1"]).await;
+    assert!(code == Some(1) && errors.contains("404"), "{errors}");
+    let (said, code, _) = dead_letters(&service, &["redrive", "--all"]).await;
+    assert_eq!((said.as_str(), code), ("0 done\n", Some(0)));
+
+    let metrics = metrics(&service).await;
+    for line in [
+        "dead_letters 0",
+        "dead_letters_redriven_total{outcome=\"done\"} 1",
+        "dead_letters_redriven_total{outcome=\"dead\"} 1",
+        "dead_letters_discarded_total 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
+    }
+    let log = service.log();
+    let discarded =
+        log.lines().find(|line| line.contains("dead letter discarded")).expect("a line for the discard");
+    assert!(
+        discarded.contains(r#""by":"command-line""#) && discarded.contains(r#""dead_letter":1"#),
+        "{discarded}"
+    );
+    assert!(!log.contains("garbage"), "a body is in the log");
+    service.terminate().await;
+    let (_, code, errors) = dead_letters(&service, &["list"]).await;
+    assert!(code == Some(1) && errors.contains("reach the running service"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_redrive_without_a_clear_target_is_refused() {
+    for arguments in [&["redrive"][..], &["redrive", "1", "--all"], &["redrive", "x"], &["discard"]] {
+        let mut command = command(&["dead-letters"]);
+        let (output, _) = run({
+            command.args(arguments);
+            command
+        })
+        .await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
