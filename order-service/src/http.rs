@@ -15,6 +15,7 @@ use shared::{
     body::JsonObject,
     dead_letter::{self, redrive::DeadLetters},
     events::{ID_MAX_CHARS, QUANTITY_MAX},
+    fail_point,
     http::{read, with_defaults},
     operations::{self, Operations},
     problem::Problem,
@@ -79,6 +80,7 @@ async fn place_order(
         traceparent: trace::accept(received),
         idempotency_key: idempotency_key::read(&headers)?,
     };
+    fail_point::reach("orders: valid, not queued");
     let placed = tokio::time::timeout(COMMIT_TIMEOUT, queue.place(new)).await;
     match placed.unwrap_or(Err(Refusal::Unknown)) {
         Ok(Placed::Created(order)) => Ok(created(order.into())),

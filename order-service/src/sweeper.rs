@@ -13,7 +13,7 @@ use async_nats::jetstream::{
 use shared::{
     broker::{Broker, BrokerState, Session},
     events::now_ms,
-    outbox,
+    fail_point, outbox,
     relay::Relay,
     sqlite::Database,
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
@@ -93,8 +93,12 @@ impl Sweeper {
         let waiting_since_ms = self.waiting_since_ms().await?;
         let mut tx = self.database.begin().await?;
         let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX).await?;
+        if swept > 0 {
+            fail_point::reach("sweeper: swept, not committed");
+        }
         tx.commit().await?;
         if swept > 0 {
+            fail_point::reach("sweeper: committed, relay not woken");
             tracing::info!(orders = swept, "pending orders are sent again");
             metrics::counter!("orders_swept_total").increment(swept as u64);
             self.relay.wake();
@@ -123,7 +127,9 @@ impl Sweeper {
             .execute(&mut *tx)
             .await?;
         let orders = pending::mark_lost(&mut tx).await?;
+        fail_point::reach("sweeper: loss noticed, not committed");
         tx.commit().await?;
+        fail_point::reach("sweeper: loss committed, nothing swept");
         tracing::warn!(
             stream_created = %stream.created,
             truncated,

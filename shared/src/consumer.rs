@@ -20,6 +20,7 @@ use crate::{
     broker::{Broker, BrokerState, Session},
     dead_letter::{self, Never},
     delivery::{self, Batch, Delivery, EventHandler, Failure, Outcome},
+    fail_point,
     relay::Relay,
     sqlite::{Database, Tx},
 };
@@ -127,7 +128,9 @@ impl<H: EventHandler> Consumer<H> {
         let mut tx = self.database.begin().await?;
         sqlx::query("UPDATE broker_memory SET reset_floor = $1").bind(floor).execute(&mut *tx).await?;
         tx.commit().await?;
+        fail_point::reach("consumer: reset noted, not done");
         pulls.reset(None).await.context("reset the consumer")?;
+        fail_point::reach("consumer: reset done");
         tracing::info!(consumer = self.name, held, "unacknowledged messages are delivered again");
         Ok(())
     }
@@ -160,6 +163,7 @@ impl<H: EventHandler> Consumer<H> {
         let (mut handled, mut gather_until) = (0, Instant::now());
         while let Some(batch) = next_batch(&mut messages, gather_until).await? {
             gather_until = Instant::now() + GATHER;
+            fail_point::reach("consumer: pulled, nothing decided");
             handled += batch.deliveries.len();
             let (suspects, rest) = batch.split_suspects(ALONE_FROM_ATTEMPT);
             self.settle(&rest.deliveries, &rest.ackers).await?;
@@ -249,12 +253,14 @@ impl<H: EventHandler> Consumer<H> {
         };
         let committed = async {
             store_dead_letters(&mut tx, batch, &outcomes).await?;
+            fail_point::reach("consumer: decided, not committed");
             tx.commit().await
         };
         committed.await.map_err(|error| {
             self.database.notice(&error);
             Failure::Error(error.into())
         })?;
+        fail_point::reach("consumer: committed, not acked");
         self.relay.wake();
         Ok(outcomes)
     }
@@ -292,6 +298,7 @@ impl<H: EventHandler> Consumer<H> {
                 }
             }
         }
+        fail_point::reach("consumer: acked");
         tracing::info!(consumer = self.name, messages = batch.len(), dead_letters, "batch handled");
         Ok(())
     }

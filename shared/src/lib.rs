@@ -2,7 +2,7 @@
 //!
 //! The contract: [`subjects`], [`events`], [`trace`].
 //! Delivery: [`outbox`] → [`relay`] → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
-//! Ground: [`service`], [`sqlite`], [`backup`], [`settings`], [`telemetry`], [`shutdown`].
+//! Ground: [`service`], [`sqlite`], [`backup`], [`settings`], [`telemetry`], [`shutdown`]. For crash tests: [`fail_point`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`], [`admin`].
 
 pub mod admin;
@@ -14,6 +14,7 @@ pub mod consumer;
 pub mod dead_letter;
 pub mod delivery;
 pub mod events;
+pub mod fail_point;
 pub mod http;
 pub mod jetstream;
 pub mod operations;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Broker, BrokerState, Session},
     events::rfc3339,
-    outbox,
+    fail_point, outbox,
     sqlite::Database,
     subjects::STREAM,
     trace::TRACEPARENT,
@@ -163,6 +163,7 @@ impl Relay {
         .execute(&mut *tx)
         .await?;
         tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+        fail_point::reach("relay: stream noted, nothing published");
         Ok(())
     }
 
@@ -212,12 +213,15 @@ impl Relay {
     async fn delete(&self, acked: &mut Acked) -> Result<()> {
         if !acked.ids.is_empty() {
             let mut tx = self.database.begin().await.context("delete relayed rows")?;
+            fail_point::reach("relay: PubAcks seen, rows not deleted");
             outbox::delete(&mut tx, &acked.ids).await?;
             sqlx::query("UPDATE broker_memory SET acked_sequence = max(acked_sequence, $1)")
                 .bind(acked.last_sequence as i64)
                 .execute(&mut *tx)
                 .await?;
+            fail_point::reach("relay: rows deleted, not committed");
             tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+            fail_point::reach("relay: delete committed");
         }
         *acked = Acked { cursor: acked.cursor, by: acked.by.take(), ..Acked::default() };
         Ok(())
@@ -225,6 +229,7 @@ impl Relay {
 
     /// The ids that the stream acknowledged, and the highest sequence among the acknowledgements.
     async fn publish(&self, rows: &[outbox::Row]) -> (Vec<i64>, u64) {
+        fail_point::reach("relay: rows read, nothing published");
         let mut in_flight = FuturesUnordered::new();
         for row in rows {
             match self.broker.context().send_publish(row.subject.clone(), self.message(row)).await {
@@ -235,6 +240,7 @@ impl Relay {
                 }
             }
         }
+        fail_point::reach("relay: published, no PubAck seen");
         let (mut acked, mut last_sequence, mut refused) = (Vec::with_capacity(rows.len()), 0, None);
         while let Some((row, answer)) = in_flight.next().await {
             match answer {

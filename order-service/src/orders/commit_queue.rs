@@ -5,6 +5,7 @@
 
 use shared::{
     events::now_ms,
+    fail_point,
     relay::Relay,
     sqlite::{self, Database},
 };
@@ -75,6 +76,7 @@ impl Committer {
                 // The client may be gone; its order is stored all the same.
                 let _ = answer.send(result);
             }
+            fail_point::reach("orders: answered");
         }
     }
 }
@@ -111,11 +113,13 @@ async fn commit(database: &Database, batch: &[NewOrder]) -> Result<Vec<Placed>, 
         not_stored(&error);
         if sqlite::is_storage_failure(&error) { Refusal::NotStored } else { Refusal::Rejected }
     })?;
+    fail_point::reach("orders: written, not committed");
     tx.commit().await.map_err(|error| {
         database.notice(&error);
         tracing::error!(%error, orders = batch.len(), "commit failed; its outcome is unknown");
         Refusal::Unknown
     })?;
+    fail_point::reach("orders: committed, not answered");
     Ok(placed)
 }
 

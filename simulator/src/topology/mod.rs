@@ -66,6 +66,11 @@ impl Topology {
         }
     }
 
+    /// Replaces the further settings of both services; a part gets them with its next start.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.config.environment = environment;
+    }
+
     /// Waits until `/readyz` of a service holds `expected`, or fails when the service ends before.
     pub async fn wait_until(&mut self, part: Part, expected: &str) -> Result<()> {
         let url = self.config.url(part);

@@ -94,3 +94,15 @@ pub async fn rows(folder: &Path, part: Part, query: &'static str) -> Vec<(String
     let rows = sqlx::query(query).fetch_all(&mut database).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
+
+/// The text of every file below `folder`.
+pub fn read_all(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, text);
+        } else {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}

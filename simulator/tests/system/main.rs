@@ -4,4 +4,5 @@
 
 mod client;
 mod crash;
+mod fail_points;
 mod flow;
