@@ -81,7 +81,12 @@ impl Buyer {
 
     /// What is left of a product.
     pub async fn stock(&self, topology: &Topology, product: &str) -> Value {
-        let url = format!("{}/inventory/{product}", topology.inventory_url());
+        self.stock_at(&topology.inventory_url(), product).await
+    }
+
+    /// The same, by the inventory's URL.
+    pub async fn stock_at(&self, inventory: &str, product: &str) -> Value {
+        let url = format!("{inventory}/inventory/{product}");
         self.http.get(url).send().await.unwrap().json().await.unwrap()
     }
 }

@@ -6,3 +6,4 @@ mod client;
 mod crash;
 mod fail_points;
 mod flow;
+mod race;

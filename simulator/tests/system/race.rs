@@ -1,0 +1,61 @@
+//! Many buyers, few units: exactly as many orders are confirmed as there were units, and nobody ever sees less than none.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use simulator::{testing::wait_until, topology::Part};
+use tokio::task::JoinSet;
+
+use crate::client::{Buyer, rows, topology};
+
+const BUYERS: usize = 1_000;
+const UNITS: usize = 100;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_buyers_for_a_hundred_units_get_exactly_a_hundred() {
+    let (mut topology, folder) = topology(json!([{"productId": "1", "stock": UNITS}])).await;
+    let reader = Buyer::new(&topology, "reader");
+    let sold_out = Arc::new(AtomicBool::new(false));
+    let reads = tokio::spawn(read_stock(reader.clone(), topology.inventory_url(), sold_out.clone()));
+
+    let mut buyers = JoinSet::new();
+    for number in 0..BUYERS {
+        let buyer = Buyer::new(&topology, &format!("buyer-{number}"));
+        buyers.spawn(async move { buyer.order_until_accepted("1", 1, "the-only-one").await });
+    }
+    assert_eq!(buyers.join_all().await.len(), BUYERS);
+    wait_until("every order is settled", async || reader.gauge("orders_pending").await == Some(0.0)).await;
+    sold_out.store(true, Ordering::Release);
+
+    let stock = reads.await.unwrap();
+    assert!(stock.iter().all(|left| (0..=UNITS as i64).contains(left)), "{stock:?}");
+    assert!(stock.is_sorted_by(|before, after| before >= after), "stock came back: {stock:?}");
+    assert_eq!(stock.last(), Some(&0));
+    topology.stop().await.unwrap();
+    let fates = rows(
+        folder.path(),
+        Part::Order,
+        "SELECT status || coalesce(':' || reason, ''), CAST(count(*) AS TEXT) FROM orders GROUP BY 1 ORDER BY 1",
+    );
+    let expected = [("cancelled:insufficient_stock", BUYERS - UNITS), ("confirmed", UNITS)];
+    assert_eq!(fates.await, expected.map(|(fate, count)| (fate.to_owned(), count.to_string())));
+}
+
+/// Every stock that a reader sees until the race is over, and once more after it.
+async fn read_stock(reader: Buyer, inventory: String, over: Arc<AtomicBool>) -> Vec<i64> {
+    let mut seen = Vec::new();
+    loop {
+        let last = over.load(Ordering::Acquire);
+        seen.push(reader.stock_at(&inventory, "1").await["stock"].as_i64().unwrap());
+        if last {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
