@@ -1,21 +1,19 @@
 //! The sweeper: whatever the broker lost, an order that stays `created` has its event sent again.
 //!
-//! It also notices a stream that was wiped or truncated, and then sends the events of all pending orders at once.
+//! Once the relay has noted a wiped or truncated stream, it sends the events of all pending orders at once.
 //! It never floods a broker or an inventory that is merely behind.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use async_nats::jetstream::{
-    context::ConsumerInfoErrorKind,
-    stream::{DirectGetErrorKind, Info},
-};
+use async_nats::jetstream::{context::ConsumerInfoErrorKind, stream::DirectGetErrorKind};
 use shared::{
     broker::{Broker, BrokerState, Session},
     events::now_ms,
     fail_point, outbox,
     relay::Relay,
     sqlite::Database,
+    stream_memory,
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
 };
 use tokio::sync::Mutex;
@@ -37,14 +35,6 @@ pub enum Swept {
     BrokerAway,
     /// So many events were enqueued again.
     Enqueued(usize),
-}
-
-/// The table `broker_memory`, as far as it is about the stream.
-#[derive(sqlx::FromRow)]
-struct Remembered {
-    stream_created: String,
-    acked_sequence: i64,
-    lost: bool,
 }
 
 /// Sweeps the pending orders of one database.
@@ -85,10 +75,7 @@ impl Sweeper {
         if !self.broker.is_connected() {
             return Ok(Swept::BrokerAway);
         }
-        // Remembered before observed: the relay may raise the acknowledged sequence in between.
-        let remembered = self.remembered().await?;
-        let stream = self.broker.observe_once().await?;
-        self.notice_lost_messages(&remembered, &stream).await?;
+        self.see_to_a_loss().await?;
         self.notice_new_session().await?;
         let waiting_since_ms = self.waiting_since_ms().await?;
         let mut tx = self.database.begin().await?;
@@ -106,36 +93,18 @@ impl Sweeper {
         Ok(Swept::Enqueued(swept))
     }
 
-    /// What this database knows of the stream.
-    async fn remembered(&self) -> sqlx::Result<Remembered> {
-        sqlx::query_as("SELECT stream_created, acked_sequence, lost FROM broker_memory")
-            .fetch_one(self.database.reader())
-            .await
-    }
-
-    /// A stream that gave way to another, or that ends below what it once acknowledged, has lost messages.
-    async fn notice_lost_messages(&self, remembered: &Remembered, stream: &Info) -> Result<()> {
-        let last_sequence = stream.state.last_sequence as i64;
-        let same = remembered.stream_created == stream.created.to_string();
-        let truncated = same && last_sequence < remembered.acked_sequence;
-        if !remembered.lost && !truncated {
+    /// What a wiped or truncated stream has lost cannot be told, so every pending order is sent again.
+    async fn see_to_a_loss(&self) -> Result<()> {
+        if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
         }
         let mut tx = self.database.begin().await?;
-        sqlx::query("UPDATE broker_memory SET lost = 0, acked_sequence = min(acked_sequence, $1)")
-            .bind(last_sequence)
-            .execute(&mut *tx)
-            .await?;
+        stream_memory::settle_loss(&mut tx).await?;
         let orders = pending::mark_lost(&mut tx).await?;
         fail_point::reach("sweeper: loss noticed, not committed");
         tx.commit().await?;
         fail_point::reach("sweeper: loss committed, nothing swept");
-        tracing::warn!(
-            stream_created = %stream.created,
-            truncated,
-            orders,
-            "the stream lost messages; all pending orders are sent again"
-        );
+        tracing::warn!(orders, "the stream lost messages; all pending orders are sent again");
         metrics::counter!("stream_losses_total").increment(1);
         Ok(())
     }

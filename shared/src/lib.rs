@@ -1,7 +1,7 @@
 //! What both services share: the event contract and the delivery machinery. No domain rules live here.
 //!
 //! The contract: [`subjects`], [`events`], [`trace`].
-//! Delivery: [`outbox`] → [`relay`] → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
+//! Delivery: [`outbox`] → [`relay`] ([`stream_memory`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
 //! Ground: [`service`], [`sqlite`], [`backup`], [`settings`], [`telemetry`], [`shutdown`]. For crash tests: [`fail_point`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`], [`admin`].
 
@@ -25,6 +25,7 @@ pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod sqlite;
+pub mod stream_memory;
 pub mod subjects;
 pub mod telemetry;
 pub mod trace;

@@ -19,6 +19,7 @@ use crate::{
     events::rfc3339,
     fail_point, outbox,
     sqlite::Database,
+    stream_memory::{self, Acknowledged},
     subjects::STREAM,
     trace::TRACEPARENT,
 };
@@ -71,7 +72,7 @@ pub enum Relayed {
 #[derive(Debug, Default)]
 struct Acked {
     ids: Vec<i64>,
-    last_sequence: u64,
+    latest: Acknowledged,
     since: Option<Instant>,
     /// Rows up to this id are published; the next step starts behind it.
     cursor: i64,
@@ -135,7 +136,8 @@ impl Relay {
         let now = state.borrow_and_update().clone();
         let BrokerState::Connected(session) = &now else { return Ok(Relayed::Idle) };
         if acked.by.as_ref() != Some(session) {
-            self.begin(session).await?;
+            stream_memory::begin_session(&self.database, &self.broker, session).await?;
+            fail_point::reach("relay: stream noted, nothing published");
             *acked = Acked { by: Some(session.clone()), ..Acked::default() };
         }
         let relayed = tokio::select! {
@@ -146,25 +148,6 @@ impl Relay {
             self.delete(acked).await?;
         }
         Ok(relayed)
-    }
-
-    /// Takes note of the session's stream before anything is published to it, and of the loss when it is another one.
-    ///
-    /// No row that the former stream acknowledged is deleted after this. So whoever reads of the loss can rely on
-    /// it: what is in the outbox will be published to the present stream, and what is not may be lost.
-    async fn begin(&self, session: &Session) -> Result<()> {
-        let mut tx = self.database.begin().await.context("take note of the stream")?;
-        sqlx::query(
-            "UPDATE broker_memory
-             SET lost = lost OR stream_created <> '', stream_created = $1, acked_sequence = 0
-             WHERE stream_created <> $1",
-        )
-        .bind(&session.stream_created)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await.inspect_err(|error| self.database.notice(error))?;
-        fail_point::reach("relay: stream noted, nothing published");
-        Ok(())
     }
 
     async fn empty(&self, acked: &mut Acked) -> Result<()> {
@@ -199,26 +182,25 @@ impl Relay {
             .await
             .context("read the outbox")?;
         let Some(last) = rows.last() else { return Ok(Relayed::Idle) };
-        let (ids, last_sequence) = self.publish(&rows).await;
+        let (ids, latest) = self.publish(&rows).await;
         let (sent, kept) = (ids.len(), rows.len() - ids.len());
         acked.cursor = if kept == 0 { last.id } else { 0 };
-        acked.last_sequence = acked.last_sequence.max(last_sequence);
+        if latest.sequence > acked.latest.sequence {
+            acked.latest = latest;
+        }
         acked.since.get_or_insert_with(Instant::now);
         acked.ids.extend(ids);
         tracing::debug!(sent, kept, "outbox relayed");
         Ok(if kept == 0 { Relayed::Sent(sent) } else { Relayed::Unacknowledged { sent, kept } })
     }
 
-    /// Deletes the acknowledged rows and remembers the highest sequence among their acknowledgements.
+    /// Deletes the acknowledged rows and remembers the latest acknowledgement.
     async fn delete(&self, acked: &mut Acked) -> Result<()> {
         if !acked.ids.is_empty() {
             let mut tx = self.database.begin().await.context("delete relayed rows")?;
             fail_point::reach("relay: PubAcks seen, rows not deleted");
             outbox::delete(&mut tx, &acked.ids).await?;
-            sqlx::query("UPDATE broker_memory SET acked_sequence = max(acked_sequence, $1)")
-                .bind(acked.last_sequence as i64)
-                .execute(&mut *tx)
-                .await?;
+            stream_memory::remember(&mut tx, &acked.latest).await?;
             fail_point::reach("relay: rows deleted, not committed");
             tx.commit().await.inspect_err(|error| self.database.notice(error))?;
             fail_point::reach("relay: delete committed");
@@ -227,8 +209,8 @@ impl Relay {
         Ok(())
     }
 
-    /// The ids that the stream acknowledged, and the highest sequence among the acknowledgements.
-    async fn publish(&self, rows: &[outbox::Row]) -> (Vec<i64>, u64) {
+    /// The ids that the stream acknowledged, and the latest acknowledgement.
+    async fn publish(&self, rows: &[outbox::Row]) -> (Vec<i64>, Acknowledged) {
         fail_point::reach("relay: rows read, nothing published");
         let mut in_flight = FuturesUnordered::new();
         for row in rows {
@@ -241,14 +223,17 @@ impl Relay {
             }
         }
         fail_point::reach("relay: published, no PubAck seen");
-        let (mut acked, mut last_sequence, mut refused) = (Vec::with_capacity(rows.len()), 0, None);
+        let (mut acked, mut latest, mut refused) =
+            (Vec::with_capacity(rows.len()), Acknowledged::default(), None);
         while let Some((row, answer)) = in_flight.next().await {
             match answer {
                 // A PubAck of another stream would mean that ours does not hold the event. `duplicate` counts:
                 // the stream already has this very row.
                 Ok(ack) if ack.stream == STREAM => {
                     acked.push(row.id);
-                    last_sequence = last_sequence.max(ack.sequence);
+                    if latest.sequence < ack.sequence {
+                        latest = Acknowledged { sequence: ack.sequence, message_id: row.message_id.clone() };
+                    }
                 }
                 Ok(ack) => refused = Some((row, format!("acknowledged by the stream {}", ack.stream))),
                 Err(error) => refused = Some((row, error.to_string())),
@@ -257,7 +242,7 @@ impl Relay {
         if let Some((row, error)) = refused {
             tracing::warn!(order_id = row.order_id, subject = row.subject, error, "event not acknowledged");
         }
-        (acked, last_sequence)
+        (acked, latest)
     }
 
     /// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON.

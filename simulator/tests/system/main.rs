@@ -6,4 +6,5 @@ mod client;
 mod crash;
 mod fail_points;
 mod flow;
+mod older_broker;
 mod race;

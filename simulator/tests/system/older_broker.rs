@@ -1,0 +1,82 @@
+//! A broker that comes back with an older state of its files, as after a power cut that took what it had not flushed: the
+//! stream is the same, shorter, and soon uses the lost sequence numbers again.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use simulator::topology::Part;
+use tokio::task::JoinSet;
+
+use crate::client::{Buyer, topology};
+
+/// Orders whose messages the broker will have forgotten.
+const FORGOTTEN: usize = 300;
+/// Orders placed while it comes back, so that its sequence soon passes what it once acknowledged.
+const MEANWHILE: usize = 600;
+/// Less than the 30 s after which any lost event is sent again.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_comes_back_older_is_noticed_and_all_pending_orders_are_sent_again() {
+    let (mut topology, folder) = topology(json!([{"productId": "1", "stock": 100_000}])).await;
+    let buyer = Buyer::new(&topology, "alice");
+    let (storage, older) = (folder.path().join("nats"), folder.path().join("older"));
+    buyer.order_until_accepted("1", 1, "before").await;
+    wait_until_settled(&buyer, Instant::now()).await;
+    topology.kill(Part::Broker).await.unwrap();
+    copy(&storage, &older);
+    topology.start_part(Part::Broker).await.unwrap();
+
+    // Announced, acknowledged by the stream, and not decided: then the stream forgets them.
+    topology.kill(Part::Inventory).await.unwrap();
+    let mut placed: BTreeSet<String> =
+        place(&buyer, "forgotten", FORGOTTEN).join_all().await.into_iter().collect();
+    while buyer.gauge("outbox_rows").await != Some(0.0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    topology.kill(Part::Broker).await.unwrap();
+    fs::remove_dir_all(&storage).unwrap();
+    fs::rename(&older, &storage).unwrap();
+    let meanwhile = place(&buyer, "meanwhile", MEANWHILE);
+    topology.start_part(Part::Broker).await.unwrap();
+    topology.start_part(Part::Inventory).await.unwrap();
+    let mended = Instant::now();
+    placed.extend(meanwhile.join_all().await);
+    wait_until_settled(&buyer, mended).await;
+    println!("all {} orders settled {:?} after the broker came back older", placed.len(), mended.elapsed());
+    topology.stop().await.unwrap();
+}
+
+async fn wait_until_settled(buyer: &Buyer, since: Instant) {
+    while buyer.gauge("orders_pending").await != Some(0.0) {
+        assert!(since.elapsed() < SETTLED_WITHIN, "{:?} orders pending", buyer.gauge("orders_pending").await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn place(buyer: &Buyer, run: &str, count: usize) -> JoinSet<String> {
+    let mut orders = JoinSet::new();
+    for number in 0..count {
+        let (buyer, key) = (buyer.clone(), format!("{run}-{number}"));
+        orders.spawn(async move { buyer.order_until_accepted("1", 1, &key).await });
+    }
+    orders
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
