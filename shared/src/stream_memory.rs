@@ -63,8 +63,12 @@ async fn remembered(reader: &SqlitePool) -> sqlx::Result<(String, Acknowledged)>
     Ok((row.stream_created, row.latest))
 }
 
-/// Whether the stream still has `latest`, as far as anybody can tell: what has expired cannot be looked at.
+/// Whether the stream still has `latest`, as far as anybody can tell: before the first there is nothing to look at, and what has
+/// expired cannot be looked at.
 async fn holds(broker: &Broker, latest: &Acknowledged) -> Result<bool> {
+    if latest.sequence == 0 {
+        return Ok(true);
+    }
     let stream = broker.context().get_stream(STREAM).await.context("look up the stream ORDERS")?;
     let state = &stream.cached_info().state;
     if latest.sequence < state.first_sequence {

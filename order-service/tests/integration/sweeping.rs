@@ -163,6 +163,9 @@ async fn the_first_stream_that_a_database_sees_has_lost_nothing() {
     let (files, broker) = (Files::new(), Broker::start().await);
     let parts = Parts::open(&files, &broker).await;
     let now = now_ms();
+    // Two sessions, and the stream has not acknowledged anything yet.
+    parts.relay.relay_once().await.unwrap();
+    parts.relay.relay_once().await.unwrap();
     parts.place(1, now).await;
     parts.relay(1).await;
     assert_eq!(parts.sweep(now).await, 0, "its message waits in the stream");

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Never, store};
 use crate::{
     delivery::{self, EventHandler, Failure, Outcome},
+    fail_point,
     relay::Relay,
     sqlite::{Database, Tx},
 };
@@ -145,12 +146,14 @@ impl<H: EventHandler> Redriver<H> {
             // The transaction is dropped, and so rolled back.
             Err(error) => return Ok(self.failed(&error)),
         };
+        fail_point::reach("redrive: handled, not committed");
         let ended = match mode {
             Mode::Commit => {
                 tx.commit().await.context("commit; it happened exactly if the dead letter is gone")
             }
             Mode::DryRun => tx.rollback().await.context("roll back"),
         };
+        fail_point::reach("redrive: committed, not answered");
         self.relay.wake();
         Ok(ended.map_or_else(|error| self.failed(&error), |()| redriven))
     }

@@ -8,8 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use async_nats::ConnectOptions;
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+use shared::{
+    auth::{ADMIN_SCOPE, Tokens},
+    settings::{DEMO_SECRET, JwtSettings},
+};
 use simulator::{
+    broker,
+    testing::wait_until,
     topology::{Part, Topology},
     workspace,
 };
@@ -39,12 +47,14 @@ enum Cause {
     Start,
     /// Its start, after it died with messages in hand.
     Held,
+    /// A dead letter that is redriven.
+    Redrive,
     /// Its start, after the broker was wiped while orders were pending.
     Wiped,
 }
 
 /// Every gap: the process, the fail-point's name, what leads to it, and what closes it.
-const GAPS: [(Part, &str, Cause, &str); 32] = [
+const GAPS: [(Part, &str, Cause, &str); 36] = [
     (Part::Order, "orders: valid, not queued", Cause::Orders, "nothing stored; the client repeats"),
     (Part::Order, "orders: written, not committed", Cause::Orders, "rolled back; the client repeats"),
     (Part::Order, "orders: committed, not answered", Cause::Orders, "the key finds the order"),
@@ -77,92 +87,138 @@ const GAPS: [(Part, &str, Cause, &str); 32] = [
     (Part::Order, "sweeper: loss committed, nothing swept", Cause::Wiped, "the orders stay marked; swept"),
     (Part::Order, "sweeper: swept, not committed", Cause::Wiped, "rolled back; swept again"),
     (Part::Order, "sweeper: committed, relay not woken", Cause::Wiped, "the outbox row"),
+    (Part::Order, "redrive: handled, not committed", Cause::Redrive, "rolled back; the dead letter stays"),
+    (Part::Order, "redrive: committed, not answered", Cause::Redrive, "nothing is left to do"),
+    (
+        Part::Inventory,
+        "redrive: handled, not committed",
+        Cause::Redrive,
+        "rolled back; the dead letter stays",
+    ),
+    (Part::Inventory, "redrive: committed, not answered", Cause::Redrive, "nothing is left to do"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_may_die_at_every_step_and_no_order_is_lost() {
     let stock = json!([{"productId": "1", "stock": 1_000_000}, {"productId": "2", "stock": 100}]);
-    let (mut topology, folder) = topology(stock).await;
-    let mut placed = BTreeSet::new();
+    let (topology, folder) = topology(stock).await;
+    let mut world = World { topology, folder, placed: BTreeSet::new() };
     for (number, (part, point, cause, closed_by)) in GAPS.into_iter().enumerate() {
-        let run = format!("run-{number}");
-        let settled = crash_at(&mut topology, &folder, (part, point, cause), &run, &mut placed).await;
+        let settled = world.crash_at((part, point, cause), &format!("run-{number}")).await;
         println!("{:<9} | {point:<40} | {closed_by:<34} | {} ms", part.name(), settled.as_millis());
     }
-    topology.stop().await.unwrap();
+    world.topology.stop().await.unwrap();
 }
 
-/// Lets the process die at the gap, starts it again, and waits until every order is settled. Returns how long that took.
-async fn crash_at(
-    topology: &mut Topology,
-    folder: &TempDir,
-    (part, point, cause): (Part, &str, Cause),
-    run: &str,
-    placed: &mut BTreeSet<String>,
-) -> Duration {
-    if cause == Cause::Held {
-        let orders = place_orders(topology, &format!("{run}-before"));
-        restart_armed(topology, part, "consumer: pulled, nothing decided", SKIP).await;
-        await_abort(topology, part, "consumer: pulled, nothing decided").await;
-        restart_armed(topology, part, point, "0").await;
-        await_abort(topology, part, point).await;
-        return recover(topology, part, orders, placed).await;
-    }
-    if cause == Cause::Wiped {
-        topology.kill(Part::Inventory).await.unwrap();
-        let orders = place_orders(topology, run);
-        placed.extend(orders.join_all().await.into_iter().flatten());
-        topology.kill(Part::Broker).await.unwrap();
-        fs::remove_dir_all(folder.path().join("nats")).unwrap();
-        topology.start_part(Part::Broker).await.unwrap();
-    }
-    let skip = if cause == Cause::Orders { SKIP } else { "0" };
-    restart_armed(topology, part, point, skip).await;
-    let orders = if cause == Cause::Wiped { JoinSet::new() } else { place_orders(topology, run) };
-    await_abort(topology, part, point).await;
-    if cause == Cause::Wiped {
-        topology.set_environment(Vec::new());
-        topology.start_part(Part::Inventory).await.unwrap();
-    }
-    recover(topology, part, orders, placed).await
+/// The topology, and every order that was answered 201.
+struct World {
+    topology: Topology,
+    folder: TempDir,
+    placed: BTreeSet<String>,
 }
 
-async fn restart_armed(topology: &mut Topology, part: Part, point: &str, skip: &str) {
-    topology.kill(part).await.unwrap();
-    let variables = [("FAIL_POINT", point), ("FAIL_POINT_SKIP", skip)];
-    topology.set_environment(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-    // A process that reaches its end at once is not ready before; the abort is what the caller waits for.
-    let _ = topology.start_part(part).await;
-}
-
-async fn await_abort(topology: &mut Topology, part: Part, point: &str) {
-    let ended = timeout(REACHED_WITHIN, topology.first_exit()).await;
-    let (ended, status) =
-        ended.unwrap_or_else(|_| panic!("{part:?} did not reach {point:?}; was it built by `cargo test`?"));
-    assert_eq!((ended, status.unwrap().signal()), (part, ABORTED), "{point}");
-}
-
-async fn recover(
-    topology: &mut Topology,
-    part: Part,
-    orders: JoinSet<Vec<String>>,
-    placed: &mut BTreeSet<String>,
-) -> Duration {
-    topology.kill(part).await.unwrap();
-    topology.set_environment(Vec::new());
-    topology.start_part(part).await.unwrap();
-    let mended = Instant::now();
-    placed.extend(orders.join_all().await.into_iter().flatten());
-    let buyer = Buyer::new(topology, "alice");
-    while buyer.gauge("orders_pending").await != Some(0.0) {
-        assert!(
-            mended.elapsed() < SETTLED_WITHIN,
-            "{:?} orders pending",
-            buyer.gauge("orders_pending").await
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+impl World {
+    /// Lets the process die at the gap, starts it again, and waits until every order is settled. Returns how long that took.
+    async fn crash_at(&mut self, (part, point, cause): (Part, &str, Cause), run: &str) -> Duration {
+        let mut orders = self.prepare(part, cause, run).await;
+        self.restart_armed(part, point, if cause == Cause::Orders { SKIP } else { "0" }).await;
+        match cause {
+            Cause::Orders | Cause::Start => orders = place_orders(&self.topology, run),
+            Cause::Redrive => redrive_all(&self.topology, part).await,
+            Cause::Held | Cause::Wiped => {}
+        }
+        self.await_abort(part, point).await;
+        self.recover(part, orders).await
     }
-    mended.elapsed()
+
+    /// What must be so before the process starts that dies. Returns callers that still wait for an answer.
+    async fn prepare(&mut self, part: Part, cause: Cause, run: &str) -> JoinSet<Vec<String>> {
+        match cause {
+            Cause::Orders | Cause::Start => {}
+            Cause::Redrive => publish_garbage(&self.topology, part).await,
+            Cause::Held => {
+                self.restart_armed(part, "consumer: pulled, nothing decided", SKIP).await;
+                let orders = place_orders(&self.topology, run);
+                self.await_abort(part, "consumer: pulled, nothing decided").await;
+                return orders;
+            }
+            Cause::Wiped => {
+                self.topology.kill(Part::Inventory).await.unwrap();
+                let pending = place_orders(&self.topology, run).join_all().await;
+                self.placed.extend(pending.into_iter().flatten());
+                self.topology.kill(Part::Broker).await.unwrap();
+                fs::remove_dir_all(self.folder.path().join("nats")).unwrap();
+                self.topology.start_part(Part::Broker).await.unwrap();
+            }
+        }
+        JoinSet::new()
+    }
+
+    async fn restart_armed(&mut self, part: Part, point: &str, skip: &str) {
+        self.topology.kill(part).await.unwrap();
+        let variables = [("FAIL_POINT", point), ("FAIL_POINT_SKIP", skip)];
+        self.topology.set_environment(variables.map(|(name, value)| (name.into(), value.into())).into());
+        // A process that reaches its end at once is not ready before; the abort is what the caller waits for.
+        let _ = self.topology.start_part(part).await;
+    }
+
+    async fn await_abort(&mut self, part: Part, point: &str) {
+        let Ok((ended, status)) = timeout(REACHED_WITHIN, self.topology.first_exit()).await else {
+            panic!("{part:?} did not reach {point:?}; was it built by `cargo test`?");
+        };
+        assert_eq!((ended, status.unwrap().signal()), (part, ABORTED), "{point}");
+        self.topology.set_environment(Vec::new());
+        self.topology.kill(part).await.unwrap();
+    }
+
+    async fn recover(&mut self, part: Part, orders: JoinSet<Vec<String>>) -> Duration {
+        self.topology.start_part(part).await.unwrap();
+        let mended = Instant::now();
+        // Where the gap needed pending orders, the inventory was left dead.
+        if self.topology.pid(Part::Inventory).is_none() {
+            self.topology.start_part(Part::Inventory).await.unwrap();
+        }
+        self.placed.extend(orders.join_all().await.into_iter().flatten());
+        let buyer = Buyer::new(&self.topology, "alice");
+        while buyer.gauge("orders_pending").await != Some(0.0) {
+            let pending = buyer.gauge("orders_pending").await;
+            assert!(mended.elapsed() < SETTLED_WITHIN, "{pending:?} orders pending");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        mended.elapsed()
+    }
+}
+
+/// Has a dead letter made at the service: garbage on the subject that it consumes.
+async fn publish_garbage(topology: &Topology, part: Part) {
+    let (user, subject) = match part {
+        Part::Inventory => ("order", "order_created"),
+        _ => ("inventory", "order_processed"),
+    };
+    let options = ConnectOptions::with_user_and_password(user.to_owned(), broker::password(user));
+    let client = options.connect(topology.nats_url()).await.unwrap();
+    client.publish(subject, "garbage".into()).await.unwrap();
+    client.flush().await.unwrap();
+    wait_until("the garbage is a dead letter", async || !dead_letters(topology, part).await.is_empty()).await;
+}
+
+async fn dead_letters(topology: &Topology, part: Part) -> Vec<Value> {
+    let answer = admin(topology, part, Method::GET, "/admin/dead-letters").await.unwrap();
+    answer.json().await.unwrap()
+}
+
+/// Asks for the redrive that the process does not survive.
+async fn redrive_all(topology: &Topology, part: Part) {
+    let answer = admin(topology, part, Method::POST, "/admin/dead-letters/redrive").await;
+    assert!(answer.is_err(), "{answer:?}");
+}
+
+async fn admin(topology: &Topology, part: Part, method: Method, path: &str) -> reqwest::Result<Response> {
+    let secret = DEMO_SECRET.parse().unwrap();
+    let tokens = Tokens::new(&JwtSettings { jwt_secret: Some(secret), jwt_require_exp: false }).unwrap();
+    let token = tokens.sign("operator", Some(ADMIN_SCOPE), None).unwrap();
+    let url = if part == Part::Order { topology.order_url() } else { topology.inventory_url() };
+    Client::new().request(method, format!("{url}{path}")).bearer_auth(token).send().await
 }
 
 /// Callers that repeat each order under its key until it is accepted, and return the ids.
