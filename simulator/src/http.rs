@@ -20,6 +20,15 @@ pub struct HttpClient {
     sender: SendRequest<Full<Bytes>>,
 }
 
+/// Who posts, and under which key.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// `Bearer …`
+    pub authorization: &'a str,
+    /// The `Idempotency-Key`, so that the POST may be repeated.
+    pub key: &'a str,
+}
+
 /// What came back.
 pub struct Answer {
     /// The status code.
@@ -56,10 +65,11 @@ impl HttpClient {
     }
 
     /// `POST path` with a JSON body.
-    pub async fn post(&mut self, path: &str, authorization: &str, json: Bytes) -> Result<Answer> {
+    pub async fn post(&mut self, path: &str, caller: Caller<'_>, json: Bytes) -> Result<Answer> {
         let request = Request::post(path)
             .header("host", &self.host)
-            .header("authorization", authorization)
+            .header("authorization", caller.authorization)
+            .header("idempotency-key", caller.key)
             .header("content-type", "application/json");
         self.send(request.body(Full::new(json))?).await
     }

@@ -4,11 +4,14 @@
 //! - [`process`], [`ports`], [`workspace`]: what every part needs to run
 //! - [`broker`], [`binaries`], [`topology`]: the parts, started, killed and started again
 //! - [`http`], [`token`]: how `sim` speaks to the services
-//! - [`up`], [`reset`], [`load`]: the commands
+//! - [`up`], [`reset`], [`load`], [`check`]: the commands
+//! - [`answers`]: what the load was told, for the check
 //! - `testing` (feature of that name): a broker for each test
 
+pub mod answers;
 pub mod binaries;
 pub mod broker;
+pub mod check;
 pub mod http;
 pub mod load;
 pub mod nats_download;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use simulator::check::{self, CheckArgs};
 use simulator::load::{self, LoadArgs};
 use simulator::reset::{self, ResetArgs};
 use simulator::up::{self, UpArgs};
@@ -21,6 +22,7 @@ enum Command {
     Up(UpArgs),
     Reset(ResetArgs),
     Load(LoadArgs),
+    Check(CheckArgs),
 }
 
 // One thread: the load shall leave the machine to the services, and nothing else here has work for two.
@@ -40,5 +42,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => up::run(args).await,
         Command::Reset(args) => reset::run(args),
         Command::Load(args) => load::run(args).await,
+        Command::Check(args) => check::run(args).await,
     }
 }

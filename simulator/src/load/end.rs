@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tokio::time::sleep;
 
-use super::tally::{SharedTally, Status};
-use super::watch;
-use super::workers::Target;
+use super::tally::SharedTally;
+use super::target::User;
+use super::{Load, watch};
+use crate::answers::Status;
 use crate::http::HttpClient;
 
 /// Without any order settled for this long, the rest counts as unsettled.
@@ -25,18 +26,19 @@ pub(super) struct End {
 }
 
 /// Waits for the end; it is an error only if the order service cannot be asked.
-pub(super) async fn wait(target: &Target, tally: &SharedTally) -> Result<End> {
-    wait_for_news(tally).await;
-    let mut client = HttpClient::connect(&target.url).await?;
-    let last = tally.lock().last.clone();
-    if let Some((id, _)) = last {
-        wait_for_order(&mut client, target, &id).await?;
+pub(super) async fn wait(load: &Load) -> Result<End> {
+    wait_for_news(&load.tally, STANDSTILL).await;
+    let mut client = HttpClient::connect(&load.target.order_url).await?;
+    let last = load.tally.lock().last.clone();
+    if let Some((id, user, _)) = last {
+        wait_for_order(&mut client, load.target.user(user)?, &id).await?;
     }
     let at = Instant::now();
     Ok(End { at, pending: pending(&mut client).await? })
 }
 
-async fn wait_for_news(tally: &SharedTally) {
+/// Waits until nothing is open, or nothing was settled for as long as `standstill`.
+pub(super) async fn wait_for_news(tally: &SharedTally, standstill: Duration) {
     let (mut settled, mut since) = (0, Instant::now());
     loop {
         let (now_settled, open) = {
@@ -46,7 +48,7 @@ async fn wait_for_news(tally: &SharedTally) {
         if now_settled != settled {
             (settled, since) = (now_settled, Instant::now());
         }
-        if open == 0 || since.elapsed() > STANDSTILL {
+        if open == 0 || since.elapsed() > standstill {
             return;
         }
         sleep(Duration::from_millis(1)).await;
@@ -54,10 +56,10 @@ async fn wait_for_news(tally: &SharedTally) {
 }
 
 /// The event is seen a little before the order service has stored it.
-async fn wait_for_order(client: &mut HttpClient, target: &Target, id: &str) -> Result<()> {
+async fn wait_for_order(client: &mut HttpClient, user: &User, id: &str) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < STANDSTILL {
-        match watch::status(client, target, id).await? {
+        match watch::status(client, user, id).await? {
             Some(Status::Confirmed | Status::Cancelled) => return Ok(()),
             _ => sleep(Duration::from_millis(1)).await,
         }

@@ -1,91 +1,139 @@
-//! `sim load`: a closed loop of POSTs, watched until every accepted order is settled.
+//! `sim load`: orders in a closed loop or at a rate, watched until every accepted one is settled.
 //!
-//! Each connection sends its next order when the last one is answered, so the rate is what the services can do with so
-//! many callers. Without `--target` it measures a topology of its own, in a folder that goes with it.
+//! In a closed loop each connection sends its next order when the last one is answered, so the rate is what the services
+//! can do with so many callers. In an open loop orders are due at a rate, and latencies count from then: a service that
+//! stalls is charged for everybody who waited. Without `--target` it measures a topology of its own, in a folder that
+//! goes with it. Other commands drive a [`Load`] themselves.
 
 mod arguments;
+mod callers;
 mod cpu;
+mod driver;
 mod end;
+pub mod plan;
+mod progress;
+mod schedule;
 mod summary;
 mod tally;
+mod target;
 mod watch;
-mod workers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 pub use self::arguments::LoadArgs;
 use self::cpu::CpuMeter;
+pub use self::driver::Load;
+use self::plan::LoadPlan;
+use self::progress::Progress;
 use self::summary::Summary;
-use self::tally::Tally;
-use self::workers::Target;
+pub use self::tally::SharedTally;
+pub use self::target::{Target, User};
+pub use self::watch::Watch;
+use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
+use crate::check::{self, Moment};
 use crate::token;
 use crate::topology::{Topology, TopologyConfig};
 
-/// Products of the topology that the load starts for itself.
-const PRODUCTS: usize = 10;
-
-/// More of each than any run can order.
+/// More of each product than any run can order.
 const STOCK: u64 = 1_000_000_000;
 
 /// Runs the command and prints its summary; an error if an accepted order was not settled.
 pub async fn run(args: LoadArgs) -> Result<()> {
     let summary = match args.target.clone() {
-        Some(url) => measure_target(&args, url).await?,
+        Some(url) => measure_target(&args, &url).await?,
         None => measure_own(&args).await?,
     };
-    print!("{summary}");
     if summary.unsettled > 0 {
         bail!("{} accepted orders were not settled", summary.unsettled);
     }
     Ok(())
 }
 
-async fn measure_target(args: &LoadArgs, url: String) -> Result<Summary> {
-    let token = match &args.token {
-        Some(token) => token.clone(),
-        None => token::sign(&token::secret(), "load")?,
+async fn measure_target(args: &LoadArgs, url: &str) -> Result<Summary> {
+    let plan = args.plan();
+    let target = match &args.token {
+        Some(token) => Target::with_token(url, token),
+        None => Target::signed(url, &token::secret(), &plan.mix)?,
     };
-    let target = Target::new(url, &token, std::slice::from_ref(&args.product));
-    let tally = Tally::shared();
-    let watch = watch::by_asking(&target, &tally);
-    workers::run(args, &target, &tally).await?;
-    let end = end::wait(&target, &tally).await?;
+    target.probe().await?;
+    let load = Load::new(plan, target, recorder(args, Coverage::Partial)?);
+    let watch = load.watch(None).await?;
+    let summary = measure(&load, None).await?;
     drop(watch);
-    Ok(Summary::new(&tally, &end, Vec::new()))
+    finish(&load)?;
+    print!("{summary}");
+    Ok(summary)
 }
 
 async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     let folder = tempfile::tempdir().context("cannot create a folder for the load's topology")?;
-    let mut topology = Topology::start(own_config(folder.path())?).await?;
-    let products: Vec<String> = (1..=PRODUCTS).map(|product| product.to_string()).collect();
-    let target = Target::new(topology.order_url(), &topology.token("load")?, &products);
-    workers::warm_up(&target).await?;
-    let tally = Tally::shared();
-    let watch = watch::by_events(&topology.nats_url(), &tally).await?;
+    let plan = args.plan();
+    let mut topology = Topology::start(own_config(folder.path(), &plan)?).await?;
+    let mut target = Target::signed(&topology.order_url(), shared::settings::DEMO_SECRET, &plan.mix)?;
+    target.inventory_url = Some(topology.inventory_url());
+    let load = Load::new(plan, target, recorder(args, Coverage::Complete)?);
+    callers::warm_up(&load).await?;
+    let watch = load.watch(Some(&topology.nats_url())).await?;
     let cpu = CpuMeter::start(&topology);
-    workers::run(args, &target, &tally).await?;
-    let end = end::wait(&target, &tally).await?;
-    let summary = Summary::new(&tally, &end, cpu.used());
+    let summary = measure(&load, Some(&cpu)).await?;
     drop(watch);
+    finish(&load)?;
     topology.stop().await?;
+    print!("{summary}");
+    if let Some(answers) = &args.answers {
+        audit(folder.path(), answers).await?;
+    }
     Ok(summary)
 }
 
-fn own_config(folder: &Path) -> Result<TopologyConfig> {
+/// Sends, waits for the end, and sums up.
+async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
+    let progress = Progress::start(load);
+    load.send(&CancellationToken::new()).await?;
+    {
+        let tally = load.tally.lock();
+        ensure!(tally.accepted > 0, "no order was accepted; answers by status code: {:?}", tally.refused);
+    }
+    let end = end::wait(load).await?;
+    drop(progress);
+    Ok(Summary::new(load, &end, cpu.map(CpuMeter::used).unwrap_or_default()))
+}
+
+fn recorder(args: &LoadArgs, coverage: Coverage) -> Result<Option<Recorder>> {
+    args.answers.as_deref().map(|path| Recorder::create(path, coverage)).transpose()
+}
+
+fn finish(load: &Load) -> Result<()> {
+    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)
+}
+
+/// The topology's databases go with its folder, so they are audited before.
+async fn audit(folder: &Path, answers: &Path) -> Result<()> {
+    let (order, inventory) = (folder.join("order.db"), folder.join("inventory.db"));
+    let report = check::audit(&check::read(&order, &inventory, Some(answers)).await?, Moment::Final);
+    if !report.clean {
+        bail!("the audit found {} violations\n{report}", report.violations());
+    }
+    println!("violations       0");
+    Ok(())
+}
+
+fn own_config(folder: &Path, plan: &LoadPlan) -> Result<TopologyConfig> {
     let binaries = Binaries::build(Profile::Release)?;
     let mut config = TopologyConfig::in_folder(folder.to_owned(), binaries)?;
-    config.seed_file = Some(write_stock(folder)?);
+    config.seed_file = Some(write_stock(folder, plan)?);
     Ok(config)
 }
 
-fn write_stock(folder: &Path) -> Result<PathBuf> {
-    let stock: Vec<_> =
-        (1..=PRODUCTS).map(|product| json!({"productId": product.to_string(), "stock": STOCK})).collect();
+fn write_stock(folder: &Path, plan: &LoadPlan) -> Result<PathBuf> {
+    let product = |product: u32| json!({"productId": product.to_string(), "stock": STOCK});
+    let stock: Vec<_> = (1..=plan.mix.products).map(product).collect();
     let path = folder.join("seed.json");
     fs::write(&path, serde_json::to_vec(&stock)?).context("cannot write the load's stock")?;
     Ok(path)

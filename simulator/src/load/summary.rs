@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::Load;
 use super::end::End;
-use super::tally::SharedTally;
 
 /// The result of one run.
 pub(super) struct Summary {
@@ -16,8 +16,11 @@ pub(super) struct Summary {
     pub(super) cancelled: u64,
     /// Accepted, and not settled when the run gave up.
     pub(super) unsettled: usize,
+    seed: u64,
     refused: BTreeMap<u16, u64>,
     unknown: u64,
+    resolved: u64,
+    unsent: u64,
     /// From the first POST to the last settled order.
     span: Duration,
     post: Percentiles,
@@ -29,18 +32,22 @@ pub(super) struct Summary {
 struct Percentiles {
     p50_ms: f64,
     p99_ms: f64,
+    max_ms: f64,
 }
 
 impl Summary {
-    pub(super) fn new(tally: &SharedTally, end: &End, cpu: Vec<(&'static str, Duration)>) -> Self {
-        let tally = tally.lock();
+    pub(super) fn new(load: &Load, end: &End, cpu: Vec<(&'static str, Duration)>) -> Self {
+        let tally = load.tally.lock();
         Self {
+            seed: load.plan.seed,
             accepted: tally.accepted,
             confirmed: tally.confirmed,
             cancelled: tally.cancelled,
             unsettled: tally.open.len(),
             refused: tally.refused.clone(),
             unknown: tally.unknown,
+            resolved: tally.resolved,
+            unsent: tally.unsent,
             span: end.at.saturating_duration_since(tally.started),
             post: Percentiles::of(&tally.post),
             settle: Percentiles::of(&tally.settle),
@@ -57,19 +64,20 @@ impl Summary {
 impl Percentiles {
     fn of(histogram: &Histogram<u64>) -> Self {
         let milliseconds = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-        Self { p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99) }
+        Self { p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99), max_ms: milliseconds(1.0) }
     }
 }
 
 impl Display for Percentiles {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "p50 {:.2} ms, p99 {:.2} ms", self.p50_ms, self.p99_ms)
+        write!(f, "p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", self.p50_ms, self.p99_ms, self.max_ms)
     }
 }
 
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let rate = self.settled() as f64 / self.span.as_secs_f64().max(f64::EPSILON);
+        writeln!(f, "seed             {}", self.seed)?;
         writeln!(f, "accepted         {}", self.accepted)?;
         writeln!(
             f,
@@ -80,7 +88,14 @@ impl Display for Summary {
         )?;
         writeln!(f, "unsettled        {}", self.unsettled)?;
         writeln!(f, "refused          {}", Refusals(&self.refused))?;
-        writeln!(f, "unknown outcome  {}", self.unknown)?;
+        writeln!(
+            f,
+            "unknown outcome  {} ({} more became known by repeating the key)",
+            self.unknown, self.resolved
+        )?;
+        if self.unsent > 0 {
+            writeln!(f, "not sent         {}", self.unsent)?;
+        }
         writeln!(
             f,
             "rate             {rate:.0} orders/s, first POST to last settled in {:.2} s",
@@ -116,35 +131,46 @@ impl Display for Refusals<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::tally::{Status, Tally};
+    use crate::answers::Status;
+    use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
+    use crate::load::tally::Open;
+    use crate::load::target::Target;
     use std::time::Instant;
+
+    fn load() -> Load {
+        let mix = Mix { products: 1, hot: 0.0, unknown: 0.0, users: 1, quantity_max: 1 };
+        let pace = Pace::Closed { connections: 1 };
+        let plan = LoadPlan { seed: 42, pace, limit: Limit::Count(1), mix };
+        Load::new(plan, Target::with_token("http://127.0.0.1:1", ""), None)
+    }
 
     #[test]
     fn the_summary_counts_each_fate_and_divides_by_the_whole_span() {
-        let tally = Tally::shared();
-        let sent = Instant::now();
+        let load = load();
+        let due = Instant::now();
         {
-            let mut tally = tally.lock();
-            tally.started = sent;
+            let mut tally = load.tally.lock();
+            tally.started = due;
             for id in ["a", "b", "c"] {
-                tally.accept(id.to_owned(), sent);
+                tally.accept(id.to_owned(), Status::Created, Open { due, accepted: due, user: 0 });
             }
-            tally.settle("a".to_owned(), Status::Confirmed, sent + Duration::from_millis(4));
-            tally.settle("b".to_owned(), Status::Cancelled, sent + Duration::from_millis(8));
+            tally.settle("a".to_owned(), Status::Confirmed, due + Duration::from_millis(4));
+            tally.settle("b".to_owned(), Status::Cancelled, due + Duration::from_millis(8));
             tally.refuse(503);
             tally.refuse(503);
-            tally.unknown = 1;
+            (tally.unknown, tally.resolved) = (1, 5);
         }
-        let end = End { at: sent + Duration::from_secs(2), pending: Some(1) };
-        let text = Summary::new(&tally, &end, vec![("broker", Duration::from_micros(50))]).to_string();
+        let end = End { at: due + Duration::from_secs(2), pending: Some(1) };
+        let text = Summary::new(&load, &end, vec![("broker", Duration::from_micros(50))]).to_string();
         for line in [
+            "seed             42",
             "accepted         3",
             "settled          2 (1 confirmed, 1 cancelled)",
             "unsettled        1",
             "refused          2 with 503",
-            "unknown outcome  1",
+            "unknown outcome  1 (5 more became known by repeating the key)",
             "rate             1 orders/s, first POST to last settled in 2.00 s",
-            "POST to settled  p50 4.00 ms, p99 8.00 ms",
+            "POST to settled  p50 4.00 ms, p99 8.00 ms, max 8.00 ms",
             "orders_pending   1",
             "CPU per order    25.0 µs broker",
         ] {

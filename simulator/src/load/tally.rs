@@ -1,52 +1,86 @@
-//! What became of each order that was sent.
+//! What became of each order that was sent, as a count that anybody may read at any time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use serde::Deserialize;
 
-/// How an order ended, as the services write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Status {
-    /// Not settled yet.
-    Created,
-    /// Stock is held for it.
-    Confirmed,
-    /// Refused by the inventory.
-    Cancelled,
-}
+use crate::answers::Status;
 
 /// The counts of one run; times are kept in microseconds.
 pub(super) struct Tally {
     /// When the first POST was sent.
     pub(super) started: Instant,
     pub(super) accepted: u64,
-    /// Answers other than 201, by status code.
+    /// Answers that mean *not stored*, by status code.
     pub(super) refused: BTreeMap<u16, u64>,
-    /// POSTs without an answer: nobody knows whether they were stored.
+    /// Orders of which nobody knows at present whether they were stored.
     pub(super) unknown: u64,
+    /// Orders that were unknown and are known now, by repeating the key.
+    pub(super) resolved: u64,
+    /// Orders that were given up before any connection could be made.
+    pub(super) unsent: u64,
     pub(super) confirmed: u64,
     pub(super) cancelled: u64,
-    /// From POST to 201.
+    /// From the intended start to the 201.
     pub(super) post: Histogram<u64>,
-    /// From POST to settled.
+    /// From the intended start to settled.
     pub(super) settle: Histogram<u64>,
-    /// When each order was sent that is accepted and not settled.
-    pub(super) open: HashMap<String, Instant>,
+    /// Accepted and not settled.
+    pub(super) open: HashMap<String, Open>,
     /// Settled before the 201 was read, or never accepted as far as we know.
     early: HashMap<String, (Status, Instant)>,
-    /// The order that was settled last, and when.
-    pub(super) last: Option<(String, Instant)>,
+    /// The order that was settled last, its user, and when.
+    pub(super) last: Option<(String, usize, Instant)>,
 }
 
-/// A tally that workers and watchers share.
+/// An order that waits to be settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Open {
+    /// When it was meant to be sent.
+    pub(super) due: Instant,
+    /// When the 201 was read.
+    pub(super) accepted: Instant,
+    /// Whose it is.
+    pub(super) user: usize,
+}
+
+/// A tally that callers, watchers and those who look on share.
 #[derive(Clone)]
-pub(super) struct SharedTally(Arc<Mutex<Tally>>);
+pub struct SharedTally(Arc<Mutex<Tally>>);
 
 impl SharedTally {
+    /// Orders that were answered 201.
+    pub fn accepted(&self) -> u64 {
+        self.lock().accepted
+    }
+
+    /// Orders that were answered 201 and were not seen settled yet.
+    pub fn pending(&self) -> u64 {
+        self.lock().open.len() as u64
+    }
+
+    /// Orders that were seen settled.
+    pub fn settled(&self) -> u64 {
+        self.lock().settled()
+    }
+
+    /// Orders of which nobody knows at present whether they were stored.
+    pub fn unknown(&self) -> u64 {
+        self.lock().unknown
+    }
+
+    /// Orders whose outcome was unknown until their key was repeated.
+    pub fn resolved(&self) -> u64 {
+        self.lock().resolved
+    }
+
+    /// Orders that were refused, such as with 503.
+    pub fn refused(&self) -> u64 {
+        self.lock().refused.values().sum()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Tally> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,6 +97,8 @@ impl Tally {
             accepted: 0,
             refused: BTreeMap::new(),
             unknown: 0,
+            resolved: 0,
+            unsent: 0,
             confirmed: 0,
             cancelled: 0,
             post: histogram(),
@@ -73,19 +109,23 @@ impl Tally {
         }
     }
 
-    /// A 201 for a POST that was sent at `sent`.
-    pub(super) fn accept(&mut self, id: String, sent: Instant) {
+    /// A 201. `status` is the order's in the answer: a repeated key may show an order that is settled already.
+    pub(super) fn accept(&mut self, id: String, status: Status, open: Open) {
         self.accepted += 1;
-        self.post.saturating_record(micros(sent, Instant::now()));
-        match self.early.remove(&id) {
-            Some((status, at)) => self.count(id, status, sent, at),
+        self.post.saturating_record(micros(open.due, open.accepted));
+        let settled = match status {
+            Status::Created => None,
+            settled => Some((settled, open.accepted)),
+        };
+        match self.early.remove(&id).or(settled) {
+            Some((status, at)) => self.count(id, status, open, at),
             None => {
-                self.open.insert(id, sent);
+                self.open.insert(id, open);
             }
         }
     }
 
-    /// An answer other than 201.
+    /// An answer that means *not stored*.
     pub(super) fn refuse(&mut self, status: u16) {
         *self.refused.entry(status).or_default() += 1;
     }
@@ -96,8 +136,8 @@ impl Tally {
             return;
         }
         match self.open.remove(&id) {
-            Some(sent) => self.count(id, status, sent, at),
-            None if self.last.as_ref().is_some_and(|(last, _)| *last == id) => {}
+            Some(open) => self.count(id, status, open, at),
+            None if self.last.as_ref().is_some_and(|(last, ..)| *last == id) => {}
             None => {
                 self.early.insert(id, (status, at));
             }
@@ -109,14 +149,14 @@ impl Tally {
         self.confirmed + self.cancelled
     }
 
-    fn count(&mut self, id: String, status: Status, sent: Instant, at: Instant) {
+    fn count(&mut self, id: String, status: Status, open: Open, at: Instant) {
         match status {
             Status::Cancelled => self.cancelled += 1,
             _ => self.confirmed += 1,
         }
-        self.settle.saturating_record(micros(sent, at));
-        if self.last.as_ref().is_none_or(|(_, latest)| *latest <= at) {
-            self.last = Some((id, at));
+        self.settle.saturating_record(micros(open.due, at));
+        if self.last.as_ref().is_none_or(|(.., latest)| *latest <= at) {
+            self.last = Some((id, open.user, at));
         }
     }
 }
@@ -135,14 +175,18 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn sent(due: Instant) -> Open {
+        Open { due, accepted: due + Duration::from_millis(1), user: 0 }
+    }
+
     #[test]
     fn an_order_settled_before_its_201_is_read_counts_once() {
         let mut tally = Tally::new();
-        let sent = Instant::now();
-        tally.settle("a".to_owned(), Status::Confirmed, sent + Duration::from_millis(2));
+        let due = Instant::now();
+        tally.settle("a".to_owned(), Status::Confirmed, due + Duration::from_millis(2));
         assert_eq!(tally.settled(), 0);
-        tally.accept("a".to_owned(), sent);
-        tally.settle("a".to_owned(), Status::Confirmed, sent + Duration::from_millis(9));
+        tally.accept("a".to_owned(), Status::Created, sent(due));
+        tally.settle("a".to_owned(), Status::Confirmed, due + Duration::from_millis(9));
         assert_eq!((tally.accepted, tally.settled(), tally.open.len()), (1, 1, 0));
         assert!((1_990..=2_010).contains(&tally.settle.max()), "{}", tally.settle.max());
     }
@@ -150,10 +194,17 @@ mod tests {
     #[test]
     fn an_order_that_is_still_created_stays_open() {
         let mut tally = Tally::new();
-        tally.accept("a".to_owned(), Instant::now());
+        tally.accept("a".to_owned(), Status::Created, sent(Instant::now()));
         tally.settle("a".to_owned(), Status::Created, Instant::now());
         assert_eq!((tally.settled(), tally.open.len()), (0, 1));
         tally.settle("a".to_owned(), Status::Cancelled, Instant::now());
         assert_eq!((tally.cancelled, tally.open.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_repeated_key_that_shows_a_settled_order_leaves_nothing_open() {
+        let mut tally = Tally::new();
+        tally.accept("a".to_owned(), Status::Cancelled, sent(Instant::now()));
+        assert_eq!((tally.accepted, tally.cancelled, tally.open.len()), (1, 1, 0));
     }
 }

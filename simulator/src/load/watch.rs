@@ -1,7 +1,9 @@
 //! Sees orders settled: by the events on NATS where we know the broker, else by asking the order service.
 //!
-//! An event costs a microsecond or two, a GET about as much as a POST: the second way slows the run that it watches.
+//! An event costs a microsecond or two, a GET about as much as a POST: asking slows the run that it watches. Events that
+//! were missed while the broker was away are made up for by asking for the orders that wait for long.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -10,95 +12,174 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::tally::{SharedTally, Status};
-use super::workers::Target;
+use super::Load;
+use super::tally::Open;
+use super::target::User;
+use crate::answers::{Line, Status, Witness};
 use crate::http::HttpClient;
 
 /// Events that may wait in this process; beyond them the client would drop some.
 const WAITING_EVENTS: usize = 1 << 20;
 
-/// Connections that ask for orders.
+/// Connections that ask for orders when there are no events.
 const ASKERS: usize = 4;
 
-/// Pause of a connection between two rounds.
+/// Pause of such a connection between two rounds.
 const ROUND: Duration = Duration::from_millis(5);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Processed {
-    order_id: String,
-    status: Status,
+/// Beside events, an order is asked for once it has waited this long.
+const OVERDUE: Duration = Duration::from_secs(3);
+
+/// Pause between two rounds of asking for overdue orders.
+const OVERDUE_ROUND: Duration = Duration::from_secs(1);
+
+/// Orders asked for in one round, oldest first.
+const ROUND_LIMIT: usize = 2_000;
+
+/// Pause between two reads of the stock.
+const STOCK_ROUND: Duration = Duration::from_millis(250);
+
+/// Watches until it is dropped.
+pub struct Watch {
+    _tasks: JoinSet<()>,
 }
 
-/// Watches `order_processed` as the observer until the returned set is dropped.
-pub(super) async fn by_events(nats_url: &str, tally: &SharedTally) -> Result<JoinSet<()>> {
+/// Starts to watch: by events where `nats_url` is given, else by asking; the stock, too, where it is recorded.
+pub(super) async fn start(load: &Load, nats_url: Option<&str>) -> Result<Watch> {
+    let mut tasks = JoinSet::new();
+    match nats_url {
+        Some(url) => {
+            by_events(load, url, &mut tasks).await?;
+            tasks.spawn(ask(load.clone(), Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND }));
+        }
+        None => {
+            for share in 0..ASKERS {
+                let asker = Asker { share, of: ASKERS, overdue: Duration::ZERO, pause: ROUND };
+                tasks.spawn(ask(load.clone(), asker));
+            }
+        }
+    }
+    if load.recorder.is_some() && load.target.inventory_url.is_some() {
+        tasks.spawn(record_stock(load.clone()));
+    }
+    Ok(Watch { _tasks: tasks })
+}
+
+/// Watches `order_processed` as the observer.
+async fn by_events(load: &Load, nats_url: &str, tasks: &mut JoinSet<()>) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Processed {
+        order_id: String,
+        status: Status,
+    }
     let options = async_nats::ConnectOptions::new().subscription_capacity(WAITING_EVENTS);
     let client = options.connect(nats_url).await.context("cannot watch the events")?;
     let mut events = client.subscribe("order_processed").await?;
     // A round trip: from here on no event is missed.
     client.flush().await?;
-    let tally = tally.clone();
-    let mut tasks = JoinSet::new();
+    let load = load.clone();
     tasks.spawn(async move {
         while let Some(event) = events.next().await {
-            let at = Instant::now();
             if let Ok(Processed { order_id, status }) = serde_json::from_slice(&event.payload) {
-                tally.lock().settle(order_id, status, at);
+                load.observe(order_id, status, Witness::Event);
             }
         }
     });
-    Ok(tasks)
+    Ok(())
 }
 
-/// Asks for each open order again and again until the returned set is dropped.
-pub(super) fn by_asking(target: &Target, tally: &SharedTally) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    for share in 0..ASKERS {
-        let (target, tally) = (target.clone(), tally.clone());
-        tasks.spawn(async move {
-            loop {
-                // A lost connection: the orders stay open and the next round asks for them.
-                let _ = ask_round(&target, &tally, share).await;
-                sleep(ROUND).await;
-            }
-        });
+/// One connection that asks for a share of the open orders.
+#[derive(Debug, Clone, Copy)]
+struct Asker {
+    share: usize,
+    of: usize,
+    /// How long an order must have waited since its 201.
+    overdue: Duration,
+    pause: Duration,
+}
+
+async fn ask(load: Load, asker: Asker) {
+    loop {
+        // A lost connection: the orders stay open and the next round asks for them.
+        let _ = ask_round(&load, asker).await;
+        sleep(asker.pause).await;
     }
-    tasks
 }
 
-/// Asks for every order that is open and belongs to this share, oldest first.
-async fn ask_round(target: &Target, tally: &SharedTally, share: usize) -> Result<()> {
-    let mut open: Vec<(Instant, String)> = tally
-        .lock()
-        .open
-        .iter()
-        .map(|(id, sent)| (*sent, id.clone()))
-        .filter(|(_, id)| belongs(id, share))
-        .collect();
+/// Asks for the orders that are open and belong to this share, oldest first.
+async fn ask_round(load: &Load, asker: Asker) -> Result<()> {
+    let wanted = |(id, open): (&String, &Open)| {
+        let asked = open.accepted.elapsed() >= asker.overdue && asker.has(id);
+        asked.then(|| (open.due, id.clone(), open.user))
+    };
+    let mut open: Vec<_> = load.tally.lock().open.iter().filter_map(wanted).collect();
     if open.is_empty() {
         return Ok(());
     }
     open.sort_unstable();
-    let mut client = HttpClient::connect(&target.url).await?;
-    for (_, id) in open {
-        if let Some(status) = status(&mut client, target, &id).await? {
-            tally.lock().settle(id, status, Instant::now());
+    let mut client = HttpClient::connect(&load.target.order_url).await?;
+    for (_, id, user) in open.into_iter().take(ROUND_LIMIT) {
+        if let Some(status) = status(&mut client, load.target.user(user)?, &id).await? {
+            load.observe(id, status, Witness::Order);
         }
     }
     Ok(())
 }
 
-/// The order's status as the service tells it; `None` when it does not.
-pub(super) async fn status(client: &mut HttpClient, target: &Target, id: &str) -> Result<Option<Status>> {
+impl Asker {
+    /// The end of an id is random, and so spreads the orders evenly.
+    fn has(self, id: &str) -> bool {
+        usize::from(id.bytes().last().unwrap_or_default()) % self.of == self.share
+    }
+}
+
+/// The order's status as the service tells it to its owner; `None` when it does not.
+pub(super) async fn status(client: &mut HttpClient, user: &User, id: &str) -> Result<Option<Status>> {
     #[derive(Deserialize)]
     struct Order {
         status: Status,
     }
-    let answer = client.get(&format!("/orders/{id}"), Some(&target.authorization)).await?;
+    let answer = client.get(&format!("/orders/{id}"), Some(&user.authorization)).await?;
     Ok(serde_json::from_slice::<Order>(&answer.body).ok().map(|order| order.status))
 }
 
-/// The end of an id is random, and so spreads the orders evenly.
-fn belongs(id: &str, share: usize) -> bool {
-    usize::from(id.bytes().last().unwrap_or_default()) % ASKERS == share
+/// Records every stock that was read and differs from the last one.
+async fn record_stock(load: Load) {
+    let mut last = HashMap::new();
+    loop {
+        // The service may be away; it is asked again.
+        let _ = stock_round(&load, &mut last).await;
+        sleep(STOCK_ROUND).await;
+    }
+}
+
+async fn stock_round(load: &Load, last: &mut HashMap<String, i64>) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Product {
+        product_id: String,
+        stock: i64,
+    }
+    let (Some(url), Some(recorder)) = (&load.target.inventory_url, &load.recorder) else { return Ok(()) };
+    let answer = HttpClient::connect(url).await?.get("/inventory", None).await?;
+    for Product { product_id, stock } in serde_json::from_slice::<Vec<Product>>(&answer.body)? {
+        if last.insert(product_id.clone(), stock) != Some(stock) {
+            recorder.write(&Line::Stock { product_id, stock });
+        }
+    }
+    Ok(())
+}
+
+impl Load {
+    /// Counts and records a status; one that is not final says nothing.
+    fn observe(&self, order_id: String, status: Status, by: Witness) {
+        if status == Status::Created {
+            return;
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.write(&Line::Observed { order_id: order_id.clone(), status, by });
+        }
+        self.tally.lock().settle(order_id, status, Instant::now());
+    }
 }

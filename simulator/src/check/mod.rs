@@ -1,0 +1,73 @@
+//! `sim check`: the auditor. Reads both databases and the answers of clients, and says which invariants are violated.
+//!
+//! It only reads, and may run while the services do. What is *not settled yet*, *set aside* or *foreign* is told apart from
+//! what is violated. Other commands and tests use it as [`snapshot`] and [`audit`].
+
+mod answered;
+mod compose;
+mod invariants;
+mod names;
+mod read;
+mod report;
+pub mod snapshot;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+pub use self::answered::{Answered, Fate, Observed, Request};
+pub use self::names::{Name, Names, OrderId};
+pub use self::read::{Databases, read, read_copies};
+pub use self::report::{Finding, Listing, Moment, Report, Violations, audit};
+use crate::workspace;
+
+/// Audits both databases: I1 to I10, each violation with its witnesses. Exits with 1 when one is violated.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The order service's database, instead of db/order.db
+    #[arg(long, value_name = "FILE")]
+    pub order_db: Option<PathBuf>,
+    /// The inventory service's database, instead of db/inventory.db
+    #[arg(long, value_name = "FILE")]
+    pub inventory_db: Option<PathBuf>,
+    /// What clients were told, as `sim load --answers FILE` recorded it
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    /// Take copies out of the running compose topology
+    #[arg(long, conflicts_with_all = ["order_db", "inventory_db"])]
+    pub compose: bool,
+    /// Everything should have ended: pending orders and rows in an outbox count as violations
+    #[arg(long = "final")]
+    pub is_final: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command; an error if an invariant is violated.
+pub async fn run(args: CheckArgs) -> Result<()> {
+    // Kept until the copies are read.
+    let folder = tempfile::tempdir().context("cannot create a folder for copies")?;
+    let databases = match args.compose {
+        true => compose::copy_databases(folder.path()).await?,
+        false => local(&args),
+    };
+    let snapshot = read_copies(&databases, args.answers.as_deref()).await?;
+    let report = audit(&snapshot, if args.is_final { Moment::Final } else { Moment::Running });
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => print!("{report}"),
+    }
+    match report.violations() {
+        0 => Ok(()),
+        1 => bail!("1 violation"),
+        count => bail!("{count} violations"),
+    }
+}
+
+fn local(args: &CheckArgs) -> Databases {
+    let order = args.order_db.clone().unwrap_or_else(|| workspace::db().join("order.db"));
+    let inventory = args.inventory_db.clone().unwrap_or_else(|| workspace::db().join("inventory.db"));
+    Databases { order_again: order.clone(), order, inventory }
+}

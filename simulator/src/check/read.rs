@@ -1,0 +1,208 @@
+//! Reads both databases without disturbing the services that write them.
+//!
+//! Each file is read in one read transaction, order.db first. An order may be placed and decided between the two, so
+//! reservations without an order are looked up in order.db once more: only then are they foreign.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use futures_util::TryStreamExt;
+use serde::Deserialize;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+
+use super::answered;
+use super::names::fingerprint;
+use super::snapshot::{Key, Order, OutboxRow, Reservation, RowResult, Shelf, Snapshot};
+use crate::answers::Status;
+
+/// Ids of one statement of the second look.
+const LOOK_UP: usize = 10_000;
+
+type OrderColumns = (String, String, String, i64, String, Option<String>, Option<i64>);
+
+/// The files to audit.
+#[derive(Debug, Clone)]
+pub struct Databases {
+    /// `order.db`, read first.
+    pub order: PathBuf,
+    /// `inventory.db`, read second.
+    pub inventory: PathBuf,
+    /// Where order.db is looked up once more: the same file, or a copy that was taken after the inventory's.
+    pub order_again: PathBuf,
+}
+
+/// Reads the answers, where there are some, and both databases, also while the services run.
+///
+/// The answers come first: what clients knew before is in databases that are read afterwards.
+pub async fn read(order_db: &Path, inventory_db: &Path, answers: Option<&Path>) -> Result<Snapshot> {
+    let order = order_db.to_owned();
+    let databases = Databases { order_again: order.clone(), order, inventory: inventory_db.to_owned() };
+    read_copies(&databases, answers).await
+}
+
+/// The same, where the second look is into another copy of order.db.
+pub async fn read_copies(databases: &Databases, answers: Option<&Path>) -> Result<Snapshot> {
+    let mut snapshot = Snapshot::default();
+    if let Some(path) = answers {
+        snapshot.answered = Some(answered::read(path, &mut snapshot.names)?);
+    }
+    read_order_db(&mut snapshot, &databases.order)
+        .await
+        .with_context(|| format!("cannot read {}", databases.order.display()))?;
+    read_inventory_db(&mut snapshot, &databases.inventory)
+        .await
+        .with_context(|| format!("cannot read {}", databases.inventory.display()))?;
+    look_again(&mut snapshot, &databases.order_again)
+        .await
+        .with_context(|| format!("cannot read {}", databases.order_again.display()))?;
+    Ok(snapshot)
+}
+
+async fn open(path: &Path) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    Ok(SqliteConnection::connect_with(&options).await?)
+}
+
+async fn read_order_db(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
+    let mut database = open(path).await?;
+    let mut tx = database.begin().await?;
+    let mut rows = sqlx::query_as::<_, OrderColumns>(
+        "SELECT id, user_id, product_id, quantity, status, reason, settled_at FROM orders",
+    )
+    .fetch(&mut *tx);
+    while let Some(row) = rows.try_next().await? {
+        let order = snapshot.order_row(&row);
+        snapshot.orders.push(order);
+    }
+    drop(rows);
+    snapshot.orders.sort_unstable_by_key(|order| order.id);
+    let mut rows = sqlx::query_as::<_, (String, String, String, i64)>(
+        "SELECT user_id, key, order_id, created_at FROM idempotency_keys",
+    )
+    .fetch(&mut *tx);
+    while let Some((user, key, order, created_at)) = rows.try_next().await? {
+        let (user, order) = (snapshot.names.name(&user), snapshot.names.order(&order));
+        snapshot.keys.push(Key { user, key: fingerprint(&key), order, created_at });
+    }
+    drop(rows);
+    snapshot.keys.sort_unstable();
+    read_delivery(snapshot, &mut tx, "order.db").await
+}
+
+async fn read_inventory_db(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
+    let mut database = open(path).await?;
+    let mut tx = database.begin().await?;
+    let mut rows = sqlx::query_as::<_, (String, String, i64, String, Option<String>)>(
+        "SELECT order_id, product_id, quantity, status, reason FROM reservations",
+    )
+    .fetch(&mut *tx);
+    while let Some((order, product, quantity, status, reason)) = rows.try_next().await? {
+        let (order, product) = (snapshot.names.order(&order), snapshot.names.name(&product));
+        let result = snapshot.result(&status, reason.as_deref());
+        snapshot.reservations.push(Reservation { order, product, quantity, result });
+    }
+    drop(rows);
+    snapshot.reservations.sort_unstable_by_key(|reservation| reservation.order);
+    let shelves = sqlx::query_as::<_, (String, Option<i64>, i64)>(
+        "SELECT id, max(stock), sum(delta) FROM (
+             SELECT id, stock, 0 AS delta FROM products
+             UNION ALL SELECT product_id, NULL, delta FROM adjustments)
+         GROUP BY id",
+    );
+    for (product, stock, adjusted) in shelves.fetch_all(&mut *tx).await? {
+        snapshot.shelves.insert(snapshot.names.name(&product), Shelf { stock, adjusted });
+    }
+    read_delivery(snapshot, &mut tx, "inventory.db").await
+}
+
+/// The outbox and the dead letters, which both databases have.
+async fn read_delivery(
+    snapshot: &mut Snapshot,
+    tx: &mut SqliteConnection,
+    database: &'static str,
+) -> Result<()> {
+    let mut rows = sqlx::query_as::<_, (i64, String)>("SELECT id, order_id FROM outbox").fetch(&mut *tx);
+    while let Some((id, order)) = rows.try_next().await? {
+        let order = snapshot.names.order(&order);
+        snapshot.outbox.push(OutboxRow { database, id, order });
+    }
+    drop(rows);
+    let mut rows = sqlx::query_as::<_, (Vec<u8>, String)>("SELECT body, reason FROM dead_letters").fetch(tx);
+    while let Some((body, reason)) = rows.try_next().await? {
+        snapshot.dead_letters += 1;
+        if let Some(id) = order_of(&body) {
+            let order = snapshot.names.order(&id);
+            snapshot.set_aside.insert(order, format!("{reason} in {database}"));
+        }
+    }
+    Ok(())
+}
+
+/// Reservations whose order was not there yet when order.db was read.
+async fn look_again(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
+    let unmatched = snapshot.reservations.iter().map(|reservation| reservation.order);
+    let unmatched: Vec<String> = unmatched
+        .filter(|order| snapshot.order(*order).is_none())
+        .map(|order| snapshot.names.order_text(order))
+        .collect();
+    if unmatched.is_empty() {
+        return Ok(());
+    }
+    let mut database = open(path).await?;
+    for ids in unmatched.chunks(LOOK_UP) {
+        let rows = sqlx::query_as::<_, OrderColumns>(
+            "SELECT id, user_id, product_id, quantity, status, reason, settled_at FROM orders
+             WHERE id IN (SELECT value FROM json_each($1))",
+        );
+        for row in rows.bind(serde_json::to_string(ids)?).fetch_all(&mut database).await? {
+            let order = snapshot.order_row(&row);
+            snapshot.orders.push(order);
+        }
+    }
+    snapshot.orders.sort_unstable_by_key(|order| order.id);
+    Ok(())
+}
+
+impl Snapshot {
+    fn order_row(&mut self, row: &OrderColumns) -> Order {
+        let (id, user, product, quantity, status, reason, settled_at) = row;
+        Order {
+            id: self.names.order(id),
+            user: self.names.name(user),
+            product: self.names.name(product),
+            quantity: *quantity,
+            result: self.result(status, reason.as_deref()),
+            settled_at: settled_at.is_some(),
+        }
+    }
+
+    fn result(&mut self, status: &str, reason: Option<&str>) -> RowResult {
+        let status = [Status::Created, Status::Confirmed, Status::Cancelled]
+            .into_iter()
+            .find(|known| known.as_str() == status);
+        RowResult { status, reason: reason.map(|reason| self.names.name(reason)) }
+    }
+}
+
+/// The order that a dead letter is about; `None` when its body does not tell.
+fn order_of(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct AboutAnOrder {
+        order_id: String,
+    }
+    serde_json::from_slice::<AboutAnOrder>(body).ok().map(|body| body.order_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_a_dead_letter_is_read_from_its_body_where_it_can_be() {
+        assert_eq!(order_of(br#"{"orderId":"a","quantity":-1}"#).as_deref(), Some("a"));
+        assert_eq!(order_of(b"garbage"), None);
+        assert_eq!(order_of(br#"{"orderId":7}"#), None);
+    }
+}

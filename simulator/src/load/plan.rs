@@ -1,0 +1,160 @@
+//! What a load does: a pace, a limit, and orders that follow from a seed and their number alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use serde_json::json;
+
+/// Spreads consecutive numbers over the generator's seeds; the odd number nearest to 2^64 / φ.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The product that takes the hot share.
+const HOT_PRODUCT: &str = "1";
+
+/// What a load does. The same plan orders the same things under the same keys, whatever the answers.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    /// Decides every order.
+    pub seed: u64,
+    /// When orders are sent.
+    pub pace: Pace,
+    /// When enough were sent.
+    pub limit: Limit,
+    /// What is ordered, and by whom.
+    pub mix: Mix,
+}
+
+/// When orders are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// Each connection sends its next order when the last one is answered.
+    Closed {
+        /// How many connections.
+        connections: u32,
+    },
+    /// So many a second, whatever the answers; an order that finds every connection busy is late, and measured so.
+    Open {
+        /// Orders a second.
+        rate: f64,
+        /// How many may wait for their answer at once.
+        connections: u32,
+    },
+}
+
+/// When enough orders were sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// After this time.
+    Duration(Duration),
+    /// After so many.
+    Count(u64),
+}
+
+/// What is ordered, and by whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mix {
+    /// Products, named `1` to this number.
+    pub products: u32,
+    /// Share of the orders that are for product `1`, beside its even share of the rest: 0 to 1.
+    pub hot: f64,
+    /// Share of the orders that are for products that do not exist: 0 to 1.
+    pub unknown: f64,
+    /// Users that order, in turns.
+    pub users: u32,
+    /// Quantities are 1 to this number.
+    pub quantity_max: u32,
+}
+
+/// One order of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedOrder {
+    /// Which of the users places it.
+    pub user: usize,
+    /// Its idempotency key.
+    pub key: String,
+    /// What.
+    pub product_id: String,
+    /// How many.
+    pub quantity: i64,
+}
+
+impl Pace {
+    /// How many orders may wait for their answer at once.
+    pub fn connections(self) -> u32 {
+        match self {
+            Self::Closed { connections } | Self::Open { connections, .. } => connections,
+        }
+    }
+}
+
+impl LoadPlan {
+    /// The order with this number, counted from 0.
+    pub fn order(&self, number: u64) -> PlannedOrder {
+        let mut random = Rng::with_seed(self.seed ^ number.wrapping_mul(SPREAD));
+        PlannedOrder {
+            user: (number % u64::from(self.mix.users.max(1))) as usize,
+            key: format!("load-{}-{number}", self.seed),
+            product_id: self.mix.product(&mut random),
+            quantity: random.i64(1..=i64::from(self.mix.quantity_max.max(1))),
+        }
+    }
+}
+
+impl Mix {
+    fn product(&self, random: &mut Rng) -> String {
+        let share = random.f64();
+        if share < self.unknown {
+            format!("unknown-{}", random.u32(1..=self.products.max(1)))
+        } else if share < self.unknown + (1.0 - self.unknown) * self.hot {
+            HOT_PRODUCT.to_owned()
+        } else {
+            random.u32(1..=self.products.max(1)).to_string()
+        }
+    }
+
+    /// The name of each user.
+    pub fn user_names(&self) -> Vec<String> {
+        (1..=self.users.max(1)).map(|number| format!("load-{number}")).collect()
+    }
+}
+
+impl PlannedOrder {
+    /// The body of its POST.
+    pub fn body(&self) -> Bytes {
+        json!({"productId": self.product_id, "quantity": self.quantity}).to_string().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(seed: u64) -> LoadPlan {
+        let mix = Mix { products: 10, hot: 0.5, unknown: 0.1, users: 3, quantity_max: 3 };
+        LoadPlan { seed, pace: Pace::Closed { connections: 1 }, limit: Limit::Count(1), mix }
+    }
+
+    #[test]
+    fn a_seed_decides_every_order() {
+        let orders = |seed| (0..100).map(|number| plan(seed).order(number)).collect::<Vec<_>>();
+        assert_eq!(orders(1), orders(1));
+        assert_ne!(orders(1), orders(2));
+    }
+
+    #[test]
+    fn products_come_in_the_shares_that_were_asked_for() {
+        let orders: Vec<PlannedOrder> = (0..10_000).map(|number| plan(7).order(number)).collect();
+        let share = |wanted: &dyn Fn(&PlannedOrder) -> bool| {
+            orders.iter().filter(|order| wanted(order)).count() as f64 / orders.len() as f64
+        };
+        let unknown = share(&|order| order.product_id.starts_with("unknown-"));
+        assert!((0.08..0.12).contains(&unknown), "{unknown}");
+        // Half of the known 90 %, and a tenth of the other half.
+        let hot = share(&|order| order.product_id == "1");
+        assert!((0.46..0.53).contains(&hot), "{hot}");
+        let two = share(&|order| order.quantity == 2);
+        assert!((0.31..0.36).contains(&two), "{two}");
+        assert!((0.3..0.4).contains(&share(&|order| order.user == 2)));
+    }
+}

@@ -1,0 +1,58 @@
+//! Where the orders go, and as whom.
+
+use anyhow::{Context, Result};
+
+use super::plan::Mix;
+use crate::http::HttpClient;
+use crate::token;
+
+/// Where the orders go, and as whom.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The order service, such as `http://127.0.0.1:3000`.
+    pub order_url: String,
+    /// The inventory service, whose stock is read and recorded; `None`: it is not.
+    pub inventory_url: Option<String>,
+    /// The users in the order of the plan.
+    pub users: Vec<User>,
+}
+
+/// One user.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The `sub` of the token.
+    pub name: String,
+    /// `Bearer …`
+    pub authorization: String,
+}
+
+impl Target {
+    /// A target whose tokens are signed with `secret`, one for each user of the mix.
+    pub fn signed(order_url: &str, secret: &str, mix: &Mix) -> Result<Self> {
+        let user = |name: String| {
+            let authorization = format!("Bearer {}", token::sign(secret, &name)?);
+            Ok(User { name, authorization })
+        };
+        let users = mix.user_names().into_iter().map(user).collect::<Result<_>>()?;
+        Ok(Self { order_url: trimmed(order_url), inventory_url: None, users })
+    }
+
+    /// A target with a token of which only its service knows whose it is.
+    pub fn with_token(order_url: &str, token: &str) -> Self {
+        let user = User { name: String::new(), authorization: format!("Bearer {token}") };
+        Self { order_url: trimmed(order_url), inventory_url: None, users: vec![user] }
+    }
+
+    /// Tells a wrong URL from a service under stress.
+    pub async fn probe(&self) -> Result<()> {
+        HttpClient::connect(&self.order_url).await.map(drop)
+    }
+
+    pub(super) fn user(&self, number: usize) -> Result<&User> {
+        self.users.get(number).context("the plan has more users than the target")
+    }
+}
+
+fn trimmed(url: &str) -> String {
+    url.trim_end_matches('/').to_owned()
+}
