@@ -3,6 +3,7 @@
 //! - [`nats_server`], [`nats_download`]: where the broker's binary comes from
 //! - [`process`], [`ports`], [`workspace`]: what every part needs to run
 //! - [`broker`], [`binaries`], [`topology`]: the parts, started, killed and started again
+//! - [`proxy`]: the link between a service and the broker, which can fail
 //! - [`http`], [`token`]: how `sim` speaks to the services
 //! - [`up`], [`reset`], [`load`], [`check`]: the commands
 //! - [`answers`]: what the load was told, for the check
@@ -18,6 +19,7 @@ pub mod nats_download;
 pub mod nats_server;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod reset;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -91,6 +91,16 @@ impl Process {
         self.wait().await.map(drop)
     }
 
+    /// Stops the process where it stands (SIGSTOP): it keeps its memory and connections, and does nothing.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a paused process go on (SIGCONT).
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// Asks the process to finish its work and end; kills it and fails when it takes longer than `deadline`.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
@@ -151,6 +161,28 @@ mod tests {
         let pid = Pid::from_raw(process.pid().unwrap() as i32).unwrap();
         drop(process);
         assert!(rustix::process::test_kill_process(pid).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_paused_process_does_nothing_until_it_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::Folder(folder.path().to_owned());
+        let written = || std::fs::metadata(folder.path().join("writer.log")).unwrap().len();
+        let script = "while :; do echo line; sleep 0.01; done";
+        let process = Process::spawn("writer", shell(script), &logs).unwrap();
+        let grows = async |from: u64| {
+            while written() <= from {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(GONE, grows(0)).await.unwrap();
+        process.pause().unwrap();
+        // The stop is not immediate: the line under way may still be written.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let paused = written();
+        timeout(Duration::from_millis(200), grows(paused)).await.unwrap_err();
+        process.resume().unwrap();
+        timeout(GONE, grows(paused)).await.unwrap();
     }
 
     #[tokio::test]

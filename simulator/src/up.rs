@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::binaries::{Binaries, Profile};
 use crate::ports::{self, Port};
 use crate::process::Logs;
-use crate::topology::{Ports, Topology, TopologyConfig};
+use crate::topology::{Links, Ports, Topology, TopologyConfig};
 use crate::{token, workspace};
 
 /// Runs nats-server and both services until Ctrl-C, with their data in db/.
@@ -74,6 +74,7 @@ fn config(args: UpArgs) -> Result<TopologyConfig> {
             nats: Port::fixed(args.nats_port),
             monitor: Port::fixed(args.monitor_port),
         },
+        links: Links::default(),
         seed_file: None,
         logs: Logs::Prefixed,
         jwt_secret: token::secret(),

@@ -58,6 +58,15 @@ impl Ports {
     }
 }
 
+/// Where each service finds the broker, if not at the broker's own port.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Links {
+    /// The port that the order service connects to.
+    pub order: Option<u16>,
+    /// The port that the inventory service connects to.
+    pub inventory: Option<u16>,
+}
+
 /// What a topology runs, and where.
 #[derive(Debug)]
 pub struct TopologyConfig {
@@ -67,6 +76,8 @@ pub struct TopologyConfig {
     pub binaries: Binaries,
     /// Where they listen.
     pub ports: Ports,
+    /// How the services reach the broker.
+    pub links: Links,
     /// Stock to begin with; `None`: the inventory's built-in one.
     pub seed_file: Option<PathBuf>,
     /// Where the logs go.
@@ -85,6 +96,7 @@ impl TopologyConfig {
             folder,
             binaries,
             ports: Ports::free()?,
+            links: Links::default(),
             seed_file: None,
             jwt_secret: shared::settings::DEMO_SECRET.to_owned(),
             environment: Vec::new(),
@@ -118,7 +130,7 @@ impl TopologyConfig {
         let mut command = Command::new(binary);
         command.env("HOST", "127.0.0.1").env("PORT", port.number().to_string());
         command.env("DATABASE", self.folder.join(format!("{name}.db")));
-        command.env("NATS_URL", self.url(Part::Broker)).env("NATS_USER", name);
+        command.env("NATS_URL", self.broker_url(part)).env("NATS_USER", name);
         command.env("NATS_PASSWORD", broker::password(name)).env("JWT_SECRET", &self.jwt_secret);
         if !self.logs.reach_a_terminal() {
             command.env("NO_COLOR", "1");
@@ -128,6 +140,16 @@ impl TopologyConfig {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// The broker's URL as this service sees it.
+    fn broker_url(&self, part: Part) -> String {
+        let link = match part {
+            Part::Broker => None,
+            Part::Order => self.links.order,
+            Part::Inventory => self.links.inventory,
+        };
+        link.map_or_else(|| self.url(Part::Broker), |port| format!("nats://127.0.0.1:{port}"))
     }
 
     /// Tells a reader of an error where to look.

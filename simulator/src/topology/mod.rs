@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tokio::time::sleep;
 
-pub use self::config::{Part, Ports, TopologyConfig};
+pub use self::config::{Links, Part, Ports, TopologyConfig};
 use crate::http::HttpClient;
 use crate::process::Process;
 use crate::{broker, nats_server};
@@ -101,6 +101,22 @@ impl Topology {
             Some(mut process) => process.kill().await,
             None => Ok(()),
         }
+    }
+
+    /// Stops a part where it stands, with all that it holds.
+    pub fn pause(&mut self, part: Part) -> Result<()> {
+        self.slot(part).as_ref().map_or(Ok(()), Process::pause)
+    }
+
+    /// Lets a paused part go on.
+    pub fn resume(&mut self, part: Part) -> Result<()> {
+        self.slot(part).as_ref().map_or(Ok(()), Process::resume)
+    }
+
+    /// `kill -9` of the broker, and whatever it has stored is gone.
+    pub async fn wipe_broker(&mut self) -> Result<()> {
+        self.kill(Part::Broker).await?;
+        fs::remove_dir_all(self.config.folder.join("nats")).context("cannot erase the broker's data")
     }
 
     /// Lets one part finish its work and end. A status other than success is an error.
