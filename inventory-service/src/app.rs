@@ -25,7 +25,10 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let products = seed::read(settings.seed_file.as_deref())?;
     let service =
         Service::open("inventory-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
-    seed::apply(&service.database, &products).await.context("seed the stock")?;
+    seed::apply(&service.database, &products)
+        .await
+        .inspect_err(|error| service.database.notice(error))
+        .context("seed the stock")?;
 
     service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
     let (dead_letters, redriver) = redriver(service.database.clone(), service.relay.clone(), DecideOrders);

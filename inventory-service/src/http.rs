@@ -45,7 +45,7 @@ pub fn routes(state: AppState) -> Router {
 }
 
 async fn list_stock(State(database): State<Database>) -> Result<Response, Problem> {
-    Ok(Json(read(stock::all(database.reader())).await?).into_response())
+    Ok(Json(read(&database, stock::all(database.reader())).await?).into_response())
 }
 
 async fn show_stock(
@@ -53,7 +53,7 @@ async fn show_stock(
     product_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
-    let product = read(stock::find(database.reader(), &product_id)).await?;
+    let product = read(&database, stock::find(database.reader(), &product_id)).await?;
     Ok(Json(product.ok_or(Problem::NotFound)?).into_response())
 }
 

@@ -140,7 +140,7 @@ fn quantity_field(value: &Value) -> Result<i64, Problem> {
 }
 
 async fn list_orders(user: User, State(database): State<Database>) -> Result<Response, Problem> {
-    let orders = read(orders::newest_of(database.reader(), &user.id)).await?;
+    let orders = read(&database, orders::newest_of(database.reader(), &user.id)).await?;
     Ok(Json(orders.into_iter().map(OrderView::from).collect::<Vec<_>>()).into_response())
 }
 
@@ -150,14 +150,17 @@ async fn show_order(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::NotFound)?;
-    let order = read(orders::find_of(database.reader(), &user.id, &id)).await?;
+    let order = read(&database, orders::find_of(database.reader(), &user.id, &id)).await?;
     Ok(Json(OrderView::from(order.ok_or(Problem::NotFound)?)).into_response())
 }
 
 async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
     match pending::count(operations.database.reader()).await {
         Ok(orders) => metrics::gauge!("orders_pending").set(orders as f64),
-        Err(error) => tracing::warn!(%error, "pending orders not counted"),
+        Err(error) => {
+            operations.database.notice(&error);
+            tracing::warn!(%error, "pending orders not counted");
+        }
     }
     operations.metrics("order-service", env!("CARGO_PKG_VERSION")).await
 }

@@ -56,6 +56,7 @@ impl Sweeper {
     pub async fn run(&self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             if let Err(error) = self.tend().await {
+                self.database.notice(error.as_ref());
                 tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
             }
             let _ = tokio::time::timeout(EVERY, shutdown.cancelled()).await;

@@ -76,6 +76,7 @@ impl<H: EventHandler> Consumer<H> {
             match self.open(&mut reset_due).await {
                 Ok(pulls) => self.consume(&pulls, &session, &shutdown).await,
                 Err(error) => {
+                    self.database.notice(error.as_ref());
                     tracing::warn!(consumer = self.name, error = format!("{error:#}"), "consumer not open");
                     pause(&shutdown).await;
                 }
@@ -266,10 +267,8 @@ impl<H: EventHandler> Consumer<H> {
     }
 
     fn notice(&self, failure: &Failure) {
-        if let Failure::Error(error) = failure
-            && let Some(error) = error.downcast_ref::<sqlx::Error>()
-        {
-            self.database.notice(error);
+        if let Failure::Error(error) = failure {
+            self.database.notice(error.as_ref());
         }
     }
 

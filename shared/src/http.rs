@@ -30,7 +30,7 @@ use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use crate::problem::Problem;
+use crate::{problem::Problem, sqlite::Database};
 
 /// A connection that does not deliver a whole request head within this time is closed, idle ones too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -144,11 +144,18 @@ fn connection(
         .serve_connection(TokioIo::new(stream), service)
 }
 
-/// The rows of a query that a request waits for, or the problem to answer with.
-pub async fn read<T>(query: impl Future<Output = sqlx::Result<T>>) -> Result<T, Problem> {
+/// The rows of a query that a request waits for, or the problem to answer with. Nothing is read from a damaged file.
+pub async fn read<T>(
+    database: &Database,
+    query: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, Problem> {
+    if database.is_broken() {
+        return Err(Problem::Unavailable("the database is damaged; the service stops"));
+    }
     match tokio::time::timeout(READ_TIMEOUT, query).await {
         Ok(Ok(rows)) => Ok(rows),
         Ok(Err(error)) => {
+            database.notice(&error);
             tracing::error!(%error, "read failed");
             Err(Problem::Internal)
         }

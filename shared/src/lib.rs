@@ -2,7 +2,8 @@
 //!
 //! The contract: [`subjects`], [`events`], [`trace`].
 //! Delivery: [`outbox`] → [`relay`] ([`stream_memory`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
-//! Ground: [`service`], [`sqlite`], [`backup`], [`settings`], [`telemetry`], [`shutdown`]. For crash tests: [`fail_point`].
+//! Ground: [`service`], [`sqlite`] ([`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`], [`shutdown`].
+//! For crash tests: [`fail_point`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`], [`admin`].
 
 pub mod admin;
@@ -25,7 +26,9 @@ pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod sqlite;
+pub mod storage_failure;
 pub mod stream_memory;
 pub mod subjects;
+pub mod suspect;
 pub mod telemetry;
 pub mod trace;

@@ -55,7 +55,10 @@ impl Operations {
         metrics::gauge!("database_writable").set(f64::from(u8::from(self.database.is_writable())));
         match outbox::count(self.database.reader()).await {
             Ok(rows) => metrics::gauge!("outbox_rows").set(rows as f64),
-            Err(error) => tracing::warn!(%error, "outbox not counted"),
+            Err(error) => {
+                self.database.notice(&error);
+                tracing::warn!(%error, "outbox not counted");
+            }
         }
         match store::count(self.database.reader()).await {
             Ok(rows) => metrics::gauge!("dead_letters").set(rows as f64),

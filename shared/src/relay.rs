@@ -111,6 +111,9 @@ impl Relay {
                 Ok(Relayed::Idle) if acked.ids.is_empty() => self.pause(&last_call, TICK, true).await,
                 Ok(Relayed::Idle) => self.pause(&last_call, DELETE_AFTER, true).await,
                 failed => {
+                    if let Err(error) = &failed {
+                        self.database.notice(error.as_ref());
+                    }
                     let cause =
                         failed.map_or_else(|error| format!("{error:#}"), |relayed| format!("{relayed:?}"));
                     tracing::warn!(cause, "not all events relayed; they are published again");
@@ -144,7 +147,9 @@ impl Relay {
             relayed = self.publish_next(acked) => relayed?,
             _ = state.wait_for(|state| *state != now) => return Ok(Relayed::Idle),
         };
-        if acked.is_due() || matches!(relayed, Relayed::Unacknowledged { .. }) {
+        let due = acked.is_due() || matches!(relayed, Relayed::Unacknowledged { .. });
+        // While the disk is full, acknowledged rows are kept in mind instead of being sent again.
+        if due && self.database.is_writable() {
             self.delete(acked).await?;
         }
         Ok(relayed)

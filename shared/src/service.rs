@@ -70,16 +70,18 @@ impl Service {
         self.spawn(|shutdown| async move { consumer.run(shutdown).await });
     }
 
-    /// Serves `app` until the shutdown, then drains. Fails when the drain takes longer than `deadline`.
+    /// Serves `app` until the shutdown, then drains. Fails when the drain takes longer than `deadline`, and at once
+    /// when the database is found damaged.
     pub async fn run(self, listener: TcpListener, app: Router, deadline: Duration) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
-        let shutdown = self.shutdown.clone();
+        let (shutdown, database) = (self.shutdown.clone(), self.database.clone());
         let overdue = async {
             shutdown.cancelled().await;
             tokio::time::sleep(deadline).await;
         };
         tokio::select! {
             () = self.serve_and_drain(listener, app) => tracing::info!("drained"),
+            error = database.until_broken() => return Err(error),
             () = overdue => bail!(
                 "not drained within DRAIN_SECONDS ({} s); what is unfinished goes on after the next start",
                 deadline.as_secs()

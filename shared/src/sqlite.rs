@@ -1,11 +1,13 @@
 //! One SQLite file per service: one write connection, a read-only pool, and full durability.
 //!
 //! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused by a
-//! lock on `<file>.lock`, because two writers would each believe in their own relay and consumer.
+//! lock on `<file>.lock`, because two writers would each believe in their own relay and consumer. Storage that is
+//! full is waited for; a file that is damaged is [`suspect`](crate::suspect) and ends the process.
 
 use std::{
+    error::Error,
     fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,6 +22,9 @@ use sqlx::{
     migrate::{Migration, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio_util::sync::CancellationToken;
+
+use crate::{storage_failure::StorageFailure, suspect};
 
 /// A write transaction. It holds the only write connection until it is committed or dropped.
 pub type Tx = Transaction<'static, Sqlite>;
@@ -36,12 +41,18 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// The WAL file is cut back to this size, in bytes, after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
+/// What a probe writes, in bytes: about what a full batch of 1,000 orders writes. With less, a disk that is nearly full
+/// would pass the probe and fail the next batch, again and again.
+const PROBE_BYTES: i64 = 4 << 20;
+
 /// An open database file.
 #[derive(Clone)]
 pub struct Database {
+    path: Arc<Path>,
     writer: SqlitePool,
     reader: SqlitePool,
     writable: Arc<AtomicBool>,
+    broken: CancellationToken,
     // Held for as long as any clone lives: the operating system releases it with the last one.
     _lock: Arc<File>,
 }
@@ -53,35 +64,36 @@ impl Database {
             fs::create_dir_all(folder).with_context(|| format!("create the folder {}", folder.display()))?;
         }
         let lock = lock(path)?;
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_with(options(path).create_if_missing(true))
-            .await
-            .with_context(|| format!("open the database {}", path.display()))?;
-        let migrations = DELIVERY.iter().chain(own.iter()).cloned().collect::<Vec<Migration>>();
-        Migrator::with_migrations(migrations)
-            .run(&writer)
-            .await
-            .with_context(|| format!("migrate the database {}", path.display()))?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .test_before_acquire(false)
-            .connect_with(options(path).pragma("query_only", "ON"))
-            .await
-            .with_context(|| format!("open the database {} for reading", path.display()))?;
-        let writable = Arc::new(AtomicBool::new(true));
-        Ok(Self { writer, reader, writable, _lock: Arc::new(lock) })
+        let (writer, reader) = connect(path, own).await.map_err(|error| suspect::explain(path, error))?;
+        Ok(Self {
+            path: path.into(),
+            writer,
+            reader,
+            writable: Arc::new(AtomicBool::new(true)),
+            broken: CancellationToken::new(),
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock.
     ///
     /// Never hold one inside a request's future: dropping a future whose COMMIT is on the way may commit unseen.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let mut begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        if let Err(sqlx::Error::InvalidSavePointStatement) = begun {
+            self.replace_writer().await?;
+            begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        }
         begun.inspect_err(|error| self.notice(error))
+    }
+
+    /// Closes the write connection; the pool opens another one.
+    ///
+    /// After a full disk or an I/O error SQLite has rolled back by itself. The ROLLBACK that sqlx sends after it then
+    /// fails, and sqlx counts the transaction as open for ever: without another connection, none could begin again.
+    async fn replace_writer(&self) -> sqlx::Result<()> {
+        tracing::debug!("the write connection is replaced");
+        self.writer.acquire().await?.close().await
     }
 
     /// The read-only pool.
@@ -94,23 +106,65 @@ impl Database {
         self.writable.load(Ordering::Relaxed)
     }
 
-    /// Remembers that the file cannot be written, where `error` says so.
-    pub fn notice(&self, error: &sqlx::Error) {
-        if is_storage_failure(error) && self.writable.swap(false, Ordering::Relaxed) {
-            tracing::error!(%error, "database not writable; writes are refused until it is");
+    /// Takes note of what `error`, or whatever caused it, says about the storage, if anything.
+    ///
+    /// A damaged file is never answered from again: a marker is left beside it, and [`Database::until_broken`] ends.
+    pub fn notice(&self, error: &(dyn Error + 'static)) {
+        let Some(failure) = StorageFailure::of(error) else { return };
+        let was_writable = self.writable.swap(false, Ordering::Relaxed);
+        if failure == StorageFailure::Broken {
+            return self.give_up(error);
+        }
+        if was_writable {
+            tracing::error!(
+                database = %self.path.display(),
+                ?failure,
+                %error,
+                "database not writable; writes are refused until it is"
+            );
             metrics::counter!("database_write_failures_total").increment(1);
         }
     }
 
-    /// Tries a real write. Called once a second while the database is not writable.
+    fn give_up(&self, error: &(dyn Error + 'static)) {
+        if !self.broken.is_cancelled() {
+            tracing::error!(database = %self.path.display(), %error, "database damaged; the service stops");
+            metrics::counter!("database_damaged_total").increment(1);
+            suspect::mark(&self.path, &error.to_string());
+            self.broken.cancel();
+        }
+    }
+
+    /// Whether the file was found damaged. Nothing more may be answered from it.
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_cancelled()
+    }
+
+    /// Waits until the file is found damaged; the error says what to do.
+    pub async fn until_broken(&self) -> anyhow::Error {
+        self.broken.cancelled().await;
+        anyhow::anyhow!(
+            "the database {} is damaged; the service stopped at once. The next start checks the file before it serves; \
+             what was found is in {}",
+            self.path.display(),
+            suspect::marker(&self.path).display()
+        )
+    }
+
+    /// Tries a real write, with as much as a full batch takes. Called once a second while the database is not writable.
     pub async fn probe(&self) -> sqlx::Result<()> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        // The row is large enough to need pages of its own, so that a full disk fails it.
-        sqlx::query("CREATE TABLE probe AS SELECT zeroblob(65536) AS filler").execute(&mut *tx).await?;
+        let mut tx = self.begin().await?;
+        sqlx::query("CREATE TABLE probe AS SELECT zeroblob($1) AS filler")
+            .bind(PROBE_BYTES)
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("DROP TABLE probe").execute(&mut *tx).await?;
         tx.commit().await?;
-        if !self.writable.swap(true, Ordering::Relaxed) {
-            tracing::info!("database writable again");
+        // What the probe wrote is folded back, so that the next batches find its space in the WAL. Unless somebody reads
+        // at this moment, they then need no new space, and the database does not go from writable to full at once.
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;
+        if !self.is_broken() && !self.writable.swap(true, Ordering::Relaxed) {
+            tracing::info!(database = %self.path.display(), "database writable again");
         }
         Ok(())
     }
@@ -122,23 +176,29 @@ impl Database {
     }
 }
 
-/// Whether `error` means that nothing can be written at present: a full disk, an I/O error, a lost or corrupt file.
-///
-/// Source: <https://www.sqlite.org/rescode.html>; the low byte of an extended code is its primary code.
-pub fn is_storage_failure(error: &sqlx::Error) -> bool {
-    const READONLY: i32 = 8;
-    const IOERR: i32 = 10;
-    const CORRUPT: i32 = 11;
-    const FULL: i32 = 13;
-    const CANTOPEN: i32 = 14;
-    const NOTADB: i32 = 26;
-    let code = error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .and_then(|code| code.parse::<i32>().ok())
-        .map(|code| code & 0xff);
-    matches!(code, Some(READONLY | IOERR | CORRUPT | FULL | CANTOPEN | NOTADB))
-        || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
+/// The write connection and the readers, on a file that was checked where it is suspect, and that is migrated.
+async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, SqlitePool)> {
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options(path).create_if_missing(true))
+        .await
+        .with_context(|| format!("open the database {}", path.display()))?;
+    suspect::check(path, &writer).await?;
+    let migrations = DELIVERY.iter().chain(own.iter()).cloned().collect::<Vec<Migration>>();
+    Migrator::with_migrations(migrations)
+        .run(&writer)
+        .await
+        .with_context(|| format!("migrate the database {}", path.display()))?;
+    let reader = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .connect_with(options(path).pragma("query_only", "ON"))
+        .await
+        .with_context(|| format!("open the database {} for reading", path.display()))?;
+    Ok((writer, reader))
 }
 
 /// `rows` as the JSON text that `json_each($1)` takes: one bound value for a whole batch, because each
@@ -163,9 +223,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 fn lock(path: &Path) -> Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = suspect::beside(path, ".lock");
     let file = File::options()
         .create(true)
         .truncate(false)

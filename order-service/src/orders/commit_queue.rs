@@ -3,12 +3,7 @@
 //! A batch is whatever waits; there is no linger timer. The queue is bounded, and a full one refuses at once. The
 //! transaction never lives in a request's future, so a client that goes away cannot undo or half do a commit.
 
-use shared::{
-    events::now_ms,
-    fail_point,
-    relay::Relay,
-    sqlite::{self, Database},
-};
+use shared::{events::now_ms, fail_point, relay::Relay, sqlite::Database, storage_failure::StorageFailure};
 use tokio::sync::{mpsc, oneshot};
 
 use super::placement::{self, NewOrder, Placed};
@@ -38,6 +33,7 @@ struct Waiting {
 #[derive(Clone)]
 pub struct CommitQueue {
     sender: mpsc::Sender<Waiting>,
+    database: Database,
 }
 
 /// The exit of the queue.
@@ -50,12 +46,15 @@ pub struct Committer {
 /// A queue with room for `size` requests.
 pub fn commit_queue(size: usize, database: Database, relay: Relay) -> (CommitQueue, Committer) {
     let (sender, receiver) = mpsc::channel(size);
-    (CommitQueue { sender }, Committer { receiver, database, relay })
+    (CommitQueue { sender, database: database.clone() }, Committer { receiver, database, relay })
 }
 
 impl CommitQueue {
-    /// Joins the queue and waits for the commit.
+    /// Joins the queue and waits for the commit. While the database is not writable, refuses at once.
     pub async fn place(&self, new: NewOrder) -> Result<Placed, Refusal> {
+        if !self.database.is_writable() {
+            return Err(Refusal::NotStored);
+        }
         let (answer, result) = oneshot::channel();
         self.sender.try_send(Waiting { new, answer }).map_err(|_| Refusal::Busy)?;
         result.await.unwrap_or(Err(Refusal::Unknown))
@@ -100,6 +99,10 @@ pub async fn commit_batch(database: &Database, batch: &[NewOrder]) -> Vec<Result
 }
 
 async fn commit(database: &Database, batch: &[NewOrder]) -> Result<Vec<Placed>, Refusal> {
+    // What had joined the queue before a failure does not wait for its own.
+    if !database.is_writable() {
+        return Err(Refusal::NotStored);
+    }
     let not_stored = |error: &sqlx::Error| {
         database.notice(error);
         tracing::error!(%error, orders = batch.len(), "orders not stored");
@@ -111,16 +114,36 @@ async fn commit(database: &Database, batch: &[NewOrder]) -> Result<Vec<Placed>, 
     })?;
     let placed = placement::place(&mut tx, batch, now_ms()).await.map_err(|error| {
         not_stored(&error);
-        if sqlite::is_storage_failure(&error) { Refusal::NotStored } else { Refusal::Rejected }
+        if StorageFailure::of(&error).is_some() { Refusal::NotStored } else { Refusal::Rejected }
     })?;
     fail_point::reach("orders: written, not committed");
     tx.commit().await.map_err(|error| {
+        if commit_never_happened(&error) {
+            not_stored(&error);
+            return Refusal::NotStored;
+        }
         database.notice(&error);
         tracing::error!(%error, orders = batch.len(), "commit failed; its outcome is unknown");
         Refusal::Unknown
     })?;
     fail_point::reach("orders: committed, not answered");
     Ok(placed)
+}
+
+/// Whether the error of a COMMIT tells for certain that nothing was stored. Of all errors only SQLITE_FULL does.
+///
+/// In WAL mode a transaction is stored once its last frame, the one with the commit mark, is whole in the WAL. SQLite
+/// writes that frame last: with powersafe overwrite, its default, nothing is padded behind it, and the sync after it never
+/// reports SQLITE_FULL. So SQLITE_FULL means that this frame or an earlier one is missing or cut short, and its checksum
+/// keeps it from ever being taken for whole; SQLite rolls back by itself, and the next transaction writes over the same
+/// place. Any other error may come after that frame, from the sync or from the WAL's index, and then a later recovery
+/// may find the transaction. That is so for SQLITE_IOERR_SHMSIZE too, although it also comes of a full disk.
+///
+/// Source: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log> and `walFrames`, `walWriteToLog`, `unixWrite`
+/// and `sqlite3VdbeHalt` in SQLite 3.51.3.
+fn commit_never_happened(error: &sqlx::Error) -> bool {
+    const FULL: &str = "13";
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(FULL))
 }
 
 fn log(results: &[Result<Placed, Refusal>]) {

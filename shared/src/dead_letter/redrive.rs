@@ -5,7 +5,6 @@
 //! future, and one dead letter at fault fails no other.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Never, store};
@@ -59,14 +58,14 @@ pub enum Refusal {
     Unknown,
 }
 
-struct Task {
+struct Request {
     id: i64,
     /// Who asked, for the log.
     by: String,
-    order: Order,
+    wanted: Wanted,
 }
 
-enum Order {
+enum Wanted {
     Redrive(Mode, oneshot::Sender<Result<Redriven, Refusal>>),
     Discard(oneshot::Sender<Result<Discarded, Refusal>>),
 }
@@ -74,13 +73,13 @@ enum Order {
 /// The dead letters of one service, cheap to clone. The [`Redriver`] ends when all clones are gone.
 #[derive(Clone)]
 pub struct DeadLetters {
-    reader: SqlitePool,
-    sender: mpsc::Sender<Task>,
+    database: Database,
+    sender: mpsc::Sender<Request>,
 }
 
 /// The task that changes them.
 pub struct Redriver<H> {
-    receiver: mpsc::Receiver<Task>,
+    receiver: mpsc::Receiver<Request>,
     database: Database,
     relay: Relay,
     handler: H,
@@ -89,49 +88,48 @@ pub struct Redriver<H> {
 /// The dead letters of `database`, and the task that gives them to `handler` again.
 pub fn redriver<H>(database: Database, relay: Relay, handler: H) -> (DeadLetters, Redriver<H>) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    let reader = database.reader().clone();
-    (DeadLetters { reader, sender }, Redriver { receiver, database, relay, handler })
+    (DeadLetters { database: database.clone(), sender }, Redriver { receiver, database, relay, handler })
 }
 
 impl DeadLetters {
     /// Where they are read.
-    pub fn reader(&self) -> &SqlitePool {
-        &self.reader
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Has one handled again. Once this is called it happens, whether or not anybody waits for the result.
     pub async fn redrive(&self, id: i64, mode: Mode, by: &str) -> Result<Redriven, Refusal> {
         let (answer, result) = oneshot::channel();
-        self.send(id, by, Order::Redrive(mode, answer)).await?;
+        self.send(id, by, Wanted::Redrive(mode, answer)).await?;
         result.await.unwrap_or(Err(Refusal::Unknown))
     }
 
     /// Has one deleted without its being handled.
     pub async fn discard(&self, id: i64, by: &str) -> Result<Discarded, Refusal> {
         let (answer, result) = oneshot::channel();
-        self.send(id, by, Order::Discard(answer)).await?;
+        self.send(id, by, Wanted::Discard(answer)).await?;
         result.await.unwrap_or(Err(Refusal::Unknown))
     }
 
-    async fn send(&self, id: i64, by: &str, order: Order) -> Result<(), Refusal> {
-        self.sender.send(Task { id, by: by.to_owned(), order }).await.map_err(|_| Refusal::NotNow)
+    async fn send(&self, id: i64, by: &str, wanted: Wanted) -> Result<(), Refusal> {
+        self.sender.send(Request { id, by: by.to_owned(), wanted }).await.map_err(|_| Refusal::NotNow)
     }
 }
 
 impl<H: EventHandler> Redriver<H> {
     /// Works until every [`DeadLetters`] is gone.
     pub async fn run(mut self) {
-        while let Some(Task { id, by, order }) = self.receiver.recv().await {
+        while let Some(Request { id, by, wanted }) = self.receiver.recv().await {
             // Whoever asked may be gone; what was done stays done, and is in the log.
-            match order {
-                Order::Redrive(mode, answer) => {
+            match wanted {
+                Wanted::Redrive(mode, answer) => {
                     let redriven = self.redrive_once(id, mode).await;
                     if let (Ok(redriven), Mode::Commit) = (&redriven, mode) {
                         report(id, &by, redriven);
                     }
                     let _ = answer.send(redriven);
                 }
-                Order::Discard(answer) => {
+                Wanted::Discard(answer) => {
                     let _ = answer.send(self.discard_once(id, &by).await);
                 }
             }
@@ -204,9 +202,7 @@ impl<H: EventHandler> Redriver<H> {
     }
 
     fn failed(&self, error: &anyhow::Error) -> Redriven {
-        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
-            self.database.notice(error);
-        }
+        self.database.notice(error.as_ref());
         Redriven::Failed(format!("{error:#}"))
     }
 

@@ -135,7 +135,8 @@ fn text(bytes: &[u8], cut: bool) -> Option<&str> {
 async fn list(_: Admin, State(letters): State<DeadLetters>, query: WantedQuery) -> Result<Response, Problem> {
     let Wanted { after, limit, .. } = Wanted::accept(query)?;
     // One more than asked for tells whether there is a next page.
-    let mut found = read(store::oldest_after(letters.reader(), after, limit + 1)).await?;
+    let mut found =
+        read(letters.database(), store::oldest_after(letters.database().reader(), after, limit + 1)).await?;
     let more = found.len() as i64 > limit;
     found.truncate(limit as usize);
     let last = found.last().map_or(after, |letter| letter.id);
@@ -148,7 +149,9 @@ async fn list(_: Admin, State(letters): State<DeadLetters>, query: WantedQuery) 
 
 async fn show(_: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::NotFound)?;
-    let letter = read(store::find(letters.reader(), id)).await?.ok_or(Problem::NotFound)?;
+    let letter = read(letters.database(), store::find(letters.database().reader(), id))
+        .await?
+        .ok_or(Problem::NotFound)?;
     Ok(Json(View::from(letter)).into_response())
 }
 
@@ -173,7 +176,11 @@ async fn redrive_all(
     query: WantedQuery,
 ) -> Result<Response, Problem> {
     let wanted = Wanted::accept(query)?;
-    let found = read(store::oldest_after(letters.reader(), wanted.after, wanted.limit + 1)).await?;
+    let found = read(
+        letters.database(),
+        store::oldest_after(letters.database().reader(), wanted.after, wanted.limit + 1),
+    )
+    .await?;
     let (mut done, mut stay, mut last) = (0, Vec::new(), wanted.after);
     let mut more = found.len() as i64 > wanted.limit;
     for letter in found.iter().take(wanted.limit as usize) {

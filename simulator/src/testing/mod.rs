@@ -5,6 +5,7 @@
 
 mod container;
 mod local;
+pub mod small_disk;
 
 use std::env;
 use std::fmt::Debug;

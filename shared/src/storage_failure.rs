@@ -1,0 +1,90 @@
+//! What a failed statement says about the storage below the database.
+//!
+//! Codes: <https://www.sqlite.org/rescode.html>; the low byte of an extended code is its primary code.
+
+use std::error::Error;
+
+const READONLY: i32 = 8;
+const IOERR: i32 = 10;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const NOTADB: i32 = 26;
+/// Out of memory on the way to the disk: the disk is not at fault.
+const IOERR_NOMEM: i32 = IOERR | (12 << 8);
+/// The index of the WAL could not grow, for want of space.
+const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
+
+/// What is wrong with the storage, named after what the service does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageFailure {
+    /// No space is left. Writes are refused until there is some; reads go on.
+    Full,
+    /// It cannot be written at present, for another reason that may pass. Treated like [`StorageFailure::Full`].
+    Unavailable,
+    /// The file is damaged, or the device below it fails. Nothing in it can be trusted before it is checked.
+    Broken,
+}
+
+impl StorageFailure {
+    /// The failure that `error`, or whatever caused it, tells of; `None` when the storage is not at fault.
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut causes = std::iter::successors(Some(error), |&cause| cause.source());
+        Self::of_sqlx(causes.find_map(|cause| cause.downcast_ref::<sqlx::Error>())?)
+    }
+
+    fn of_sqlx(error: &sqlx::Error) -> Option<Self> {
+        use sqlx::Error::{Database, PoolClosed, PoolTimedOut, WorkerCrashed};
+        match error {
+            PoolTimedOut | PoolClosed | WorkerCrashed => Some(Self::Unavailable),
+            Database(error) => Self::of_code(error.code()?.parse().ok()?),
+            _ => None,
+        }
+    }
+
+    fn of_code(extended: i32) -> Option<Self> {
+        match (extended & 0xff, extended) {
+            (FULL, _) | (IOERR, IOERR_SHMSIZE) => Some(Self::Full),
+            (READONLY | CANTOPEN, _) | (IOERR, IOERR_NOMEM) => Some(Self::Unavailable),
+            (IOERR | CORRUPT | NOTADB, _) => Some(Self::Broken),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_code_tells_a_full_disk_from_a_broken_file() {
+        const IOERR_FSYNC: i32 = IOERR | (4 << 8);
+        const CORRUPT_INDEX: i32 = CORRUPT | (3 << 8);
+        const BUSY: i32 = 5;
+        const CONSTRAINT: i32 = 19;
+        let cases = [
+            (FULL, Some(StorageFailure::Full)),
+            (IOERR_SHMSIZE, Some(StorageFailure::Full)),
+            (IOERR_NOMEM, Some(StorageFailure::Unavailable)),
+            (READONLY, Some(StorageFailure::Unavailable)),
+            (IOERR_FSYNC, Some(StorageFailure::Broken)),
+            (CORRUPT_INDEX, Some(StorageFailure::Broken)),
+            (NOTADB, Some(StorageFailure::Broken)),
+            (BUSY, None),
+            (CONSTRAINT, None),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(StorageFailure::of_code(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_found_below_the_context_of_an_error() {
+        let failed: Result<(), _> = Err(sqlx::Error::WorkerCrashed);
+        let error = failed.context("read the outbox").context("one step").unwrap_err();
+        assert_eq!(StorageFailure::of(error.as_ref()), Some(StorageFailure::Unavailable));
+        assert_eq!(StorageFailure::of(&sqlx::Error::RowNotFound), None);
+    }
+}
