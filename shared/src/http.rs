@@ -67,7 +67,10 @@ async fn answer(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         render(&mut response, &problem, &id);
-        if response.status().is_server_error() {
+        if let Problem::Unavailable(_) = problem {
+            // Counted and not logged one by one: they come in thousands, and the log may lie on the disk that is full.
+            metrics::counter!("http_requests_refused_total").increment(1);
+        } else if response.status().is_server_error() {
             tracing::warn!(request_id = id, %method, path, ?problem, "request failed");
         }
     }

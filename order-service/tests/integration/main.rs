@@ -16,5 +16,6 @@ mod process;
 mod recovery;
 mod refusals;
 mod settlement;
+mod storage;
 mod sweeping;
 mod tokens;

@@ -5,14 +5,14 @@
 
 use std::{
     env,
-    ffi::OsString,
-    fs::File,
+    ffi::{OsStr, OsString},
+    fs::{self, File},
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
-    process::Command,
+    process,
 };
 
-use crate::process::Process;
+use tokio::process::Command;
 
 /// The file that takes the free space.
 const FILLER: &str = "filler";
@@ -31,8 +31,11 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// A disk of this size over `folder`; `None` when this machine cannot have one, which is said on standard error.
+    /// A disk of this size over `folder`, which is created; `None` when this machine cannot have one, which is said on standard error.
     pub fn over(folder: &Path, megabytes: usize) -> Option<Self> {
+        if let Err(error) = fs::create_dir_all(folder) {
+            panic!("cannot create {}: {error}", folder.display());
+        }
         let Some(way) = WAYS.into_iter().find(|way| works(way)) else {
             assert!(
                 env::var_os("CI").is_none(),
@@ -44,6 +47,11 @@ impl SmallDisk {
         Some(Self { way, folder: folder.to_owned(), megabytes })
     }
 
+    /// The folder that the disk is mounted over.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What to put in front of a program and its arguments to run it on the disk. Its process id stays the same.
     pub fn launcher(&self) -> Vec<OsString> {
         let mount = format!(r#"mount -t tmpfs -o size={}m tmpfs "$0" && exec "$@""#, self.megabytes);
@@ -52,14 +60,16 @@ impl SmallDisk {
         launcher
     }
 
-    /// The folder as `process` sees it, from outside.
-    pub fn inside(&self, process: &Process) -> PathBuf {
-        let pid = process.pid().expect("a process that runs");
-        self.inside_pid(pid)
+    /// A command that runs `program` on the disk.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let launcher = self.launcher();
+        let mut command = Command::new(&launcher[0]);
+        command.args(&launcher[1..]).arg(program);
+        command
     }
 
-    /// As [`SmallDisk::inside`], by the process id.
-    pub fn inside_pid(&self, pid: u32) -> PathBuf {
+    /// The disk as the process with this id sees it, from outside. It is gone when the process is.
+    pub fn inside(&self, pid: u32) -> PathBuf {
         let folder = self.folder.strip_prefix("/").unwrap_or(&self.folder);
         Path::new("/proc").join(pid.to_string()).join("root").join(folder)
     }
@@ -83,14 +93,26 @@ pub fn fill(folder: &Path) {
 
 /// Gives back what [`fill`] took.
 pub fn free(folder: &Path) {
-    if let Err(error) = std::fs::remove_file(folder.join(FILLER)) {
+    if let Err(error) = fs::remove_file(folder.join(FILLER)) {
         panic!("cannot free {}: {error}", folder.display());
+    }
+}
+
+/// Copies a database out of a disk: the file and its WAL, which SQLite needs both. Only while nothing writes.
+///
+/// SQLite cannot open it in place: it resolves the path through `/proc` to one that leads elsewhere.
+pub fn copy_database(file: &Path, to: &Path) {
+    for suffix in ["", "-wal"] {
+        let name = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+        if let Err(error) = fs::copy(name(file), name(to)) {
+            panic!("cannot copy {}: {error}", name(file).display());
+        }
     }
 }
 
 /// Whether a process can mount a tmpfs this way.
 fn works(way: &[&str]) -> bool {
-    let mut command = Command::new(way[0]);
+    let mut command = process::Command::new(way[0]);
     command.args(&way[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
     command.output().is_ok_and(|output| output.status.success())
 }

@@ -1,0 +1,218 @@
+//! The disk is full, or the file on it is damaged.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use simulator::testing::small_disk::{self, SmallDisk};
+use tokio::task::JoinSet;
+
+use crate::fixture::{
+    Broker, Caller, Files, NO_BROKER,
+    nats::{Inventory, stored_messages},
+    process::{Service, command, run},
+    wait_until,
+};
+
+/// Room for the WAL and the file that a probe makes.
+const DISK_MEGABYTES: usize = 32;
+/// Far above what a refusal takes, and far below the 10 s that a POST may wait for its commit.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// Orders with keys, and what became of each.
+struct Orders {
+    alice: Caller,
+    accepted: Vec<(String, String)>,
+    refused: Vec<String>,
+}
+
+impl Orders {
+    fn of(alice: Caller) -> Self {
+        Self { alice, accepted: Vec::new(), refused: Vec::new() }
+    }
+
+    async fn place(&mut self, key: &str) -> u16 {
+        let answer = self.alice.post_with_key(key, "1", 1).await;
+        match answer.status {
+            201 => self.accepted.push((key.to_owned(), answer.id())),
+            503 => {
+                assert_eq!(answer.header("retry-after"), "1");
+                assert!(answer.problem(503).contains("nothing was stored"));
+                self.refused.push(key.to_owned());
+            }
+            _ => panic!("{answer:?}"),
+        }
+        answer.status
+    }
+
+    /// Fills the pages that the WAL already has, until one order is refused.
+    async fn place_until_refused(&mut self) {
+        for number in 0..1_000 {
+            if self.place(&format!("filling-{number}")).await == 503 {
+                return;
+            }
+        }
+        panic!("1,000 orders found room on a full disk");
+    }
+
+    /// Many at once: each is refused, and none waits.
+    async fn are_all_refused_at_once(&mut self) {
+        let (started, mut posts) = (Instant::now(), JoinSet::new());
+        for number in 0..50 {
+            let (alice, key) = (self.alice.clone(), format!("full-{number}"));
+            posts.spawn(async move { (alice.post_with_key(&key, "1", 1).await, key) });
+        }
+        for (answer, key) in posts.join_all().await {
+            answer.problem(503);
+            self.refused.push(key);
+        }
+        assert!(started.elapsed() < AT_ONCE, "refused in {:?}", started.elapsed());
+    }
+
+    /// An accepted key still means its order, and a refused one had left nothing behind.
+    async fn keep_their_answers(&mut self) {
+        for (key, id) in &self.accepted {
+            let again = self.alice.post_with_key(key, "1", 1).await;
+            assert_eq!((again.status, again.header("idempotency-replayed"), &again.id()), (201, "true", id));
+        }
+        for key in std::mem::take(&mut self.refused) {
+            let answer = self.alice.post_with_key(&key, "1", 1).await;
+            assert_eq!(
+                (answer.status, answer.header("idempotency-replayed")),
+                (201, ""),
+                "{key}: {answer:?}"
+            );
+            self.accepted.push((key, answer.id()));
+        }
+    }
+
+    fn ids(&self) -> BTreeSet<String> {
+        self.accepted.iter().map(|(_, id)| id.clone()).collect()
+    }
+}
+
+async fn get(service: &Service, path: &str) -> (u16, String) {
+    let answer = service.http.get(format!("{}{path}", service.url())).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+fn complaints(service: &Service) -> Vec<String> {
+    let log = service.log();
+    let lines = log.lines().filter(|line| line.contains(r#""WARN""#) || line.contains(r#""ERROR""#));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let Some(disk) = SmallDisk::over(&files.folder().join("disk"), DISK_MEGABYTES) else { return };
+    let mut service = Service::start_on(&disk, &files, &broker.url()).await;
+    let (inside, alice) = (disk.inside(service.pid()), service.user("alice"));
+    let mut orders = Orders::of(alice.clone());
+    for number in 0..20 {
+        assert_eq!(orders.place(&format!("before-{number}")).await, 201);
+    }
+    let first = orders.accepted[0].1.clone();
+    wait_until("all are announced", || async { stored_messages(&broker).await.len() == 20 }).await;
+
+    small_disk::fill(&inside);
+    orders.place_until_refused().await;
+    orders.are_all_refused_at_once().await;
+    assert_eq!(get(&service, "/livez").await.0, 200);
+    let (status, body) = get(&service, "/readyz").await;
+    assert!(status == 503 && body.contains(r#""database":"not writable""#), "{status} {body}");
+    assert!(get(&service, "/metrics").await.1.contains("database_writable 0"));
+    // An answer that arrives meanwhile waits, and is no dead letter afterwards.
+    Inventory::start(&broker).await.confirm(&first).await;
+    let probes = || service.log().matches("database still not writable").count();
+    wait_until("it was tried three times", || async { probes() >= 3 }).await;
+    assert_eq!(alice.order(&first).await["status"], "created", "a read goes on");
+    assert_eq!(orders.place("still-full").await, 503);
+    assert!(complaints(&service).len() < 20, "{:#?}", complaints(&service));
+
+    small_disk::free(&inside);
+    wait_until("orders are taken again", || async { get(&service, "/readyz").await.0 == 200 }).await;
+    assert_eq!(orders.place("after").await, 201);
+    orders.keep_their_answers().await;
+    let is_settled = || async { alice.order(&first).await["status"] == "confirmed" };
+    wait_until("the answer is taken", is_settled).await;
+    let sent = || async { get(&service, "/metrics").await.1.lines().any(|line| line == "outbox_rows 0") };
+    wait_until("everything is announced", sent).await;
+
+    let copy = files.database();
+    small_disk::copy_database(&inside.join("order.db"), &copy);
+    let look = files.look();
+    let stored: BTreeSet<String> = look.texts("SELECT id FROM orders").await.into_iter().collect();
+    assert_eq!(stored, orders.ids(), "every 201 is stored, and nothing else");
+    assert_eq!(look.number("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(stored_messages(&broker).await.len(), stored.len() + 1, "each event once, and the answer");
+    assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
+}
+
+/// Overwrites all of the database but its first page, as a failing device might.
+fn damage(files: &Files) {
+    const PAGE: usize = 4096;
+    let mut bytes = fs::read(files.database()).unwrap();
+    assert!(bytes.len() > 4 * PAGE, "the orders are in the file, and not in the WAL only");
+    bytes[PAGE..].fill(0xA5);
+    // In place: the process must see it through the descriptor that it has.
+    let file = File::options().write(true).open(files.database()).unwrap();
+    file.write_all_at(&bytes[PAGE..], PAGE as u64).unwrap();
+}
+
+/// A database with a few orders, closed, so that all is in the file; and a backup of it.
+async fn with_backup(files: &Files) -> (String, PathBuf) {
+    let mut service = Service::start(files, NO_BROKER, &[]).await;
+    let id = service.user("alice").place("1", 1).await;
+    assert_eq!(service.terminate().await.code(), Some(0));
+    let backup = files.folder().join("backup.db");
+    fs::copy(files.database(), &backup).unwrap();
+    (id, backup)
+}
+
+#[tokio::test]
+async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_before_it_serves_again() {
+    let files = Files::new();
+    let (id, backup) = with_backup(&files).await;
+    let marker = files.folder().join("order.db.suspect");
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    damage(&files);
+    let request = service.user("alice").request(reqwest::Method::GET, "/orders");
+    // The process may be gone before it has answered.
+    if let Ok(answer) = request.send().await {
+        assert!(answer.status().is_server_error(), "{answer:?}");
+    }
+    assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
+    let log = service.log();
+    assert!(log.contains("database damaged") && log.contains("order.db"), "{log}");
+    let note = fs::read_to_string(&marker).unwrap();
+    assert!(note.contains("malformed") && note.starts_with("20"), "{note}");
+
+    let refused = || async {
+        let mut command = command(&["--port", "0"]);
+        command.env("DATABASE", files.database()).env("NATS_URL", NO_BROKER);
+        let (output, errors) = run(command).await;
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        errors
+    };
+    for _ in 0..2 {
+        let errors = refused().await;
+        for part in ["order.db is damaged", "Restore a backup", "order.db-wal"] {
+            assert!(errors.contains(part), "{part}: {errors}");
+        }
+        assert!(marker.exists());
+    }
+
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(files.folder().join(format!("order.db{suffix}")));
+    }
+    fs::copy(backup, files.database()).unwrap();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    assert!(!marker.exists(), "the backup passed its check");
+    assert_eq!(service.user("alice").order(&id).await["status"], "created");
+    assert_eq!(service.terminate().await.code(), Some(0));
+}
