@@ -1,8 +1,8 @@
 //! The `dead-letters` command: calls the admin routes of the running service and prints for people, or JSON.
 
-use std::fmt::Write;
+use std::{fmt::Write as _, io::Write as _};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -79,26 +79,21 @@ impl DeadLettersCommand {
             let page = page.as_array().cloned().unwrap_or_default();
             let Some(last) = page.last() else { break };
             after = last["id"].as_i64().unwrap_or(i64::MAX);
-            if self.json {
-                all.extend(page);
-            } else {
-                page.iter().for_each(|letter| println!("{}", line(letter)));
-            }
+            all.extend(page);
         }
-        self.print(&Value::Array(all), "");
-        Ok(())
+        let text: String = all.iter().map(|letter| line(letter) + "\n").collect();
+        self.print(&Value::Array(all), &text)
     }
 
     async fn show(&self, client: &AdminClient, id: i64) -> Result<()> {
         let letter = client.call(Method::GET, &format!("{PATH}/{id}")).await?;
-        self.print(&letter, &page(&letter));
-        Ok(())
+        self.print(&letter, &page(&letter))
     }
 
     async fn redrive_one(&self, client: &AdminClient, id: i64, dry_run: bool) -> Result<()> {
         let path = format!("{PATH}/{id}/redrive?dryRun={dry_run}");
         let report = client.call(Method::POST, &path).await?;
-        self.print(&report, &(outcome(&report) + "\n"));
+        self.print(&report, &(outcome(&report) + "\n"))?;
         match report["outcome"].as_str() {
             Some("done") => Ok(()),
             _ => bail!("dead letter {id} {}", stays(dry_run)),
@@ -123,21 +118,22 @@ impl DeadLettersCommand {
         }
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{done} {}", if dry_run { "would be done" } else { "done" });
-        self.print(&json!({"done": done, "stay": stay}), &text);
+        self.print(&json!({"done": done, "stay": stay}), &text)?;
         if !stay.is_empty() {
-            bail!("{} dead letters {}", stay.len(), stays(dry_run));
+            bail!("{} of {} dead letters {}", stay.len(), stay.len() as i64 + done, stays(dry_run));
         }
         Ok(())
     }
 
     async fn discard(&self, client: &AdminClient, id: i64) -> Result<()> {
         client.call(Method::DELETE, &format!("{PATH}/{id}")).await?;
-        self.print(&json!({"id": id, "outcome": "discarded"}), &format!("{id}  discarded\n"));
-        Ok(())
+        self.print(&json!({"id": id, "outcome": "discarded"}), &format!("{id}  discarded\n"))
     }
 
-    fn print(&self, json: &Value, text: &str) {
-        if self.json { println!("{json}") } else { print!("{text}") }
+    fn print(&self, json: &Value, text: &str) -> Result<()> {
+        let json = self.json.then(|| format!("{json}\n"));
+        let printed = json.as_deref().unwrap_or(text);
+        std::io::stdout().write_all(printed.as_bytes()).context("write to standard output")
     }
 }
 
