@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{IsTerminal, stdout},
+    io::{self, IsTerminal, Write, stdout},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 
 use crate::shutdown;
 
@@ -149,7 +149,13 @@ async fn finish(copy: &Path) -> Result<String> {
 
 /// The file's bytes on standard output, and nothing else.
 async fn print(file: &Path) -> Result<()> {
-    let (mut file, mut output) = (tokio::fs::File::open(file).await?, tokio::io::stdout());
-    tokio::io::copy(&mut file, &mut output).await?;
-    Ok(output.flush().await?)
+    let mut file = File::open(file)?;
+    let (done, printed) = oneshot::channel();
+    // A thread of its own ends with the process: an interrupt does not have to wait for whoever reads the output.
+    std::thread::spawn(move || {
+        let mut output = stdout().lock();
+        let copied = io::copy(&mut file, &mut output).and_then(|_| output.flush());
+        let _ = done.send(copied);
+    });
+    Ok(printed.await??)
 }

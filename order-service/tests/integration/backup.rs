@@ -5,14 +5,16 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use simulator::testing::DEADLINE;
 use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
-use tokio::{process::Command, task::JoinSet};
+use tokio::{io::AsyncReadExt, process::Command, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
@@ -174,5 +176,33 @@ async fn a_backup_to_standard_output_is_the_database_and_nothing_else() {
     assert_eq!(select(&copy, "SELECT user_id FROM orders").await, "alice");
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(errors.contains(&format!("{} bytes", output.len())) && errors.contains("orders 1"), "{errors}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_interrupted_backup_ends_at_once_and_leaves_no_file_behind() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    // More than a pipe holds, so that the command waits for its reader, with its copy still there.
+    let columns = "subject, body, headers, reason, detail, attempts, first_seen_at, last_seen_at";
+    let row = "'order_processed', zeroblob(1000000), '{}', 'invalid_event', '', 1, 0, 0";
+    files.look().change(&format!("INSERT INTO dead_letters ({columns}) VALUES ({row})")).await;
+    let before = names_in(&files.folder());
+    let mut command = command(&["backup", "-"]);
+    command
+        .env("DATABASE", files.database())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_u8().await.unwrap();
+    assert_eq!(names_in(&files.folder()).len(), before.len() + 1);
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let status = tokio::time::timeout(DEADLINE, child.wait()).await.expect("it ends by itself").unwrap();
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();
+    assert_eq!((status.code(), names_in(&files.folder())), (Some(1), before), "{errors}");
+    assert!(errors.contains("interrupted; there is no backup"), "{errors}");
     app.stop().await;
 }

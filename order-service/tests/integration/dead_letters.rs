@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use async_nats::HeaderMap;
+use futures_util::FutureExt;
 use order_service::event_handlers::SettleOrders;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -256,6 +257,21 @@ async fn only_an_admin_may_look_at_dead_letters_or_touch_them() {
     let gone = ask(&app.admin(), Method::DELETE, "/1").await;
     assert_eq!((gone.status, table(&look).await.len()), (204, 0), "{gone:?}");
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_redrive_happens_whole_although_whoever_asked_for_it_goes_away() {
+    let files = Files::new();
+    let parts = Parts::offline(&files).await;
+    let look = files.look();
+    write_order(&look, "late").await;
+    write_dead_letter(&look, &confirmed("late")).await;
+    let (letters, redriver) = redriver(parts.database.clone(), parts.relay.clone(), SettleOrders);
+    // Polled once and dropped, like the future of a request whose client hangs up.
+    assert!(letters.redrive(1, Mode::Commit, "operator").now_or_never().is_none());
+    drop(letters);
+    redriver.run().await;
+    assert_eq!((status_of(&look, "late").await.as_str(), table(&look).await.len()), ("confirmed", 0));
 }
 
 /// Settles orders, and then fails in one of two ways.
