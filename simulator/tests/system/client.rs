@@ -1,14 +1,15 @@
-//! A client of the topology's two services, and a look into their databases once they are stopped.
+//! A client of the topology's two services, and the auditor's view of what it was told.
 
 use std::{path::Path, time::Duration};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use simulator::{
+    answers::{Answer, Coverage, Line, Outcome, Recorder, Status},
     binaries::Binaries,
-    topology::{Part, Topology, TopologyConfig},
+    check::{self, Moment, Report},
+    topology::{Topology, TopologyConfig},
 };
-use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 /// A topology of its own on free ports, with this stock.
@@ -91,13 +92,25 @@ impl Buyer {
     }
 }
 
-/// The rows of one of the topology's databases, read directly.
-pub async fn rows(folder: &Path, part: Part, query: &'static str) -> Vec<(String, String)> {
-    let file = folder.join(format!("{}.db", part.name()));
-    let options = SqliteConnectOptions::new().filename(file).read_only(true);
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-    let rows = sqlx::query(query).fetch_all(&mut database).await.unwrap();
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+/// What a caller was told whose order was accepted.
+pub fn accepted(user: &str, product: &str, key: String, order_id: String) -> Line {
+    let outcome = Outcome::Accepted { order_id, status: Status::Created };
+    let (user, product_id) = (user.to_owned(), product.to_owned());
+    Line::Answer(Answer { at_ms: 0, user, key, product_id, quantity: 1, outcome })
+}
+
+/// The auditor's report on a stopped topology and on all that its callers were told. Nothing may be violated or under way.
+pub async fn audited(folder: &Path, told: &[Line]) -> Report {
+    let answers = folder.join("answers");
+    let recorder = Recorder::create(&answers, Coverage::Complete).unwrap();
+    told.iter().for_each(|line| recorder.write(line));
+    recorder.finish().unwrap();
+    let databases = (folder.join("order.db"), folder.join("inventory.db"));
+    let snapshot = check::read(&databases.0, &databases.1, Some(&answers)).await.unwrap();
+    let report = check::audit(&snapshot, Moment::Final);
+    assert!(report.clean, "{report}");
+    assert_eq!(report.orders, told.len() as u64, "one order per key: {report}");
+    report
 }
 
 /// The text of every file below `folder`.

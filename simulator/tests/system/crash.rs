@@ -2,7 +2,6 @@
 //! lost, nothing is oversold, and every order ends.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,10 +13,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::client::{Buyer, rows, topology};
+use crate::client::{Buyer, accepted, audited, topology};
 
 const ORDERS: usize = 1_000;
 const STOCK: usize = 500;
+const USER: &str = "alice";
 /// The kill comes after this many 201s; only so many orders are sent before it, so that it comes in the middle.
 const KILL_AFTER: usize = 250;
 const SENT_BEFORE: usize = 750;
@@ -54,17 +54,18 @@ enum Storage {
 
 async fn kill_in_the_middle(victim: Part, storage: Storage) {
     let (mut topology, folder) = topology(json!([{"productId": "1", "stock": STOCK}])).await;
-    let buyer = Buyer::new(&topology, "alice");
-    let (accepted, mut acceptances) = mpsc::unbounded_channel();
+    let buyer = Buyer::new(&topology, USER);
+    let (counted, mut acceptances) = mpsc::unbounded_channel();
     let sendable = Arc::new(Semaphore::new(SENT_BEFORE));
     let mut orders = JoinSet::new();
     for number in 0..ORDERS {
-        let (buyer, accepted, sendable) = (buyer.clone(), accepted.clone(), sendable.clone());
+        let (buyer, counted, sendable) = (buyer.clone(), counted.clone(), sendable.clone());
         orders.spawn(async move {
             sendable.acquire().await.unwrap().forget();
-            let id = buyer.order_until_accepted("1", 1, &format!("key-{number}")).await;
-            accepted.send(()).unwrap();
-            id
+            let key = format!("key-{number}");
+            let id = buyer.order_until_accepted("1", 1, &key).await;
+            counted.send(()).unwrap();
+            accepted(USER, "1", key, id)
         });
     }
 
@@ -81,8 +82,7 @@ async fn kill_in_the_middle(victim: Part, storage: Storage) {
     topology.start_part(victim).await.unwrap();
     let mended = Instant::now();
 
-    let ids: BTreeSet<String> = orders.join_all().await.into_iter().collect();
-    assert_eq!(ids.len(), ORDERS, "one order per key");
+    let told = orders.join_all().await;
     while buyer.gauge("orders_pending").await != Some(0.0) {
         assert!(
             mended.elapsed() < SETTLED_WITHIN,
@@ -96,37 +96,7 @@ async fn kill_in_the_middle(victim: Part, storage: Storage) {
         mended.elapsed()
     );
     topology.stop().await.unwrap();
-    audit(folder.path(), &ids).await;
-}
-
-/// Every 201 is there and settled, both sides agree, exactly the stock was sold.
-async fn audit(folder: &std::path::Path, ids: &BTreeSet<String>) {
-    let orders =
-        rows(folder, Part::Order, "SELECT id, status || coalesce(':' || reason, '') FROM orders").await;
-    let decisions = rows(
-        folder,
-        Part::Inventory,
-        "SELECT order_id, status || coalesce(':' || reason, '') FROM reservations",
-    )
-    .await;
-    let differing: Vec<_> = orders.iter().filter(|order| !decisions.contains(order)).take(3).collect();
-    assert!(differing.is_empty(), "the inventory decided otherwise, or not at all: {differing:?}");
-    assert_eq!(orders.len(), decisions.len(), "decisions without an order");
-    let stored: BTreeSet<String> = orders.iter().map(|(id, _)| id.clone()).collect();
-    let lost: Vec<_> = ids.difference(&stored).collect();
-    assert!(lost.is_empty(), "{} orders were answered 201 and are gone, such as {}", lost.len(), lost[0]);
-    assert_eq!(stored.len(), ids.len(), "orders that nobody was told of");
-    let count = |status: &str| orders.iter().filter(|(_, found)| found == status).count();
-    assert_eq!(count("confirmed"), STOCK);
-    assert_eq!(count("cancelled:insufficient_stock"), ORDERS - STOCK);
-    let stock = rows(folder, Part::Inventory, "SELECT id, CAST(stock AS TEXT) FROM products").await;
-    assert_eq!(stock, [("1".to_owned(), "0".to_owned())]);
-    for part in [Part::Order, Part::Inventory] {
-        let left = rows(
-            folder,
-            part,
-            "SELECT 'outbox', order_id FROM outbox UNION ALL SELECT 'dead letter', reason FROM dead_letters",
-        );
-        assert_eq!(left.await, [], "{part:?}");
-    }
+    let report = audited(folder.path(), &told).await;
+    assert_eq!((report.confirmed, report.cancelled), (STOCK as u64, (ORDERS - STOCK) as u64), "{report}");
+    assert_eq!((report.foreign.count, report.dead_letters), (0, 0), "{report}");
 }

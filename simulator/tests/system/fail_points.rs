@@ -16,6 +16,7 @@ use shared::{
     settings::{DEMO_SECRET, JwtSettings},
 };
 use simulator::{
+    answers::Line,
     broker,
     testing::wait_until,
     topology::{Part, Topology},
@@ -24,7 +25,7 @@ use simulator::{
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::client::{Buyer, read_all, topology};
+use crate::client::{Buyer, accepted, audited, read_all, topology};
 
 /// Callers, and the orders that each sends one after the other: enough for several batches at every gap.
 const CALLERS: usize = 20;
@@ -102,19 +103,25 @@ const GAPS: [(Part, &str, Cause, &str); 36] = [
 async fn a_process_may_die_at_every_step_and_no_order_is_lost() {
     let stock = json!([{"productId": "1", "stock": 1_000_000}, {"productId": "2", "stock": 100}]);
     let (topology, folder) = topology(stock).await;
-    let mut world = World { topology, folder, placed: BTreeSet::new() };
+    let mut world = World { topology, folder, told: Vec::new() };
     for (number, (part, point, cause, closed_by)) in GAPS.into_iter().enumerate() {
         let settled = world.crash_at((part, point, cause), &format!("run-{number}")).await;
         println!("{:<9} | {point:<40} | {closed_by:<34} | {} ms", part.name(), settled.as_millis());
     }
     world.topology.stop().await.unwrap();
+    let report = audited(world.folder.path(), &world.told).await;
+    assert_eq!(
+        (report.foreign.count, report.dead_letters),
+        (0, 2),
+        "the garbage, once at each service: {report}"
+    );
 }
 
-/// The topology, and every order that was answered 201.
+/// The topology, and what every caller was told.
 struct World {
     topology: Topology,
     folder: TempDir,
-    placed: BTreeSet<String>,
+    told: Vec<Line>,
 }
 
 impl World {
@@ -132,7 +139,7 @@ impl World {
     }
 
     /// What must be so before the process starts that dies. Returns callers that still wait for an answer.
-    async fn prepare(&mut self, part: Part, cause: Cause, run: &str) -> JoinSet<Vec<String>> {
+    async fn prepare(&mut self, part: Part, cause: Cause, run: &str) -> JoinSet<Vec<Line>> {
         match cause {
             Cause::Orders | Cause::Start => {}
             Cause::Redrive => publish_garbage(&self.topology, part).await,
@@ -145,7 +152,7 @@ impl World {
             Cause::Wiped => {
                 self.topology.kill(Part::Inventory).await.unwrap();
                 let pending = place_orders(&self.topology, run).join_all().await;
-                self.placed.extend(pending.into_iter().flatten());
+                self.told.extend(pending.into_iter().flatten());
                 self.topology.kill(Part::Broker).await.unwrap();
                 fs::remove_dir_all(self.folder.path().join("nats")).unwrap();
                 self.topology.start_part(Part::Broker).await.unwrap();
@@ -171,14 +178,14 @@ impl World {
         self.topology.kill(part).await.unwrap();
     }
 
-    async fn recover(&mut self, part: Part, orders: JoinSet<Vec<String>>) -> Duration {
+    async fn recover(&mut self, part: Part, orders: JoinSet<Vec<Line>>) -> Duration {
         self.topology.start_part(part).await.unwrap();
         let mended = Instant::now();
         // Where the gap needed pending orders, the inventory was left dead.
         if self.topology.pid(Part::Inventory).is_none() {
             self.topology.start_part(Part::Inventory).await.unwrap();
         }
-        self.placed.extend(orders.join_all().await.into_iter().flatten());
+        self.told.extend(orders.join_all().await.into_iter().flatten());
         let buyer = Buyer::new(&self.topology, "alice");
         while buyer.gauge("orders_pending").await != Some(0.0) {
             let pending = buyer.gauge("orders_pending").await;
@@ -221,20 +228,21 @@ async fn admin(topology: &Topology, part: Part, method: Method, path: &str) -> r
     Client::new().request(method, format!("{url}{path}")).bearer_auth(token).send().await
 }
 
-/// Callers that repeat each order under its key until it is accepted, and return the ids.
-fn place_orders(topology: &Topology, run: &str) -> JoinSet<Vec<String>> {
+/// Callers that repeat each order under its key until it is accepted.
+fn place_orders(topology: &Topology, run: &str) -> JoinSet<Vec<Line>> {
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
         let (buyer, run) = (Buyer::new(topology, "alice"), run.to_owned());
         callers.spawn(async move {
-            let mut ids = Vec::new();
+            let mut told = Vec::new();
             for number in 0..ORDERS_OF_A_CALLER {
                 // Of one product there is too little, so that both ends of an order occur.
                 let product = if number == 0 { "2" } else { "1" };
                 let key = format!("{run}-{caller}-{number}");
-                ids.push(buyer.order_until_accepted(product, 1, &key).await);
+                let id = buyer.order_until_accepted(product, 1, &key).await;
+                told.push(accepted("alice", product, key, id));
             }
-            ids
+            told
         });
     }
     callers

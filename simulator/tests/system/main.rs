@@ -6,5 +6,6 @@ mod client;
 mod crash;
 mod fail_points;
 mod flow;
+mod load;
 mod older_broker;
 mod race;

@@ -2,17 +2,16 @@
 //! stream is the same, shorter, and soon uses the lost sequence numbers again.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::Path,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
-use simulator::topology::Part;
+use simulator::{answers::Line, topology::Part};
 use tokio::task::JoinSet;
 
-use crate::client::{Buyer, topology};
+use crate::client::{Buyer, accepted, audited, topology};
 
 /// Orders whose messages the broker will have forgotten.
 const FORGOTTEN: usize = 300;
@@ -26,7 +25,7 @@ async fn a_broker_that_comes_back_older_is_noticed_and_all_pending_orders_are_se
     let (mut topology, folder) = topology(json!([{"productId": "1", "stock": 100_000}])).await;
     let buyer = Buyer::new(&topology, "alice");
     let (storage, older) = (folder.path().join("nats"), folder.path().join("older"));
-    buyer.order_until_accepted("1", 1, "before").await;
+    let mut told = place(&buyer, "before", 1).join_all().await;
     wait_until_settled(&buyer, Instant::now()).await;
     topology.kill(Part::Broker).await.unwrap();
     copy(&storage, &older);
@@ -34,8 +33,7 @@ async fn a_broker_that_comes_back_older_is_noticed_and_all_pending_orders_are_se
 
     // Announced, acknowledged by the stream, and not decided: then the stream forgets them.
     topology.kill(Part::Inventory).await.unwrap();
-    let mut placed: BTreeSet<String> =
-        place(&buyer, "forgotten", FORGOTTEN).join_all().await.into_iter().collect();
+    told.extend(place(&buyer, "forgotten", FORGOTTEN).join_all().await);
     while buyer.gauge("outbox_rows").await != Some(0.0) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -46,10 +44,11 @@ async fn a_broker_that_comes_back_older_is_noticed_and_all_pending_orders_are_se
     topology.start_part(Part::Broker).await.unwrap();
     topology.start_part(Part::Inventory).await.unwrap();
     let mended = Instant::now();
-    placed.extend(meanwhile.join_all().await);
+    told.extend(meanwhile.join_all().await);
     wait_until_settled(&buyer, mended).await;
-    println!("all {} orders settled {:?} after the broker came back older", placed.len(), mended.elapsed());
+    println!("all {} orders settled {:?} after the broker came back older", told.len(), mended.elapsed());
     topology.stop().await.unwrap();
+    audited(folder.path(), &told).await;
 }
 
 async fn wait_until_settled(buyer: &Buyer, since: Instant) {
@@ -59,11 +58,14 @@ async fn wait_until_settled(buyer: &Buyer, since: Instant) {
     }
 }
 
-fn place(buyer: &Buyer, run: &str, count: usize) -> JoinSet<String> {
+fn place(buyer: &Buyer, run: &str, count: usize) -> JoinSet<Line> {
     let mut orders = JoinSet::new();
     for number in 0..count {
         let (buyer, key) = (buyer.clone(), format!("{run}-{number}"));
-        orders.spawn(async move { buyer.order_until_accepted("1", 1, &key).await });
+        orders.spawn(async move {
+            let id = buyer.order_until_accepted("1", 1, &key).await;
+            accepted("alice", "1", key, id)
+        });
     }
     orders
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use serde_json::json;
-use simulator::{testing::wait_until, topology::Part};
+use simulator::testing::wait_until;
 use tokio::task::JoinSet;
 
-use crate::client::{Buyer, rows, topology};
+use crate::client::{Buyer, accepted, audited, topology};
 
 const BUYERS: usize = 1_000;
 const UNITS: usize = 100;
@@ -26,10 +26,14 @@ async fn a_thousand_buyers_for_a_hundred_units_get_exactly_a_hundred() {
 
     let mut buyers = JoinSet::new();
     for number in 0..BUYERS {
-        let buyer = Buyer::new(&topology, &format!("buyer-{number}"));
-        buyers.spawn(async move { buyer.order_until_accepted("1", 1, "the-only-one").await });
+        let name = format!("buyer-{number}");
+        let buyer = Buyer::new(&topology, &name);
+        buyers.spawn(async move {
+            let id = buyer.order_until_accepted("1", 1, "the-only-one").await;
+            accepted(&name, "1", "the-only-one".to_owned(), id)
+        });
     }
-    assert_eq!(buyers.join_all().await.len(), BUYERS);
+    let told = buyers.join_all().await;
     wait_until("every order is settled", async || reader.gauge("orders_pending").await == Some(0.0)).await;
     sold_out.store(true, Ordering::Release);
 
@@ -38,13 +42,8 @@ async fn a_thousand_buyers_for_a_hundred_units_get_exactly_a_hundred() {
     assert!(stock.is_sorted_by(|before, after| before >= after), "stock came back: {stock:?}");
     assert_eq!(stock.last(), Some(&0));
     topology.stop().await.unwrap();
-    let fates = rows(
-        folder.path(),
-        Part::Order,
-        "SELECT status || coalesce(':' || reason, ''), CAST(count(*) AS TEXT) FROM orders GROUP BY 1 ORDER BY 1",
-    );
-    let expected = [("cancelled:insufficient_stock", BUYERS - UNITS), ("confirmed", UNITS)];
-    assert_eq!(fates.await, expected.map(|(fate, count)| (fate.to_owned(), count.to_string())));
+    let report = audited(folder.path(), &told).await;
+    assert_eq!((report.confirmed, report.cancelled), (UNITS as u64, (BUYERS - UNITS) as u64), "{report}");
 }
 
 /// Every stock that a reader sees until the race is over, and once more after it.
