@@ -1,0 +1,111 @@
+//! What became of orders: I4, I5, I6 and I10, which compare order.db with inventory.db.
+
+use crate::answers::{Status, Witness};
+use crate::check::report::Violations;
+use crate::check::snapshot::{Order, Reservation, RowResult, Snapshot};
+
+/// I4: in the end every order is settled, orders set aside excepted.
+pub fn settled_in_the_end(snapshot: &Snapshot) -> Violations {
+    let decided = |order: &Order| match snapshot.reservation(order.id) {
+        Some(_) => "the inventory has decided it",
+        None => "the inventory does not know it",
+    };
+    let witness = |order: &Order| {
+        format!("order {} is still created; {}", snapshot.names.order_text(order.id), decided(order))
+    };
+    snapshot.pending().map(witness).collect()
+}
+
+/// I5: an order is confirmed or cancelled exactly as the inventory decided it, for the same product and quantity.
+///
+/// An order that is still created may have a decision already: its answer is on the way.
+pub fn services_agree(snapshot: &Snapshot) -> Violations {
+    let violated = |order: &Order| {
+        let text = || snapshot.names.order_text(order.id);
+        let Some(reservation) = snapshot.reservation(order.id) else {
+            let settled = matches!(order.result.status, Some(Status::Confirmed | Status::Cancelled));
+            let result = snapshot.describe(order.result);
+            return settled
+                .then(|| format!("order {} is {result}, and the inventory never decided it", text()));
+        };
+        differs(order, reservation).then(|| {
+            format!(
+                "order {} is {} of product {}, {}; the inventory has {} of product {}, {}",
+                text(),
+                order.quantity,
+                snapshot.names.text(order.product),
+                snapshot.describe(order.result),
+                reservation.quantity,
+                snapshot.names.text(reservation.product),
+                snapshot.describe(reservation.result)
+            )
+        })
+    };
+    snapshot.orders.iter().filter_map(violated).collect()
+}
+
+fn differs(order: &Order, reservation: &Reservation) -> bool {
+    (order.product, order.quantity) != (reservation.product, reservation.quantity)
+        || !order.is_pending() && order.result.status.is_some() && order.result != reservation.result
+}
+
+/// I6: a status moves from created to one final state and never again.
+pub fn settled_once(snapshot: &Snapshot) -> Violations {
+    let rows = snapshot.orders.iter().filter_map(|order| inconsistent_row(snapshot, order));
+    let observed = snapshot.answered.iter().flat_map(|answered| &answered.observed);
+    let flips = observed.filter_map(|observed| {
+        let order = snapshot.order(observed.order)?;
+        // An event is on the way before the order service has handled it.
+        let under_way = observed.by == Witness::Event && order.is_pending();
+        (order.result.status != Some(observed.status) && !under_way).then(|| {
+            format!(
+                "order {} was seen {} and is {}",
+                snapshot.names.order_text(order.id),
+                observed.status.as_str(),
+                snapshot.describe(order.result)
+            )
+        })
+    });
+    rows.chain(flips).collect()
+}
+
+/// What the schema promises of each row.
+fn inconsistent_row(snapshot: &Snapshot, order: &Order) -> Option<String> {
+    let id = || snapshot.names.order_text(order.id);
+    let Some(status) = order.result.status else {
+        return Some(format!("order {} has a status that does not exist", id()));
+    };
+    if (status == Status::Created) == order.settled_at {
+        let has = if order.settled_at { "has" } else { "lacks" };
+        return Some(format!("order {} is {} and {has} settled_at", id(), status.as_str()));
+    }
+    let reasoned = order.result.reason.is_some();
+    (reasoned != (status == Status::Cancelled)).then(|| {
+        let has = if reasoned { "has" } else { "lacks" };
+        format!("order {} is {} and {has} a reason", id(), status.as_str())
+    })
+}
+
+/// I10: in the end both outboxes are empty.
+pub fn outboxes_empty(snapshot: &Snapshot) -> Violations {
+    let rows = snapshot.outbox.iter();
+    rows.map(|row| {
+        format!(
+            "outbox row {} of {}, for order {}",
+            row.id,
+            row.database,
+            snapshot.names.order_text(row.order)
+        )
+    })
+    .collect()
+}
+
+impl Snapshot {
+    fn describe(&self, result: RowResult) -> String {
+        let status = result.status.map_or("in no known status", Status::as_str);
+        match result.reason {
+            Some(reason) => format!("{status} ({})", self.names.text(reason)),
+            None => status.to_owned(),
+        }
+    }
+}
