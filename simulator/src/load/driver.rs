@@ -37,8 +37,8 @@ impl Load {
 
     /// Starts to see orders settled, until the returned value is dropped. Begin before [`Load::send`].
     ///
-    /// With `nats_url` by events, and by asking for those that wait for long; without it by asking alone. A broker or
-    /// a service that is away is no error.
+    /// With `nats_url` by events, and by asking for those that wait for long; without it by asking alone. The
+    /// broker must be there now; later it and the services may go and come back.
     pub async fn watch(&self, nats_url: Option<&str>) -> Result<Watch> {
         watch::start(self, nats_url).await
     }

@@ -21,6 +21,9 @@ use crate::http::HttpClient;
 /// Events that may wait in this process; beyond them the client would drop some.
 const WAITING_EVENTS: usize = 1 << 20;
 
+/// Longest pause before the broker is tried again: events are missed until then.
+const RECONNECT_SLOWEST: Duration = Duration::from_millis(250);
+
 /// Connections that ask for orders when there are no events.
 const ASKERS: usize = 4;
 
@@ -73,7 +76,10 @@ async fn by_events(load: &Load, nats_url: &str, tasks: &mut JoinSet<()>) -> Resu
         order_id: String,
         status: Status,
     }
-    let options = async_nats::ConnectOptions::new().subscription_capacity(WAITING_EVENTS);
+    let options =
+        async_nats::ConnectOptions::new().subscription_capacity(WAITING_EVENTS).reconnect_delay_callback(
+            |attempt| RECONNECT_SLOWEST.min(Duration::from_millis(10 * attempt as u64)),
+        );
     let client = options.connect(nats_url).await.context("cannot watch the events")?;
     let mut events = client.subscribe("order_processed").await?;
     // A round trip: from here on no event is missed.

@@ -1,0 +1,91 @@
+//! The databases of a small load on the real topology, made once for all tests of this binary.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use simulator::answers::{Coverage, Recorder};
+use simulator::binaries::Binaries;
+use simulator::check::{self, Moment};
+use simulator::load::plan::{Limit, LoadPlan, Mix, Pace};
+use simulator::load::{Load, Target};
+use simulator::topology::{Topology, TopologyConfig};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use crate::copy::Copy;
+
+/// What a copy consists of.
+pub const FILES: [&str; 3] = ["order.db", "inventory.db", "answers"];
+
+const ORDERS: u64 = 300;
+
+static CONTENTS: OnceCell<Vec<Vec<u8>>> = OnceCell::const_new();
+
+/// The contents of [`FILES`].
+pub async fn contents() -> &'static [Vec<u8>] {
+    CONTENTS.get_or_init(make).await
+}
+
+async fn make() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    run_load(folder.path()).await;
+    FILES.iter().map(|name| fs::read(folder.path().join(name)).unwrap()).collect()
+}
+
+/// Scarce stock and unknown products: every kind of decision is among the orders.
+async fn run_load(folder: &Path) {
+    let mix = Mix { products: 3, hot: 0.3, unknown: 0.1, users: 3, quantity_max: 3 };
+    let plan = LoadPlan { seed: 7, pace: Pace::Closed { connections: 8 }, limit: Limit::Count(ORDERS), mix };
+    let stock: Vec<_> = (1..=3).map(|id| json!({"productId": id.to_string(), "stock": 60})).collect();
+    fs::write(folder.join("seed.json"), json!(stock).to_string()).unwrap();
+    let mut config = TopologyConfig::in_folder(folder.to_owned(), Binaries::beside_test().unwrap()).unwrap();
+    config.seed_file = Some(folder.join("seed.json"));
+    let mut target =
+        Target::signed(&config.url(simulator::topology::Part::Order), &config.jwt_secret, &plan.mix);
+    target.as_mut().unwrap().inventory_url = Some(config.url(simulator::topology::Part::Inventory));
+    let mut topology = Topology::start(config).await.unwrap();
+    let recorder = Recorder::create(&folder.join("answers"), Coverage::Complete).unwrap();
+    let load = Load::new(plan, target.unwrap(), Some(recorder.clone()));
+    let watch = load.watch(Some(&topology.nats_url())).await.unwrap();
+    load.send(&CancellationToken::new()).await.unwrap();
+    assert_eq!(load.wait_until_settled(simulator::testing::DEADLINE).await, 0, "orders are not settled");
+    drop(watch);
+    recorder.finish().unwrap();
+    let (order, inventory) = (folder.join("order.db"), folder.join("inventory.db"));
+    let live = check::read(&order, &inventory, Some(&folder.join("answers"))).await.unwrap();
+    let live = check::audit(&live, Moment::Running);
+    assert!(live.clean, "while the services run: {live}");
+    topology.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_healthy_copy_has_no_violation() {
+    let copy = Copy::new().await;
+    let report = copy.audit(Moment::Final).await;
+    assert!(report.clean, "{report}");
+    assert!(report.invariants.iter().all(|finding| finding.not_checked.is_none()), "{report}");
+    assert_eq!((report.orders, report.confirmed + report.cancelled), (ORDERS, ORDERS));
+    assert!(report.confirmed > 0 && report.cancelled > 0, "{report}");
+    assert_eq!((report.not_settled.count, report.set_aside.count, report.foreign.count), (0, 0, 0));
+    assert_eq!((report.outbox_rows, report.dead_letters, report.unknown_outcomes), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn the_command_exits_with_1_exactly_when_something_is_violated() {
+    let copy = Copy::new().await;
+    let (status, report) = copy.command(&["--final", "--json"]);
+    assert!(status.success(), "{report}");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["clean"], &report["orders"]), (&json!(true), &json!(ORDERS)));
+
+    copy.inventory("UPDATE products SET stock = stock + 1 WHERE id = '1'").await;
+    let (status, report) = copy.command(&["--final", "--json"]);
+    assert_eq!(status.code(), Some(1), "{report}");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["clean"], &report["invariants"][1]["count"]), (&json!(false), &json!(1)));
+    let (status, report) = copy.command(&[]);
+    assert_eq!(status.code(), Some(1), "{report}");
+    assert!(report.contains("I2 stock_equation        1\n"), "{report}");
+    assert!(report.contains("I2 stock_equation: product 1: "), "{report}");
+}
