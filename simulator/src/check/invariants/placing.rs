@@ -30,7 +30,7 @@ pub fn accepted_is_stored(snapshot: &Snapshot, answered: &Answered) -> Violation
     accepted(answered).filter_map(violated).collect()
 }
 
-/// I7: one idempotency key, one order, in the answers and in order.db.
+/// I7: one idempotency key, one order, in the answers, in order.db, and between them.
 pub fn one_key_one_order(snapshot: &Snapshot) -> Violations {
     let names = &snapshot.names;
     let answers = snapshot.answered.iter().flat_map(|answered| &answered.ambiguous);
@@ -38,25 +38,37 @@ pub fn one_key_one_order(snapshot: &Snapshot) -> Violations {
         let (first, second) = (names.order_text(*first), names.order_text(*second));
         format!("one key of {} was answered with order {first} and with order {second}", names.text(*user))
     });
-    let twice =
-        snapshot.keys.windows(2).filter(|pair| (pair[0].user, pair[0].key) == (pair[1].user, pair[1].key));
-    let twice = twice.map(|pair| {
+    answers
+        .chain(repeated_keys(snapshot))
+        .chain(shared_orders(snapshot))
+        .chain(changed_keys(snapshot))
+        .collect()
+}
+
+/// Keys that are stored twice.
+fn repeated_keys(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    let pairs = snapshot.keys.windows(2);
+    let twice = pairs.filter(|pair| (pair[0].user, pair[0].key) == (pair[1].user, pair[1].key));
+    let names = &snapshot.names;
+    twice.map(|pair| {
         let (first, second) = (names.order_text(pair[0].order), names.order_text(pair[1].order));
         format!("one key of {} made order {first} and order {second}", names.text(pair[0].user))
-    });
-    let differing = snapshot.answered.iter().flat_map(accepted).filter_map(|(request, id)| {
+    })
+}
+
+/// Keys that are stored with another order than their client was answered.
+fn changed_keys(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    let names = &snapshot.names;
+    snapshot.answered.iter().flat_map(accepted).filter_map(|(request, id)| {
         let key = snapshot.key(request)?;
         // A key that has expired may have made a later order, of which these answers know nothing.
         let expired = key.created_at >= request.at_ms.saturating_add(KEY_LIFETIME_MS);
         (key.order != id && !expired).then(|| {
             let (stored, answered) = (names.order_text(key.order), names.order_text(id));
-            format!(
-                "a key of {} is stored with order {stored} and was answered with order {answered}",
-                names.text(request.user)
-            )
+            let user = names.text(request.user);
+            format!("a key of {user} is stored with order {stored} and was answered with order {answered}")
         })
-    });
-    answers.chain(twice).chain(shared_orders(snapshot)).chain(differing).collect()
+    })
 }
 
 /// Orders that two keys claim to have made, and keys whose order is not there.
