@@ -69,9 +69,9 @@ async fn a_healthy_copy_has_no_violation() {
     assert!(report.confirmed > 0 && report.cancelled > 0, "{report}");
     assert_eq!((report.not_settled.count, report.set_aside.count, report.foreign.count), (0, 0, 0));
     assert_eq!((report.outbox_rows, report.dead_letters, report.unknown_outcomes), (0, 0, 0));
-    let answered =
-        check::read(&copy.path("order.db"), &copy.path("inventory.db"), Some(&copy.path("answers")));
-    let answered = answered.await.unwrap().answered.unwrap();
+    let (order, inventory, answers) =
+        (copy.path("order.db"), copy.path("inventory.db"), copy.path("answers"));
+    let answered = check::read(&order, &inventory, Some(&answers)).await.unwrap().answered.unwrap();
     assert!(answered.observed.len() as u64 >= ORDERS, "{} orders were seen settled", answered.observed.len());
     assert_eq!(answered.lowest_stock.len(), 3, "the stock of every product was read");
 }
