@@ -3,7 +3,7 @@
 //! - [`fixture`]: a folder with its database, the service in it, and what every test says of both
 //! - [`bus`]: events published and observed by plain NATS clients
 //! - [`decisions`], [`batches`], [`poison`], [`dead_letters`]: what becomes of events
-//! - [`redelivery`], [`broker_trouble`]: what becomes of them when a process or the broker fails
+//! - [`redelivery`], [`broker_trouble`], [`storage`]: what becomes of them when a process, the broker or the disk fails
 //! - [`http`], [`seed`], [`command`], [`process`], [`backup`]: the edges
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -21,3 +21,4 @@ mod poison;
 mod process;
 mod redelivery;
 mod seed;
+mod storage;

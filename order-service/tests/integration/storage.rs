@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use simulator::testing::small_disk::{self, SmallDisk};
+use simulator::testing::SmallDisk;
 use tokio::task::JoinSet;
 
 use crate::fixture::{
@@ -111,7 +111,7 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     let (files, broker) = (Files::new(), Broker::start().await);
     let Some(disk) = SmallDisk::over(&files.folder().join("disk"), DISK_MEGABYTES) else { return };
     let mut service = Service::start_on(&disk, &files, &broker.url()).await;
-    let (inside, alice) = (disk.inside(service.pid()), service.user("alice"));
+    let alice = service.user("alice");
     let mut orders = Orders::of(alice.clone());
     for number in 0..20 {
         assert_eq!(orders.place(&format!("before-{number}")).await, 201);
@@ -119,7 +119,7 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     let first = orders.accepted[0].1.clone();
     wait_until("all are announced", || async { stored_messages(&broker).await.len() == 20 }).await;
 
-    small_disk::fill(&inside);
+    disk.fill();
     orders.place_until_refused().await;
     orders.are_all_refused_at_once().await;
     assert_eq!(get(&service, "/livez").await.0, 200);
@@ -134,7 +134,7 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     assert_eq!(orders.place("still-full").await, 503);
     assert!(complaints(&service).len() < 20, "{:#?}", complaints(&service));
 
-    small_disk::free(&inside);
+    disk.free();
     wait_until("orders are taken again", || async { get(&service, "/readyz").await.0 == 200 }).await;
     assert_eq!(orders.place("after").await, 201);
     orders.keep_their_answers().await;
@@ -143,8 +143,7 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     let sent = || async { get(&service, "/metrics").await.1.lines().any(|line| line == "outbox_rows 0") };
     wait_until("everything is announced", sent).await;
 
-    let copy = files.database();
-    small_disk::copy_database(&inside.join("order.db"), &copy);
+    disk.copy_database("order.db", &files.database());
     let look = files.look();
     let stored: BTreeSet<String> = look.texts("SELECT id FROM orders").await.into_iter().collect();
     assert_eq!(stored, orders.ids(), "every 201 is stored, and nothing else");
@@ -153,34 +152,32 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
 }
 
-/// Overwrites all of the database but its first page, as a failing device might.
-fn damage(files: &Files) {
+/// Overwrites the first page of the table `orders`, as a failing device might. The service must be stopped or idle.
+fn damage(files: &Files, page: usize) {
     const PAGE: usize = 4096;
-    let mut bytes = fs::read(files.database()).unwrap();
-    assert!(bytes.len() > 4 * PAGE, "the orders are in the file, and not in the WAL only");
-    bytes[PAGE..].fill(0xA5);
-    // In place: the process must see it through the descriptor that it has.
+    // In place: a running process must see it through the descriptor that it has.
     let file = File::options().write(true).open(files.database()).unwrap();
-    file.write_all_at(&bytes[PAGE..], PAGE as u64).unwrap();
+    file.write_all_at(&[0xA5; PAGE], ((page - 1) * PAGE) as u64).unwrap();
 }
 
-/// A database with a few orders, closed, so that all is in the file; and a backup of it.
-async fn with_backup(files: &Files) -> (String, PathBuf) {
+/// A database with one order, closed, so that all is in the file; its id, a backup, and the page to damage.
+async fn with_backup(files: &Files) -> (String, PathBuf, usize) {
     let mut service = Service::start(files, NO_BROKER, &[]).await;
     let id = service.user("alice").place("1", 1).await;
     assert_eq!(service.terminate().await.code(), Some(0));
     let backup = files.folder().join("backup.db");
     fs::copy(files.database(), &backup).unwrap();
-    (id, backup)
+    let page = files.look().number("SELECT rootpage FROM sqlite_schema WHERE name = 'orders'").await;
+    (id, backup, page as usize)
 }
 
 #[tokio::test]
 async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_before_it_serves_again() {
     let files = Files::new();
-    let (id, backup) = with_backup(&files).await;
+    let (id, backup, page) = with_backup(&files).await;
     let marker = files.folder().join("order.db.suspect");
     let mut service = Service::start(&files, NO_BROKER, &[]).await;
-    damage(&files);
+    damage(&files, page);
     let request = service.user("alice").request(reqwest::Method::GET, "/orders");
     // The process may be gone before it has answered.
     if let Ok(answer) = request.send().await {

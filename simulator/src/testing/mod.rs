@@ -5,7 +5,7 @@
 
 mod container;
 mod local;
-pub mod small_disk;
+mod small_disk;
 
 use std::env;
 use std::fmt::Debug;
@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use self::container::Container;
 use self::local::Local;
+pub use self::small_disk::SmallDisk;
 use crate::broker;
 use crate::ports::Port;
 

@@ -1,15 +1,16 @@
-//! A small disk for one process: a tmpfs that only this process sees, and that a test can fill and empty.
+//! A small disk for a test: a tmpfs that only chosen processes see, and that the test can fill and free.
 //!
-//! The process runs in a mount namespace of its own, so nothing is left behind however the test ends. Needs Linux with user
-//! namespaces, or root. Where neither is there, a test is skipped with a message; under CI it fails instead.
+//! It lives in a mount namespace of its own, which one idle process holds open; that process ends with the test, however
+//! the test ends, so nothing is left behind. Needs Linux with user namespaces, or root. Where neither is there, a test is
+//! skipped with a message; under CI it fails instead.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io::{ErrorKind, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Write},
     path::{Path, PathBuf},
-    process,
+    process::{self, Child, Stdio},
 };
 
 use tokio::process::Command;
@@ -19,44 +20,59 @@ const FILLER: &str = "filler";
 /// The filler grows in pieces of so many bytes, so that less than this is left.
 const PIECE: usize = 4096;
 
-/// How a process gets a mount namespace of its own: as an ordinary user, or as root where users may not.
-const WAYS: [&[&str]; 2] = [&["unshare", "--user", "--map-root-user", "--mount"], &["unshare", "--mount"]];
+/// As an ordinary user, in a user namespace of its own; or as root, where there are no user namespaces.
+const WAYS: [Way; 2] = [
+    Way {
+        unshare: &["--user", "--map-root-user", "--mount"],
+        nsenter: &["--user", "--preserve-credentials", "--mount"],
+    },
+    Way { unshare: &["--mount"], nsenter: &["--mount"] },
+];
 
-/// A disk that is mounted over a folder for each process that is started on it; each begins with an empty one.
-#[derive(Debug, Clone)]
+/// The flags that make a mount namespace, and those that enter it.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    unshare: &'static [&'static str],
+    nsenter: &'static [&'static str],
+}
+
+/// A disk that is mounted over a folder, for the processes that are started on it.
+#[derive(Debug)]
 pub struct SmallDisk {
-    way: &'static [&'static str],
+    way: Way,
+    holder: Child,
     folder: PathBuf,
-    megabytes: usize,
 }
 
 impl SmallDisk {
-    /// A disk of this size over `folder`, which is created; `None` when this machine cannot have one, which is said on standard error.
+    /// An empty disk of this size over `folder`, which is created; `None` when this machine cannot have one, which is
+    /// said on standard error.
     pub fn over(folder: &Path, megabytes: usize) -> Option<Self> {
         if let Err(error) = fs::create_dir_all(folder) {
             panic!("cannot create {}: {error}", folder.display());
         }
-        let Some(way) = WAYS.into_iter().find(|way| works(way)) else {
-            assert!(
-                env::var_os("CI").is_none(),
-                "no small disk: this machine has neither user namespaces nor root"
+        let held = WAYS.into_iter().find_map(|way| Some((way, hold(way, folder, megabytes)?)));
+        let Some((way, holder)) = held else {
+            assert!(env::var_os("CI").is_none(), "no small disk: neither user namespaces nor root");
+            eprintln!(
+                "SKIPPED: this machine cannot have a small disk: it has neither user namespaces nor root"
             );
-            eprintln!("SKIPPED: no small disk, since this machine has neither user namespaces nor root");
             return None;
         };
-        Some(Self { way, folder: folder.to_owned(), megabytes })
+        Some(Self { way, holder, folder: folder.to_owned() })
     }
 
-    /// The folder that the disk is mounted over.
+    /// The folder that the disk is mounted over, as the processes on it name it.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// What to put in front of a program and its arguments to run it on the disk. Its process id stays the same.
     pub fn launcher(&self) -> Vec<OsString> {
-        let mount = format!(r#"mount -t tmpfs -o size={}m tmpfs "$0" && exec "$@""#, self.megabytes);
-        let mut launcher: Vec<OsString> = self.way.iter().map(OsString::from).collect();
-        launcher.extend(["sh".into(), "-c".into(), mount.into(), self.folder.clone().into_os_string()]);
+        let target = format!("--target={}", self.holder.id());
+        let mut launcher: Vec<OsString> = vec!["nsenter".into(), target.into()];
+        launcher.extend(self.way.nsenter.iter().map(OsString::from));
+        launcher.push("--".into());
         launcher
     }
 
@@ -68,51 +84,68 @@ impl SmallDisk {
         command
     }
 
-    /// The disk as the process with this id sees it, from outside. It is gone when the process is.
-    pub fn inside(&self, pid: u32) -> PathBuf {
+    /// Takes all the space that is free.
+    pub fn fill(&self) {
+        match take_all(&self.inside().join(FILLER)) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {}
+            other => panic!("cannot fill {}: {other:?}", self.folder.display()),
+        }
+    }
+
+    /// Gives back what [`SmallDisk::fill`] took.
+    pub fn free(&self) {
+        if let Err(error) = fs::remove_file(self.inside().join(FILLER)) {
+            panic!("cannot free {}: {error}", self.folder.display());
+        }
+    }
+
+    /// Copies a database of the disk to `to`: the file and its WAL, since SQLite needs both. Only while nothing writes.
+    ///
+    /// SQLite cannot open it from outside: it resolves the path through `/proc` to one that leads elsewhere.
+    pub fn copy_database(&self, name: &str, to: &Path) {
+        for suffix in ["", "-wal"] {
+            let copy = format!("{}{suffix}", to.display());
+            if let Err(error) = fs::copy(self.inside().join(format!("{name}{suffix}")), &copy) {
+                panic!("cannot copy {name}{suffix} to {copy}: {error}");
+            }
+        }
+    }
+
+    /// The disk as it is seen from outside.
+    fn inside(&self) -> PathBuf {
         let folder = self.folder.strip_prefix("/").unwrap_or(&self.folder);
-        Path::new("/proc").join(pid.to_string()).join("root").join(folder)
+        Path::new("/proc").join(self.holder.id().to_string()).join("root").join(folder)
     }
 }
 
-/// Takes all the space that is free in `folder`, which must be [inside](SmallDisk::inside) a small disk.
-pub fn fill(folder: &Path) {
-    let mut file = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join(FILLER))
-        .unwrap_or_else(|error| panic!("cannot fill {}: {error}", folder.display()));
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// Ends with the error that there is no space left.
+fn take_all(filler: &Path) -> io::Result<()> {
+    let mut file = File::options().create(true).append(true).open(filler)?;
     loop {
-        match file.write_all(&[0; PIECE]) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::StorageFull => return,
-            Err(error) => panic!("cannot fill {}: {error}", folder.display()),
-        }
+        file.write_all(&[0; PIECE])?;
     }
 }
 
-/// Gives back what [`fill`] took.
-pub fn free(folder: &Path) {
-    if let Err(error) = fs::remove_file(folder.join(FILLER)) {
-        panic!("cannot free {}: {error}", folder.display());
+/// Mounts the disk in a namespace of its own, and a process that holds it until its standard input ends.
+fn hold(way: Way, folder: &Path, megabytes: usize) -> Option<Child> {
+    let script = format!(r#"mount -t tmpfs -o size={megabytes}m tmpfs "$0" && echo mounted && exec cat"#);
+    let mut command = process::Command::new("unshare");
+    command.args(way.unshare).args(["sh", "-c", &script]).arg(folder);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    let mut line = String::new();
+    let told = child.stdout.take().map(|output| BufReader::new(output).read_line(&mut line));
+    if matches!(told, Some(Ok(_))) && line == "mounted\n" {
+        return Some(child);
     }
-}
-
-/// Copies a database out of a disk: the file and its WAL, which SQLite needs both. Only while nothing writes.
-///
-/// SQLite cannot open it in place: it resolves the path through `/proc` to one that leads elsewhere.
-pub fn copy_database(file: &Path, to: &Path) {
-    for suffix in ["", "-wal"] {
-        let name = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-        if let Err(error) = fs::copy(name(file), name(to)) {
-            panic!("cannot copy {}: {error}", name(file).display());
-        }
-    }
-}
-
-/// Whether a process can mount a tmpfs this way.
-fn works(way: &[&str]) -> bool {
-    let mut command = process::Command::new(way[0]);
-    command.args(&way[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
-    command.output().is_ok_and(|output| output.status.success())
+    let _ = child.kill();
+    let _ = child.wait();
+    None
 }
