@@ -6,10 +6,11 @@ use axum::{
     Json, Router,
     extract::{FromRef, Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use shared::{
-    auth::Tokens,
+    adoption::{ADOPT_PATH, Healing},
+    auth::{Admin, Tokens},
     dead_letter::{self, redrive::DeadLetters},
     http::{read, with_defaults},
     operations::{self, Operations},
@@ -38,6 +39,7 @@ pub fn routes(state: AppState) -> Router {
         .route("/inventory", get(list_stock))
         .route("/inventory/{productId}", get(show_stock))
         .route("/metrics", get(metrics))
+        .route(ADOPT_PATH, post(adopt))
         .merge(operations::probes())
         .merge(dead_letter::routes::routes())
         .with_state(state);
@@ -59,4 +61,8 @@ async fn show_stock(
 
 async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
     operations.metrics("inventory-service", env!("CARGO_PKG_VERSION")).await
+}
+
+async fn adopt(admin: Admin, State(operations): State<Arc<Operations>>) -> Result<Response, Problem> {
+    operations.adopt(admin, Healing::DecideAgain).await
 }

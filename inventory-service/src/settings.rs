@@ -30,6 +30,15 @@ pub struct Cli {
 pub enum Command {
     /// Ask the service on this machine whether it is ready; exit 0 or 1
     Healthcheck,
+    /// Make the consumer at the broker belong to the database of the service on this machine
+    ///
+    /// For a service that is not ready because its consumer belongs to another database, or to a later state of the same one:
+    /// after the file was lost, replaced or restored from a backup. Everything that the stream still
+    /// holds (7 days) is then decided again in its order: what this database knows is a repeat, what it lost is decided again.
+    ///
+    /// The other database must be stopped for good. What only it knows and the stream no longer holds may be decided a second
+    /// time; a second answer that differs shows as the dead letter conflicting_result at the order service.
+    Adopt,
     /// Print a token signed with JWT_SECRET
     Token(TokenCommand),
     /// List, show, redrive or discard the dead letters of the service on this machine

@@ -7,11 +7,12 @@ use axum::{
     extract::{FromRef, Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde_json::Value;
 use shared::{
-    auth::{Tokens, User},
+    adoption::{ADOPT_PATH, Healing},
+    auth::{Admin, Tokens, User},
     body::JsonObject,
     dead_letter::{self, redrive::DeadLetters},
     events::{ID_MAX_CHARS, QUANTITY_MAX},
@@ -59,6 +60,7 @@ pub fn routes(state: AppState) -> Router {
         .route("/orders", get(list_orders).post(place_order))
         .route("/orders/{id}", get(show_order))
         .route("/metrics", get(metrics))
+        .route(ADOPT_PATH, post(adopt))
         .merge(operations::probes())
         .merge(dead_letter::routes::routes())
         .with_state(state);
@@ -163,4 +165,8 @@ async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
         }
     }
     operations.metrics("order-service", env!("CARGO_PKG_VERSION")).await
+}
+
+async fn adopt(admin: Admin, State(operations): State<Arc<Operations>>) -> Result<Response, Problem> {
+    operations.adopt(admin, Healing::SendAgain).await
 }

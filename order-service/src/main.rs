@@ -8,7 +8,7 @@ use order_service::{
     app,
     settings::{Cli, Command, Settings},
 };
-use shared::{auth::Tokens, operations, shutdown, telemetry};
+use shared::{admin::AdminClient, adoption, auth::Tokens, operations, shutdown, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -26,6 +26,10 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => serve(cli.settings).await,
         Some(Command::Healthcheck) => operations::healthcheck(cli.settings.port).await,
+        Some(Command::Adopt) => {
+            let tokens = Tokens::new(&cli.settings.jwt)?;
+            adoption::command(&AdminClient::new(cli.settings.port, &tokens)?).await
+        }
         Some(Command::Token(token)) => token.print(&Tokens::new(&cli.settings.jwt)?),
         Some(Command::DeadLetters(command)) => {
             command.run(cli.settings.port, &Tokens::new(&cli.settings.jwt)?).await

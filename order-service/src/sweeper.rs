@@ -31,7 +31,8 @@ const PURGE_MAX: i64 = 1_000;
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swept {
-    /// The broker is unreachable: nobody can tell what still waits there, and nothing could be sent.
+    /// The broker is unreachable, or the consumer another database's: nobody can tell what still waits there, and
+    /// nothing could be sent.
     BrokerAway,
     /// So many events were enqueued again.
     Enqueued(usize),
@@ -105,7 +106,7 @@ impl Sweeper {
         fail_point::reach("sweeper: loss noticed, not committed");
         tx.commit().await?;
         fail_point::reach("sweeper: loss committed, nothing swept");
-        tracing::warn!(orders, "the stream lost messages; all pending orders are sent again");
+        tracing::warn!(orders, "messages are lost or in doubt; all pending orders are sent again");
         metrics::counter!("stream_losses_total").increment(1);
         Ok(())
     }

@@ -5,8 +5,9 @@
 //! [`jetstream`](crate::jetstream), and publishes the result as a [`BrokerState`].
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -24,27 +25,30 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    jetstream::{consumer_settings, provision_stream, require_version},
+    identity::{Owner, Ownership},
+    jetstream::{create_consumer, find_consumer, provision_stream, require_version},
     settings::NatsSettings,
-    subjects::STREAM,
 };
 
 /// How often the broker is observed.
-const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A broker that does not answer within this time counts as unreachable.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest pause between two attempts to connect.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 /// The same complaint of the client is logged again only after this time.
 const REPEAT_LOG_AFTER: Duration = Duration::from_secs(30);
+
 /// What the latest observation found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BrokerState {
     /// No round trip succeeded; the client goes on trying to connect.
     #[default]
     Unreachable,
-    /// The stream is there.
+    /// The stream is there, and the service's consumer belongs to its database.
     Connected(Session),
+    /// The consumer does not; the text says why, and what to do. Nothing may be consumed or published.
+    Foreign(String),
 }
 
 /// One unbroken connection to one incarnation of the stream. When it changes, whatever was in flight is in doubt.
@@ -66,6 +70,9 @@ pub struct Broker {
     connected: Arc<Notify>,
     complaints: Arc<Complaints>,
     state: watch::Sender<BrokerState>,
+    ownership: Arc<OnceLock<Ownership>>,
+    // One observation at a time, so that an older one never overwrites the result of a newer one.
+    observing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Broker {
@@ -101,7 +108,21 @@ impl Broker {
             connected,
             complaints,
             state,
+            ownership: Arc::default(),
+            observing: Arc::default(),
         })
+    }
+
+    /// From now on the broker counts as connected only while the consumer belongs to the database. Once, at the start.
+    pub fn guard(&self, ownership: Ownership) {
+        if self.ownership.set(ownership).is_err() {
+            tracing::warn!("a second consumer of this service is not watched");
+        }
+    }
+
+    /// Which consumer must belong to which database.
+    pub fn ownership(&self) -> Option<&Ownership> {
+        self.ownership.get()
     }
 
     /// The latest observation, and a way to wait for the next change.
@@ -109,9 +130,9 @@ impl Broker {
         self.state.subscribe()
     }
 
-    /// Whether the latest observation found a usable broker.
+    /// Whether the latest observation found a broker that this service may use.
     pub fn is_connected(&self) -> bool {
-        *self.state.borrow() != BrokerState::Unreachable
+        matches!(*self.state.borrow(), BrokerState::Connected(_))
     }
 
     /// The JetStream context, for the relay and the consumer.
@@ -121,7 +142,7 @@ impl Broker {
 
     /// Waits until everything sent so far was handed to the broker. Called after the last ack of a drain.
     pub async fn flush(&self) {
-        if self.is_connected() {
+        if *self.state.borrow() != BrokerState::Unreachable {
             let _ = timeout(ROUND_TRIP_TIMEOUT, self.client.flush()).await;
         }
     }
@@ -136,49 +157,108 @@ impl Broker {
                 self.complaints.log(&format!("not usable: {error:#}"));
                 set_unreachable(&self.state);
             }
+            self.mark().await;
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return self.mark().await,
                 () = self.connected.notified() => {}
                 () = tokio::time::sleep(OBSERVE_EVERY) => {}
             }
         }
     }
 
-    /// One observation: a round trip that also creates or updates the stream. The state changes accordingly.
+    /// Notes at the consumer how far the database has come, if it has changed. Left for the next time if that fails.
+    async fn mark(&self) {
+        let Some(ownership) = self.ownership() else { return };
+        if !self.is_connected() || !ownership.database.is_writable() {
+            return;
+        }
+        let failure = match timeout(ROUND_TRIP_TIMEOUT, ownership.mark(&self.context)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::debug!(failure, "the database's generation is not noted at the consumer");
+    }
+
+    /// One observation: a round trip that also creates or updates the stream and the consumer. The state changes
+    /// accordingly.
     pub async fn observe_once(&self) -> Result<stream::Info> {
+        let _one_at_a_time = self.observing.lock().await;
         let connection = self.connections.load(Ordering::Acquire);
         ensure!(connection > 0, "no connection to the broker yet");
         require_version(&self.client.server_info().version)?;
-        let info = timeout(ROUND_TRIP_TIMEOUT, provision_stream(&self.context, self.max_bytes))
-            .await
-            .context("the broker did not answer in time")??;
-        let session = Session { connection, stream_created: info.created.to_string() };
-        let found = BrokerState::Connected(session);
-        let changed = self.state.send_if_modified(|state| {
-            let changed = *state != found;
-            if changed {
-                *state = found;
+        let (info, owner) =
+            timeout(ROUND_TRIP_TIMEOUT, self.look()).await.context("the broker did not answer in time")??;
+        let found = match owner {
+            Owner::Ours => {
+                BrokerState::Connected(Session { connection, stream_created: info.created.to_string() })
             }
-            changed
-        });
-        if changed {
-            tracing::info!(
-                server = self.client.server_info().version,
-                stream_created = %info.created,
-                last_sequence = info.state.last_sequence,
-                "broker connected"
-            );
+            Owner::Foreign(why) => BrokerState::Foreign(why),
+        };
+        if let Some(former) = self.change(found) {
+            self.log_change(&former, &info);
         }
         Ok(info)
     }
 
-    /// Creates the durable pull consumer `name` on `subject` if it is missing, or updates it if it differs.
+    async fn look(&self) -> Result<(stream::Info, Owner)> {
+        let info = provision_stream(&self.context, self.max_bytes).await?;
+        let owner = match self.ownership() {
+            Some(ownership) => ownership.observe(&self.context).await?,
+            None => Owner::Ours,
+        };
+        Ok((info, owner))
+    }
+
+    /// Sets the state and wakes who waits for a change; the former one, if it was another.
+    fn change(&self, found: BrokerState) -> Option<BrokerState> {
+        let mut former = None;
+        self.state.send_if_modified(|state| {
+            let changed = *state != found;
+            if changed {
+                former = Some(std::mem::replace(state, found));
+            }
+            changed
+        });
+        former
+    }
+
+    fn log_change(&self, former: &BrokerState, info: &stream::Info) {
+        let (now, was_foreign) = (self.state.borrow(), matches!(former, BrokerState::Foreign(_)));
+        match &*now {
+            BrokerState::Foreign(why) if !was_foreign => {
+                tracing::error!(
+                    why,
+                    "not the owner of the consumer: nothing is consumed and nothing is published"
+                );
+            }
+            BrokerState::Connected(_) if was_foreign => {
+                tracing::info!(
+                    "the consumer belongs to this database: it is consumed and events are published"
+                );
+            }
+            BrokerState::Connected(_) => tracing::info!(
+                server = self.client.server_info().version,
+                stream_created = %info.created,
+                last_sequence = info.state.last_sequence,
+                "broker connected"
+            ),
+            _ => {}
+        }
+    }
+
+    /// Opens the durable pull consumer `name` on `subject`, and creates it if it is missing.
     pub async fn open_consumer(&self, name: &str, subject: &str) -> Result<PullConsumer> {
-        let opening = self.context.create_consumer_on_stream(consumer_settings(name, subject), STREAM);
-        timeout(ROUND_TRIP_TIMEOUT, opening)
-            .await
-            .context("the broker did not answer in time")?
-            .with_context(|| format!("open the consumer {name}"))
+        let opening = async {
+            match self.ownership() {
+                Some(ownership) => ownership.open(&self.context).await,
+                None => match find_consumer(&self.context, name).await? {
+                    Some(consumer) => Ok(consumer),
+                    None => create_consumer(&self.context, name, subject, HashMap::new()).await,
+                },
+            }
+        };
+        timeout(ROUND_TRIP_TIMEOUT, opening).await.context("the broker did not answer in time")?
     }
 }
 

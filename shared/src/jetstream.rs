@@ -2,14 +2,14 @@
 //!
 //! Created if missing, updated if different, never deleted.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use async_nats::jetstream::{
     Context, ErrorCode,
-    consumer::{AckPolicy, pull},
+    consumer::{AckPolicy, FromConsumer, PullConsumer, pull},
     context::GetStreamErrorKind,
-    stream,
+    stream::{self, ConsumerErrorKind},
 };
 
 use crate::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
@@ -63,10 +63,54 @@ fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
     }
 }
 
-/// The durable pull consumer `name` on `subject`.
-pub(crate) fn consumer_settings(name: &str, subject: &str) -> pull::Config {
+/// The durable consumer `name` as it is; `None` when there is none.
+pub(crate) async fn find_consumer(context: &Context, name: &str) -> Result<Option<PullConsumer>> {
+    match context.get_consumer_from_stream(name, STREAM).await {
+        Ok(consumer) => Ok(Some(consumer)),
+        Err(error) if is_absent(&error.kind()) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("look up the consumer {name}")),
+    }
+}
+
+/// Creates the durable pull consumer `name` on `subject`. One that somebody else has just created is left alone.
+pub(crate) async fn create_consumer(
+    context: &Context,
+    name: &str,
+    subject: &str,
+    metadata: HashMap<String, String>,
+) -> Result<PullConsumer> {
+    let base = pull::Config { durable_name: Some(name.to_owned()), metadata, ..Default::default() };
+    let created = context.create_consumer_strict_on_stream(consumer_settings(base, subject), STREAM).await;
+    let created = created.with_context(|| format!("create the consumer {name}"))?;
+    tracing::info!(consumer = name, subject, "consumer created");
+    Ok(created)
+}
+
+/// Updates the consumer if its settings differ, or if its metadata lack `metadata`.
+pub(crate) async fn update_consumer(
+    context: &Context,
+    consumer: &PullConsumer,
+    subject: &str,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let info = consumer.cached_info();
+    let existing = pull::Config::try_from_consumer_config(info.config.clone())
+        .map_err(|error| anyhow!(error).context("read the consumer's settings"))?;
+    let mut wanted = consumer_settings(existing.clone(), subject);
+    if wanted != existing {
+        tracing::info!(consumer = info.name, "consumer settings differ; updating them");
+    }
+    wanted.metadata.extend(metadata);
+    if wanted != existing {
+        let updated = context.update_consumer_on_stream(wanted, STREAM).await;
+        updated.with_context(|| format!("update the consumer {}", info.name))?;
+    }
+    Ok(())
+}
+
+/// Our settings laid over `base`, so that what an operator set beside them stays.
+fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
     pull::Config {
-        durable_name: Some(name.to_owned()),
         // A durable consumer without a filter would receive both subjects.
         filter_subject: subject.to_owned(),
         // With `All`, the ack of a newer message covers older ones that a dead process still held.
@@ -75,8 +119,12 @@ pub(crate) fn consumer_settings(name: &str, subject: &str) -> pull::Config {
         max_ack_pending: MAX_ACK_PENDING,
         // Dead letters are ours, in the database: the server's advisory can be lost.
         max_deliver: -1,
-        ..Default::default()
+        ..base
     }
+}
+
+fn is_absent(error: &ConsumerErrorKind) -> bool {
+    matches!(error, ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 fn is_missing(error: &GetStreamErrorKind) -> bool {

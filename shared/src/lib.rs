@@ -2,11 +2,13 @@
 //!
 //! The contract: [`subjects`], [`events`], [`trace`].
 //! Delivery: [`outbox`] → [`relay`] ([`stream_memory`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
+//! Whose consumer it is: [`identity`], [`adoption`].
 //! Ground: [`service`], [`sqlite`] ([`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`], [`shutdown`].
 //! For crash tests: [`fail_point`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`], [`admin`].
 
 pub mod admin;
+pub mod adoption;
 pub mod auth;
 pub mod backup;
 pub mod body;
@@ -17,6 +19,7 @@ pub mod delivery;
 pub mod events;
 pub mod fail_point;
 pub mod http;
+pub mod identity;
 pub mod jetstream;
 pub mod operations;
 pub mod outbox;

@@ -13,7 +13,16 @@ use axum::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker::Broker, dead_letter::store, http, outbox, sqlite::Database, telemetry};
+use crate::{
+    adoption::{self, Adoption, Healing},
+    auth::Admin,
+    broker::{Broker, BrokerState},
+    dead_letter::store,
+    http, outbox,
+    problem::Problem,
+    sqlite::Database,
+    telemetry,
+};
 
 /// How often a database that is not writable is tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -31,27 +40,58 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// `/readyz`: 503 only while the database is not writable or the process drains.
+    /// `/readyz`: 503 only while the database is not writable, the process drains, or the consumer is another database's.
     ///
     /// A broker that is away must not take a service out of a load balancer that can still accept orders; its
     /// state, found by a round trip at most a second or two ago, is in the body.
     fn readiness(&self) -> Response {
-        let draining = self.shutdown.is_cancelled();
-        let writable = self.database.is_writable();
-        let ready = writable && !draining;
-        let body = json!({
+        let (draining, writable) = (self.shutdown.is_cancelled(), self.database.is_writable());
+        let broker = self.broker.state().borrow().clone();
+        let foreign = matches!(broker, BrokerState::Foreign(_));
+        let ready = writable && !draining && !foreign;
+        let mut body = json!({
             "status": if draining { "draining" } else if ready { "ready" } else { "not ready" },
             "database": if writable { "writable" } else { "not writable" },
-            "broker": if self.broker.is_connected() { "connected" } else { "unreachable" },
+            "broker": if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
         });
+        if let BrokerState::Foreign(why) = broker {
+            body["consumer"] = json!("not owned");
+            body["detail"] = json!(why);
+        }
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         (status, Json(body)).into_response()
+    }
+
+    /// `POST /admin/adopt`: takes over the consumer, and tells what was done.
+    pub async fn adopt(&self, admin: Admin, healing: Healing) -> Result<Response, Problem> {
+        let broker = self.broker.clone();
+        tracing::info!(admin = admin.id, "the consumer is to be adopted");
+        // A task of its own: a caller who goes away must not leave a commit half-way.
+        let adopting = tokio::spawn(async move { adoption::adopt(&broker, healing).await });
+        match adopting.await.map_err(anyhow::Error::from).flatten() {
+            Ok(adoption) => {
+                let name = self.broker.ownership().map_or("", |ownership| ownership.consumer);
+                let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
+                let detail = adoption::describe(name, &adoption, healing);
+                Ok(Json(json!({"result": result, "detail": detail})).into_response())
+            }
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "consumer not adopted");
+                Err(Problem::Unavailable(
+                    "the consumer was not adopted, the log says why; it can be tried again",
+                ))
+            }
+        }
     }
 
     /// `/metrics`: counters as they stand, and the gauges of the delivery tables read now.
     pub async fn metrics(&self, service: &'static str, version: &'static str) -> Response {
         metrics::gauge!("build_info", "service" => service, "version" => version).set(1.0);
-        metrics::gauge!("broker_connected").set(f64::from(u8::from(self.broker.is_connected())));
+        let broker = self.broker.state().borrow().clone();
+        let (reachable, foreign) =
+            (broker != BrokerState::Unreachable, matches!(broker, BrokerState::Foreign(_)));
+        metrics::gauge!("broker_connected").set(f64::from(u8::from(reachable)));
+        metrics::gauge!("consumer_owned").set(f64::from(u8::from(!foreign)));
         metrics::gauge!("database_writable").set(f64::from(u8::from(self.database.is_writable())));
         match outbox::count(self.database.reader()).await {
             Ok(rows) => metrics::gauge!("outbox_rows").set(rows as f64),

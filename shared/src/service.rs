@@ -12,8 +12,15 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    broker::Broker, consumer::Consumer, delivery::EventHandler, http::serve, operations::Operations,
-    relay::Relay, settings::NatsSettings, sqlite::Database,
+    broker::Broker,
+    consumer::Consumer,
+    delivery::EventHandler,
+    http::serve,
+    identity::{Identity, Ownership},
+    operations::Operations,
+    relay::Relay,
+    settings::NatsSettings,
+    sqlite::Database,
 };
 
 /// A service's database, broker and relay, and the tasks that work with them.
@@ -26,6 +33,7 @@ pub struct Service {
     pub relay: Relay,
     /// Probes and metrics.
     pub operations: Arc<Operations>,
+    identity: Identity,
     shutdown: CancellationToken,
     // Tasks that may still enqueue events. The relay outlives them.
     producers: TaskTracker,
@@ -41,7 +49,9 @@ impl Service {
         nats: &NatsSettings,
         shutdown: CancellationToken,
     ) -> Result<Self> {
-        let database = Database::open(database, migrations).await?;
+        let path = database;
+        let database = Database::open(path, migrations).await?;
+        let identity = Identity::establish(&database, path).await?;
         let broker = Broker::connect(nats, name).await?;
         let relay = Relay::new(database.clone(), broker.clone(), name);
         let operations = Arc::new(Operations {
@@ -49,7 +59,7 @@ impl Service {
             broker: broker.clone(),
             shutdown: shutdown.clone(),
         });
-        Ok(Self { database, broker, relay, operations, shutdown, producers: TaskTracker::new() })
+        Ok(Self { database, broker, relay, operations, identity, shutdown, producers: TaskTracker::new() })
     }
 
     /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled.
@@ -57,8 +67,9 @@ impl Service {
         self.producers.spawn(task(self.shutdown.clone()));
     }
 
-    /// Runs the durable consumer `name` on `subject`.
+    /// Runs the durable consumer `name` on `subject`, as long as it belongs to this database.
     pub fn consume(&self, name: &'static str, subject: &'static str, handler: impl EventHandler) {
+        self.broker.guard(Ownership::new(self.database.clone(), self.identity.clone(), name, subject));
         let consumer = Consumer {
             name,
             subject,

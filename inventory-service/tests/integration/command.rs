@@ -7,7 +7,7 @@ use shared::settings::DEMO_SECRET;
 use crate::fixture::Home;
 
 /// Runs the real binary with nothing in its environment but `variables`.
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
     command.env_clear().envs(variables.iter().copied()).args(arguments).output().unwrap()
 }

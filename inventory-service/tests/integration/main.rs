@@ -4,6 +4,7 @@
 //! - [`bus`]: events published and observed by plain NATS clients
 //! - [`decisions`], [`batches`], [`poison`], [`dead_letters`]: what becomes of events
 //! - [`redelivery`], [`broker_trouble`], [`storage`]: what becomes of them when a process, the broker or the disk fails
+//! - [`identity`]: what becomes of them when the database is not the consumer's
 //! - [`http`], [`seed`], [`command`], [`process`], [`backup`]: the edges
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -17,6 +18,7 @@ mod dead_letters;
 mod decisions;
 mod fixture;
 mod http;
+mod identity;
 mod poison;
 mod process;
 mod redelivery;

@@ -132,6 +132,34 @@ async fn kill_9_in_the_middle_of_a_backlog_decides_every_order_once_in_the_end()
     runner.home.audit().await;
 }
 
+/// Neither a service nor a broker that is killed at any moment makes a database look like somebody else's.
+#[tokio::test]
+async fn ten_kills_in_a_row_under_load_never_make_a_service_doubt_its_database() {
+    let broker = Broker::start().await;
+    connection(&broker).await;
+    let publisher = Publisher::new(&broker).await;
+    let runner = Runner::with_stock(Home::at(&broker), BACKLOG as i64);
+    let mut decided = -1;
+    for round in 0..10 {
+        publisher.backlog(&format!("round-{round}"), BACKLOG / 10).await;
+        let mut process = runner.spawn();
+        runner.until_it_has_decided_more_than(decided).await;
+        process.kill().await.unwrap();
+        decided = runner.home.reservations().await;
+        if round % 3 == 2 {
+            broker.kill().await;
+            broker.start_again().await;
+        }
+    }
+    let _process = runner.spawn();
+    runner.until_ready().await;
+    runner.until_all_is_decided_and_answered().await;
+    assert!(runner.get("/readyz").await.unwrap().contains(r#""status":"ready""#));
+    assert!(!runner.log().contains("not the owner"), "{}", runner.log());
+    assert_eq!(runner.home.stock("1").await, 0);
+    runner.home.audit().await;
+}
+
 #[tokio::test]
 async fn a_second_process_on_the_same_file_is_refused_and_the_first_goes_on() {
     let first = Runner::new(Home::without_broker(), &[]);

@@ -11,6 +11,7 @@ mod dead_letters_command;
 mod delivery;
 mod group_commit;
 mod idempotency;
+mod identity;
 mod overload;
 mod process;
 mod recovery;

@@ -1,0 +1,209 @@
+//! Whose consumer it is: a database that is not the consumer's decides nothing until somebody has it adopt.
+
+use std::fs;
+
+use async_nats::jetstream::{self, consumer::PullConsumer};
+use shared::{
+    settings::DEMO_SECRET,
+    subjects::{INVENTORY_CONSUMER, STREAM},
+};
+use simulator::testing::{Broker, wait_until};
+
+use crate::{
+    bus::{self, Observer, Publisher, confirmed, connection, order},
+    command,
+    fixture::{Home, Inventory},
+};
+
+/// Waits until the service says that the consumer is not its own; returns what it says.
+async fn not_owned(inventory: &Inventory) -> String {
+    wait_until("the service is not the consumer's owner", async || {
+        inventory.json("/readyz").await["consumer"] == "not owned"
+    })
+    .await;
+    let answer = inventory.get("/readyz").await;
+    assert_eq!(answer.status(), 503);
+    let metrics = inventory.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("consumer_owned 0"), "{metrics}");
+    let body: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!((&body["status"], &body["broker"]), (&"not ready".into(), &"connected".into()));
+    body["detail"].as_str().unwrap().to_owned()
+}
+
+/// Runs `inventory-service adopt` against the service; returns what it prints.
+async fn adopt(inventory: &Inventory) -> String {
+    let port = inventory.at("").rsplit_once(':').unwrap().1.to_owned();
+    let run = move || command::run(&["adopt"], &[("PORT", &port), ("JWT_SECRET", DEMO_SECRET)]);
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Publishes orders and waits until the home has decided them.
+async fn decide(broker: &Broker, home: &Home, order_ids: &[&str]) {
+    let (publisher, before) = (Publisher::new(broker).await, home.reservations().await);
+    for order_id in order_ids {
+        publisher.publish(order(order_id, "1", 1)).await;
+    }
+    let after = before + order_ids.len() as i64;
+    wait_until("the orders are decided", async || home.reservations().await == after).await;
+}
+
+async fn metadata(broker: &Broker) -> std::collections::HashMap<String, String> {
+    let operator = jetstream::new(broker.connect("operator").await);
+    let consumer: PullConsumer = operator.get_consumer_from_stream(INVENTORY_CONSUMER, STREAM).await.unwrap();
+    consumer.cached_info().config.metadata.clone()
+}
+
+async fn id(home: &Home) -> String {
+    sqlx::query_scalar("SELECT id FROM database_identity").fetch_one(&home.reader().await).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_copied_database_does_not_consume_and_says_what_to_do() {
+    let broker = Broker::start().await;
+    let (home, copied) = (Home::at(&broker), Home::at(&broker));
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    decide(&broker, &home, &["a"]).await;
+    wait_until("the original has answered", async || home.outbox().await == 0).await;
+    let path = copied.path("inventory.db").display().to_string();
+    sqlx::query("VACUUM INTO $1").bind(path).execute(&home.reader().await).await.unwrap();
+    let copy = copied.start(&[]).await;
+    let says = not_owned(&copy).await;
+    assert!(says.contains("`inventory-service adopt`") && says.contains(&id(&home).await), "{says}");
+
+    decide(&broker, &home, &["b", "c"]).await;
+    wait_until("the original answers", async || home.outbox().await == 0).await;
+    assert_eq!(inventory.get("/readyz").await.status(), 200);
+    assert_eq!((home.stock("1").await, copied.stock("1").await), (7, 9));
+    assert_eq!((copied.reservations().await, copied.outbox().await), (1, 0));
+    assert_eq!(metadata(&broker).await["database"], id(&home).await);
+    copy.stop().await;
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_deleted_database_stays_idle_until_it_adopts_and_then_decides_the_stream_again() {
+    let broker = Broker::start().await;
+    let (home, lost) = (Home::at(&broker), Home::at(&broker));
+    let inventory = lost.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    decide(&broker, &lost, &["a", "b"]).await;
+    inventory.stop().await;
+    drop(lost);
+
+    let inventory = home.start(&[]).await;
+    not_owned(&inventory).await;
+    Publisher::new(&broker).await.publish(order("c", "1", 1)).await;
+    assert_eq!((home.reservations().await, home.stock("1").await), (0, 10), "nothing is decided unasked");
+    let mut observer = Observer::new(&broker).await;
+    let printed = adopt(&inventory).await;
+    for part in
+        ["now owns the consumer inventory-service", "7 days", "stopped for good", "conflicting_result"]
+    {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
+    assert_eq!((home.reservations().await, home.stock("1").await), (3, 7));
+    assert_eq!(inventory.get("/readyz").await.status(), 200);
+
+    let owner = id(&home).await;
+    assert!(adopt(&inventory).await.contains("Nothing was changed"));
+    assert_eq!((id(&home).await, metadata(&broker).await["database"].clone()), (owner.clone(), owner));
+    inventory.stop().await;
+    home.audit().await;
+    // A restart keeps what was adopted.
+    let inventory = home.start(&[]).await;
+    decide(&broker, &home, &["d"]).await;
+    inventory.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_whose_consumer_is_adopted_by_another_database_notices_and_stops() {
+    let broker = Broker::start().await;
+    let (former, home) = (Home::at(&broker), Home::at(&broker));
+    let previous = former.start(&[]).await;
+    previous.until_broker_is("connected").await;
+    decide(&broker, &former, &["a"]).await;
+    let inventory = home.start(&[]).await;
+    not_owned(&inventory).await;
+    adopt(&inventory).await;
+    not_owned(&previous).await;
+    wait_until("the stream is decided again", async || home.reservations().await == 1).await;
+    decide(&broker, &home, &["b"]).await;
+    assert_eq!((former.reservations().await, former.stock("1").await), (1, 9));
+    // It can be taken back.
+    adopt(&previous).await;
+    not_owned(&inventory).await;
+    wait_until("the stream is decided here, too", async || former.reservations().await == 2).await;
+    decide(&broker, &former, &["c"]).await;
+    assert_eq!(home.reservations().await, 2);
+    inventory.stop().await;
+    previous.stop().await;
+    former.audit().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_restored_backup_is_noticed_whether_the_file_was_replaced_or_overwritten() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let (path, mut decided) = (home.path("inventory.db"), Vec::new());
+    for (replaced, first, second) in [(false, "a", "b"), (true, "c", "d")] {
+        let inventory = home.start(&[]).await;
+        inventory.until_broker_is("connected").await;
+        decide(&broker, &home, &[first]).await;
+        inventory.stop().await;
+        // The last connection has folded the log into the file, so the file is the backup.
+        let backup = fs::read(&path).unwrap();
+        let inventory = home.start(&[]).await;
+        decide(&broker, &home, &[second]).await;
+        inventory.stop().await;
+        let target = if replaced { home.path("restored.db") } else { path.clone() };
+        fs::write(&target, backup).unwrap();
+        fs::rename(&target, &path).unwrap();
+
+        let inventory = home.start(&[]).await;
+        let says = not_owned(&inventory).await;
+        let why = if replaced { "belongs to the database" } else { "restored from a backup" };
+        assert!(says.contains(why), "{why}: {says}");
+        decided.push(first);
+        assert_eq!(home.reservations().await, decided.len() as i64);
+        adopt(&inventory).await;
+        decided.push(second);
+        let all = decided.len() as i64;
+        wait_until("what was lost is decided again", async || home.reservations().await == all).await;
+        assert_eq!(home.stock("1").await, 10 - all);
+        inventory.stop().await;
+        home.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_from_before_identities_is_claimed() {
+    let broker = Broker::start().await;
+    let connection = connection(&broker).await;
+    bus::consumer(&connection).await;
+    assert!(!metadata(&broker).await.contains_key("database"));
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    decide(&broker, &home, &["a"]).await;
+    assert_eq!(metadata(&broker).await["database"], id(&home).await);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn only_an_admin_may_adopt() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let http = reqwest::Client::new();
+    let anonymous = http.post(inventory.at("/admin/adopt")).send().await.unwrap();
+    assert_eq!(anonymous.status(), 401);
+    let token = simulator::token::sign(DEMO_SECRET, "alice").unwrap();
+    let user = http.post(inventory.at("/admin/adopt")).bearer_auth(token).send().await.unwrap();
+    assert_eq!(user.status(), 403);
+    inventory.stop().await;
+}
