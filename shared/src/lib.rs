@@ -13,6 +13,7 @@ pub mod auth;
 pub mod backup;
 pub mod body;
 pub mod broker;
+mod connection;
 pub mod consumer;
 pub mod dead_letter;
 pub mod delivery;
