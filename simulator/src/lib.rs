@@ -5,14 +5,17 @@
 //! - [`broker`], [`binaries`], [`topology`]: the parts, started, killed and started again
 //! - [`proxy`]: the link between a service and the broker, which can fail
 //! - [`http`], [`token`]: how `sim` speaks to the services
-//! - [`up`], [`reset`], [`load`], [`check`]: the commands
+//! - [`engine`]: the containers of docker compose
+//! - [`up`], [`reset`], [`load`], [`check`], [`chaos`]: the commands
 //! - [`answers`]: what the load was told, for the check
 //! - `testing` (feature of that name): a broker for each test
 
 pub mod answers;
 pub mod binaries;
 pub mod broker;
+pub mod chaos;
 pub mod check;
+pub mod engine;
 pub mod http;
 pub mod load;
 pub mod nats_download;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use simulator::chaos::{self, ChaosArgs};
 use simulator::check::{self, CheckArgs};
 use simulator::load::{self, LoadArgs};
 use simulator::reset::{self, ResetArgs};
@@ -23,6 +24,7 @@ enum Command {
     Reset(ResetArgs),
     Load(LoadArgs),
     Check(CheckArgs),
+    Chaos(ChaosArgs),
 }
 
 // One thread: the load shall leave the machine to the services, and nothing else here has work for two.
@@ -43,5 +45,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Reset(args) => reset::run(args),
         Command::Load(args) => load::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Chaos(args) => chaos::run(args).await,
     }
 }

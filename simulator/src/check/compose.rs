@@ -11,7 +11,7 @@ use super::read::Databases;
 use crate::workspace;
 
 /// Takes a copy of order.db, of inventory.db, and of order.db again, in the order in which the audit reads them.
-pub(super) async fn copy_databases(folder: &Path) -> Result<Databases> {
+pub async fn copy_databases(folder: &Path) -> Result<Databases> {
     Ok(Databases {
         order: copy("order-service", folder.join("order.db")).await?,
         inventory: copy("inventory-service", folder.join("inventory.db")).await?,

@@ -4,7 +4,7 @@
 //! what is violated. Other commands and tests use it as [`snapshot`] and [`audit`].
 
 mod answered;
-mod compose;
+pub mod compose;
 mod invariants;
 mod names;
 mod read;

@@ -94,7 +94,8 @@ fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A whole number and its unit: ms, s or m.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|digit: char| digit.is_ascii_digit());
     let number: u64 =
         text[..text.len() - unit.len()].parse().map_err(|_| "it must begin with a whole number")?;

@@ -30,6 +30,16 @@ impl Load {
         Self { plan: plan.into(), target: target.into(), tally: Tally::shared(), recorder }
     }
 
+    /// Another plan to the same target: what it sends counts in the same tally and is written by the same recorder.
+    pub fn with_plan(&self, plan: LoadPlan) -> Self {
+        Self { plan: plan.into(), ..self.clone() }
+    }
+
+    /// What it sends.
+    pub fn plan(&self) -> &LoadPlan {
+        &self.plan
+    }
+
     /// The counts, at any time.
     pub fn tally(&self) -> &SharedTally {
         &self.tally

@@ -26,6 +26,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub use self::arguments::LoadArgs;
+pub(crate) use self::arguments::parse_duration;
 use self::cpu::CpuMeter;
 pub use self::driver::Load;
 use self::plan::LoadPlan;

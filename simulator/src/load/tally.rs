@@ -1,6 +1,6 @@
 //! What became of each order that was sent, as a count that anybody may read at any time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -79,6 +79,22 @@ impl SharedTally {
     /// Orders that were refused, such as with 503.
     pub fn refused(&self) -> u64 {
         self.lock().refused.values().sum()
+    }
+
+    /// The ids of all orders that were answered 201 and were not seen settled yet.
+    pub fn open(&self) -> HashSet<String> {
+        self.lock().open.keys().cloned().collect()
+    }
+
+    /// Removes from `ids` what is settled by now.
+    pub fn keep_open(&self, ids: &mut HashSet<String>) {
+        let tally = self.lock();
+        ids.retain(|id| tally.open.contains_key(id));
+    }
+
+    /// The order that was seen settled last, and which of the plan's users it belongs to.
+    pub fn last_settled(&self) -> Option<(String, usize)> {
+        self.lock().last.as_ref().map(|(id, user, _)| (id.clone(), *user))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Tally> {

@@ -21,8 +21,8 @@ use crate::http::HttpClient;
 /// Events that may wait in this process; beyond them the client would drop some.
 const WAITING_EVENTS: usize = 1 << 20;
 
-/// Longest pause before the broker is tried again: events are missed until then.
-const RECONNECT_SLOWEST: Duration = Duration::from_millis(250);
+/// Pause between two attempts to reach a broker that is away: shorter than the services', so that no event is missed.
+const RECONNECT: Duration = Duration::from_millis(20);
 
 /// Connections that ask for orders when there are no events.
 const ASKERS: usize = 4;
@@ -76,10 +76,9 @@ async fn by_events(load: &Load, nats_url: &str, tasks: &mut JoinSet<()>) -> Resu
         order_id: String,
         status: Status,
     }
-    let options =
-        async_nats::ConnectOptions::new().subscription_capacity(WAITING_EVENTS).reconnect_delay_callback(
-            |attempt| RECONNECT_SLOWEST.min(Duration::from_millis(10 * attempt as u64)),
-        );
+    let options = async_nats::ConnectOptions::new()
+        .subscription_capacity(WAITING_EVENTS)
+        .reconnect_delay_callback(|_| RECONNECT);
     let client = options.connect(nats_url).await.context("cannot watch the events")?;
     let mut events = client.subscribe("order_processed").await?;
     // A round trip: from here on no event is missed.
@@ -87,6 +86,10 @@ async fn by_events(load: &Load, nats_url: &str, tasks: &mut JoinSet<()>) -> Resu
     let load = load.clone();
     tasks.spawn(async move {
         while let Some(event) = events.next().await {
+            // An answer that somebody made by hand says nothing about what the inventory decided.
+            if event.headers.as_ref().and_then(|headers| headers.get("ce-source")).is_none() {
+                continue;
+            }
             if let Ok(Processed { order_id, status }) = serde_json::from_slice(&event.payload) {
                 load.observe(order_id, status, Witness::Event);
             }

@@ -1,0 +1,95 @@
+//! The flags of `sim chaos`, and the plan that they make.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::fault::{Fault, Wanted};
+use super::preset::{Minimums, Preset};
+use super::schedule::{self, Planned};
+use super::site::Site;
+use crate::load::parse_duration;
+
+/// Without a preset a run is a short one.
+const DURATION: Duration = Duration::from_secs(30);
+
+/// Orders per second without a preset.
+const RATE: u32 = 500;
+
+/// Injects faults while load runs, waits until all is settled, and audits; exits with 1 on any violation.
+///
+/// By default on a topology of its own, with faults from a seeded schedule. KIND is one of kill, restart, pause, cut,
+/// stall-to-broker, stall-from-broker, slow, reset, wipe, duplicate, poison; ARG is targets and a length, as in
+/// `kill@10s:order+broker,500ms`.
+#[derive(Debug, Clone, Args)]
+pub struct ChaosArgs {
+    /// A run with a name and the least that it must have done
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Seed of the schedule and of the load: the same seed, the same schedule [default: 1]
+    #[arg(long, default_value_t = 1, hide_default_value = true)]
+    pub seed: u64,
+    /// How long to load and to inject faults: 30s or 5m [default: 30s, or the preset's]
+    #[arg(long, value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// This fault instead of the seeded ones: KIND[@AT][:ARG]; may be repeated
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub faults: Vec<Wanted>,
+    /// Orders per second [default: 500, or the preset's]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: Option<u32>,
+    /// Connections that send them
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub connections: u32,
+    /// A kill waits until so many orders are pending
+    #[arg(long, default_value_t = 100)]
+    pub min_pending: usize,
+    /// Against the running containers of docker compose; only kill, restart and pause are possible there
+    #[arg(long, requires = "faults")]
+    pub compose: bool,
+    /// Print the report as JSON; the timeline goes to standard error
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a run does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Seed of all that is random.
+    pub seed: u64,
+    /// How long the load runs.
+    pub duration: Duration,
+    /// The faults in the order of their time.
+    pub schedule: Vec<Planned>,
+    /// Orders per second.
+    pub rate: u32,
+    /// Connections that send them.
+    pub connections: u32,
+    /// A kill waits until so many orders are pending.
+    pub min_pending: usize,
+    /// The least that must have happened.
+    pub minimums: Option<Minimums>,
+}
+
+impl Plan {
+    /// The plan that the flags ask for. Fails on a fault that cannot be done.
+    pub fn new(args: &ChaosArgs) -> Result<Self> {
+        let duration = args.duration.or(args.preset.map(Preset::duration)).unwrap_or(DURATION);
+        let schedule = match args.faults.as_slice() {
+            [] => schedule::random(args.seed, duration),
+            wanted => schedule::wanted(wanted, duration),
+        };
+        let faults: Vec<Fault> = schedule.iter().map(|planned| planned.fault.clone()).collect();
+        Site::check(args.compose, &faults)?;
+        Ok(Self {
+            seed: args.seed,
+            duration,
+            schedule,
+            rate: args.rate.or(args.preset.map(Preset::rate)).unwrap_or(RATE),
+            connections: args.connections,
+            min_pending: args.min_pending,
+            minimums: args.preset.map(|preset| preset.minimums(duration)),
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Trouble that travels as messages: what the stream holds again, and what can never succeed.
+//!
+//! All of it goes through the real broker as the service's own user, so the broker's permissions hold here, too.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use async_nats::HeaderMap;
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{Context, context::ContextBuilder, message::PublishMessage};
+use bytes::Bytes;
+use fastrand::Rng;
+use futures_util::future::try_join_all;
+use serde::Deserialize;
+use serde_json::json;
+use shared::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::broker;
+
+/// Messages that are picked for one fault; each is published 2–5 times.
+const PICKED: usize = 100;
+
+/// How many times a picked message is published again.
+const COPIES: std::ops::RangeInclusive<usize> = 2..=5;
+
+/// A stream that was wiped is provisioned again by the services within this time.
+const STREAM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the broker may take for a PubAck.
+const PUBACK: Duration = Duration::from_secs(10);
+
+/// A message that must end as a dead letter, and as nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// Where it is published; the service that consumes it keeps the dead letter.
+    pub subject: &'static str,
+    /// The body, which no other message has.
+    pub body: Bytes,
+    /// The reason that the dead letter must name.
+    pub reason: &'static str,
+}
+
+/// An order that both services have settled.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettledOrder {
+    /// Its id.
+    pub id: String,
+    /// What was ordered.
+    pub product_id: String,
+    /// How many.
+    pub quantity: i64,
+    /// `confirmed` or `cancelled`.
+    pub status: String,
+}
+
+/// Publishes messages of the stream again under fresh ids, shuffled: the newest, and as many from anywhere in it, which the
+/// broker's duplicate window has long forgotten. Returns how many.
+pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
+    let [order, inventory] = [connect(nats_url, "order").await?, connect(nats_url, "inventory").await?];
+    let stream = stream(&order).await?;
+    let state = stream.cached_info().state.clone();
+    let (first, last) = (state.first_sequence.max(1), state.last_sequence);
+    if last < first {
+        return Ok(0);
+    }
+    let newest = (first..=last).rev().take(PICKED / 2);
+    let picked: Vec<u64> = newest.chain((0..PICKED / 2).map(|_| rng.u64(first..=last))).collect::<Vec<_>>();
+    let found = picked.into_iter().map(|sequence| stream.get_raw_message(sequence));
+    let mut copies = Vec::new();
+    for message in try_join_all(found).await.context("cannot read the stream's messages")? {
+        copies.extend(vec![message; rng.usize(COPIES)]);
+    }
+    rng.shuffle(&mut copies);
+    let published = copies.iter().map(|message| {
+        let as_user = if message.subject.as_str() == ORDER_CREATED { &order } else { &inventory };
+        let mut headers = message.headers.clone();
+        headers.insert("Nats-Msg-Id", Uuid::new_v4().to_string());
+        publish(as_user, message.subject.to_string(), message.payload.clone(), headers)
+    });
+    Ok(try_join_all(published).await?.len())
+}
+
+/// Publishes one poison message of each kind and returns them; those about a real order only where there is one.
+pub async fn poison(nats_url: &str, real: Option<&SettledOrder>, rng: &mut Rng) -> Result<Vec<Poison>> {
+    let poison = make_poison(real, &format!("{:016x}", rng.u64(..)));
+    let [order, inventory] = [connect(nats_url, "order").await?, connect(nats_url, "inventory").await?];
+    // Its stream must be there: without one, there is nobody to acknowledge.
+    stream(&order).await?;
+    let published = poison.iter().map(|poison| {
+        let as_user = if poison.subject == ORDER_CREATED { &order } else { &inventory };
+        publish(as_user, poison.subject.to_owned(), poison.body.clone(), HeaderMap::new())
+    });
+    try_join_all(published).await?;
+    Ok(poison)
+}
+
+fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
+    let poison = |subject, body: String, reason| Poison { subject, body: body.into(), reason };
+    let id = format!("poison-{unique}");
+    let mut all = vec![
+        poison(ORDER_CREATED, format!("garbage {unique}"), "invalid_event"),
+        poison(ORDER_CREATED, json!({"order": {"id": id}}).to_string(), "invalid_event"),
+        poison(
+            ORDER_CREATED,
+            json!({"orderId": id, "productId": "1", "quantity": 1_000_000_000_000_i64}).to_string(),
+            "invalid_event",
+        ),
+        poison(ORDER_PROCESSED, format!("garbage {unique}"), "invalid_event"),
+        poison(ORDER_PROCESSED, json!({"orderId": id, "status": "confirmed"}).to_string(), "unknown_order"),
+    ];
+    if let Some(real) = real {
+        let repeat = json!({"orderId": real.id, "productId": real.product_id, "quantity": real.quantity + 1, "poison": unique});
+        all.push(poison(ORDER_CREATED, repeat.to_string(), "conflicting_repeat"));
+        let answer = match real.status.as_str() {
+            "confirmed" => {
+                json!({"orderId": real.id, "status": "cancelled", "reason": "unknown_product", "poison": unique})
+            }
+            _ => json!({"orderId": real.id, "status": "confirmed", "poison": unique}),
+        };
+        all.push(poison(ORDER_PROCESSED, answer.to_string(), "conflicting_result"));
+    }
+    all
+}
+
+async fn connect(nats_url: &str, user: &str) -> Result<Context> {
+    let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), broker::password(user));
+    let options = options.custom_inbox_prefix(format!("_INBOX_{user}"));
+    let client = options.connect(nats_url).await.with_context(|| format!("cannot connect as {user}"))?;
+    Ok(ContextBuilder::new().timeout(PUBACK).build(client))
+}
+
+async fn stream(context: &Context) -> Result<Stream> {
+    let start = Instant::now();
+    loop {
+        match context.get_stream(STREAM).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if start.elapsed() > STREAM_WITHIN => return Err(error).context("there is no stream"),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn publish(context: &Context, subject: String, body: Bytes, headers: HeaderMap) -> Result<()> {
+    let message = PublishMessage::build().headers(headers).payload(body);
+    context.send_publish(subject, message).await?.await.context("no PubAck for a message of the fault")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::events::{OrderCreated, OrderProcessed};
+
+    use super::*;
+
+    #[test]
+    fn every_poison_breaks_its_rule_and_has_a_body_of_its_own() {
+        let real = SettledOrder {
+            id: "a".to_owned(),
+            product_id: "1".to_owned(),
+            quantity: 2,
+            status: "confirmed".to_owned(),
+        };
+        let mut bodies = Vec::new();
+        for poison in make_poison(Some(&real), "1").into_iter().chain(make_poison(Some(&real), "2")) {
+            let decoded = match poison.subject {
+                ORDER_CREATED => OrderCreated::decode(&poison.body).map(drop),
+                _ => OrderProcessed::decode(&poison.body).map(drop),
+            };
+            assert_eq!(decoded.is_err(), poison.reason == "invalid_event", "{poison:?}");
+            bodies.push((poison.subject, poison.body));
+        }
+        let all = bodies.len();
+        bodies.sort();
+        bodies.dedup();
+        assert_eq!((all, bodies.len()), (14, 14));
+    }
+}

@@ -1,0 +1,79 @@
+//! `sim chaos`: load, faults while it runs, a recovery without faults, and an audit. One command, one verdict.
+//!
+//! - [`arguments`], [`preset`], [`schedule`], [`fault`]: what shall happen, and when
+//! - [`site`], [`compose`], [`messages`]: where it happens, and how
+//! - [`traffic`], [`run`], [`timeline`]: the load, the faults under it, and how everything recovered
+//! - [`recovery`], [`dead_letters`], [`report`]: the end, and what was found
+
+pub mod arguments;
+pub mod compose;
+mod dead_letters;
+pub mod fault;
+mod messages;
+mod own;
+pub mod preset;
+mod recovery;
+pub mod report;
+mod run;
+pub mod schedule;
+pub mod site;
+pub mod timeline;
+mod traffic;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+pub use self::arguments::{ChaosArgs, Plan};
+pub use self::own::{Finished, inject};
+use self::report::Report;
+use self::timeline::Entry;
+use crate::binaries::{Binaries, Profile};
+
+/// Runs the command; an error if anything is violated, or if a preset did less than it must.
+pub async fn run(args: ChaosArgs) -> Result<()> {
+    let plan = Plan::new(&args)?;
+    let print: fn(&Entry) =
+        if args.json { |entry| eprintln!("{entry}") } else { |entry| println!("{entry}") };
+    let folder = tempfile::Builder::new().prefix("sim-chaos-").tempdir().context("cannot create a folder")?;
+    let run = async {
+        if args.compose {
+            own::on_compose(&plan, folder.path(), print).await
+        } else {
+            on_processes(&plan, folder.path(), print).await
+        }
+    };
+    // Dropped on Ctrl-C, a topology takes its processes down; containers stay as the last fault left them.
+    let result = tokio::select! {
+        result = run => result,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    };
+    let report = keep_if_failed(folder, result)?;
+    match args.json {
+        true => println!("{:#}", report.json()),
+        false => print!("{report}"),
+    }
+    match report.has_passed() {
+        true => Ok(()),
+        false => bail!("{}", report.verdict()),
+    }
+}
+
+async fn on_processes(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
+    let binaries = Binaries::build(Profile::Release)?;
+    inject(plan, binaries, folder, print).await?.audit().await
+}
+
+/// Removes the run's folder, unless something is wrong: then logs, databases and answers stay, and the result says where.
+pub fn keep_if_failed(folder: TempDir, result: Result<Report>) -> Result<Report> {
+    match result {
+        Ok(report) if report.has_passed() => Ok(report),
+        Ok(report) => Ok(Report { kept: Some(folder.keep()), ..report }),
+        Err(error) => {
+            let folder = folder.keep();
+            Err(error
+                .context(format!("the run broke off; its logs and databases are in {}", folder.display())))
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A run: load, faults one after the other, and for each of them how long everything took to recover.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use fastrand::Rng;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+use super::arguments::Plan;
+use super::fault::Kind;
+use super::messages::{self, Poison};
+use super::schedule::Planned;
+use super::site::Site;
+use super::timeline::{Entry, Timeline};
+use super::traffic::{Endpoints, Traffic};
+
+/// How long a kill waits for enough pending orders; then it comes anyway, and does not count.
+const PENDING_WITHIN: Duration = Duration::from_secs(5);
+
+/// Pause between two looks at what is pending.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// A burst has so many times the orders that have to be pending: some are settled before the last is accepted.
+const BURST: usize = 3;
+
+/// Pause between two looks at what has recovered.
+const RECOVERY_EVERY: Duration = Duration::from_millis(10);
+
+/// A fault from which nothing has recovered after this time counts as one that nothing recovers from.
+const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
+
+/// What a run did to a site.
+#[derive(Debug, Default)]
+pub struct Injected {
+    /// Every fault, in the order of its beginning.
+    pub timeline: Timeline,
+    /// Every poison message, and how many wipes of the broker had come before it.
+    pub poison: Vec<(usize, Poison)>,
+    /// What went wrong with a fault itself, such as a service that did not come back.
+    pub broken: Option<String>,
+}
+
+/// Injects faults while `traffic` flows.
+pub struct Injector<'a> {
+    plan: &'a Plan,
+    site: &'a mut Site,
+    endpoints: &'a Endpoints,
+    traffic: &'a Traffic,
+    rng: Rng,
+    started: Instant,
+    recoveries: JoinSet<Entry>,
+    print: fn(&Entry),
+    injected: Injected,
+    wipes: usize,
+}
+
+impl<'a> Injector<'a> {
+    /// An injector that calls `print` for each fault once it is recovered from.
+    pub fn new(
+        plan: &'a Plan,
+        site: &'a mut Site,
+        (endpoints, traffic): (&'a Endpoints, &'a Traffic),
+        print: fn(&Entry),
+    ) -> Self {
+        // Another sequence than the schedule's, from the same seed.
+        let rng = Rng::with_seed(plan.seed.rotate_left(32) ^ 1);
+        let (started, recoveries, injected) = (Instant::now(), JoinSet::new(), Injected::default());
+        Self { plan, site, endpoints, traffic, rng, started, recoveries, print, injected, wipes: 0 }
+    }
+
+    /// Injects the whole schedule; ends when the run's duration is over as well, or when a fault cannot be mended.
+    pub async fn run(&mut self) {
+        for planned in &self.plan.schedule {
+            if let Err(error) = self.inject(planned).await {
+                self.injected.broken = Some(format!("{}: {error:#}", planned.fault));
+                return;
+            }
+            while let Some(entry) = self.recoveries.try_join_next() {
+                self.note(entry.ok());
+            }
+        }
+        sleep_until((self.started + self.plan.duration).into()).await;
+    }
+
+    /// What was done, once every fault is recovered from or given up.
+    pub async fn finish(mut self) -> Injected {
+        while let Some(entry) = self.recoveries.join_next().await {
+            self.note(entry.ok());
+        }
+        self.injected.timeline.entries.sort_by_key(|entry| entry.at);
+        self.injected
+    }
+
+    fn note(&mut self, entry: Option<Entry>) {
+        // A task that only watches neither panics nor is aborted.
+        let Some(entry) = entry else { return };
+        (self.print)(&entry);
+        self.injected.timeline.entries.push(entry);
+    }
+
+    async fn inject(&mut self, planned: &Planned) -> Result<()> {
+        let fault = planned.fault.clone();
+        sleep_until((self.started + planned.at).into()).await;
+        if fault.kind == Kind::Kill {
+            self.wait_for_pending().await;
+        }
+        let (begun, pending) = (Instant::now(), self.traffic.pending());
+        self.site.begin(&fault).await?;
+        let messages = self.send_messages(fault.kind).await?;
+        sleep(fault.lasts).await;
+        self.site.end(&fault).await?;
+        if fault.kind == Kind::Wipe {
+            self.wipes += 1;
+        }
+        let (at, lasted) = (begun - self.started, begun.elapsed());
+        let entry = Entry { at, fault, pending, lasted, recovery: None, messages };
+        self.recoveries.spawn(recover(entry, self.traffic.clone()));
+        Ok(())
+    }
+
+    /// Sends bursts on top of the steady load until enough orders are pending, so that a kill hits something.
+    async fn wait_for_pending(&self) {
+        let start = Instant::now();
+        while self.traffic.pending() < self.plan.min_pending && start.elapsed() < PENDING_WITHIN {
+            if !self.traffic.is_bursting() {
+                self.traffic.burst(self.plan.min_pending * BURST);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn send_messages(&mut self, kind: Kind) -> Result<Option<usize>> {
+        match kind {
+            Kind::Duplicate => messages::duplicate(&self.endpoints.nats, &mut self.rng).await.map(Some),
+            Kind::Poison => {
+                let real = self.traffic.settled_order().await;
+                let sent = messages::poison(&self.endpoints.nats, real.as_ref(), &mut self.rng).await?;
+                let count = sent.len();
+                self.injected.poison.extend(sent.into_iter().map(|poison| (self.wipes, poison)));
+                Ok(Some(count))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Waits until every order is settled that was pending when the fault was mended.
+async fn recover(mut entry: Entry, traffic: Traffic) -> Entry {
+    let mended = Instant::now();
+    let mut waiting = traffic.open();
+    while mended.elapsed() < RECOVERY_WITHIN {
+        traffic.keep_open(&mut waiting);
+        if waiting.is_empty() {
+            entry.recovery = Some(mended.elapsed());
+            break;
+        }
+        sleep(RECOVERY_EVERY).await;
+    }
+    entry
+}
