@@ -79,6 +79,7 @@ fn config(args: UpArgs) -> Result<TopologyConfig> {
         logs: Logs::Prefixed,
         jwt_secret: token::secret(),
         environment: Vec::new(),
+        broker_launcher: Vec::new(),
     })
 }
 

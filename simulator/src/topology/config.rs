@@ -1,5 +1,6 @@
 //! What a topology runs: its parts, their ports, folder and settings.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +87,8 @@ pub struct TopologyConfig {
     pub jwt_secret: String,
     /// Further settings for both services, as variables.
     pub environment: Vec<(String, String)>,
+    /// A program and its arguments to put in front of the broker's command; empty: none. It must become the broker.
+    pub broker_launcher: Vec<OsString>,
 }
 
 impl TopologyConfig {
@@ -100,6 +103,7 @@ impl TopologyConfig {
             seed_file: None,
             jwt_secret: shared::settings::DEMO_SECRET.to_owned(),
             environment: Vec::new(),
+            broker_launcher: Vec::new(),
         })
     }
 
@@ -117,7 +121,9 @@ impl TopologyConfig {
         match part {
             Part::Broker => {
                 let monitor = i32::from(self.ports.monitor.number());
-                broker::command(server, &self.folder.join("nats"), self.ports.nats.number(), monitor)
+                let folder = self.folder.join("nats");
+                let command = broker::command(server, &folder, self.ports.nats.number(), monitor);
+                launched(&self.broker_launcher, command)
             }
             Part::Order => self.service(part, &self.binaries.order, &self.ports.order),
             Part::Inventory => self.service(part, &self.binaries.inventory, &self.ports.inventory),
@@ -163,4 +169,14 @@ impl TopologyConfig {
             }
         }
     }
+}
+
+/// `command` with `launcher` in front of it.
+fn launched(launcher: &[OsString], command: Command) -> Command {
+    let [program, arguments @ ..] = launcher else { return command };
+    let inner = command.as_std();
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(inner.get_program()).args(inner.get_args());
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
 }

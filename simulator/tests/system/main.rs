@@ -6,6 +6,7 @@ mod client;
 mod crash;
 mod fail_points;
 mod flow;
+mod full_broker;
 mod load;
 mod older_broker;
 mod race;
