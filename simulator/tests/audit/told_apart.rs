@@ -1,5 +1,6 @@
 //! What is no violation: orders that are not settled yet, orders set aside, and reservations of somebody else's orders.
 
+use simulator::answers::{Line, Status, Witness};
 use simulator::check::{self, Databases, Moment};
 
 use crate::copy::Copy;
@@ -32,6 +33,20 @@ async fn an_order_that_is_not_settled_yet_is_no_violation_before_the_end() {
     let violated: Vec<_> =
         report.violated().map(|finding| (finding.name, finding.violations.count)).collect();
     assert_eq!(violated, [("I4 settled_in_the_end", 2), ("I10 outboxes_empty", 1)]);
+}
+
+#[tokio::test]
+async fn an_order_whose_event_was_seen_may_still_be_created_but_not_one_that_was_shown_settled() {
+    let copy = Copy::new().await;
+    let id = unsettle(&copy).await;
+    let seen = |by| [Line::Observed { order_id: id.clone(), status: Status::Cancelled, by }];
+    copy.rewrite_answers(Some, &seen(Witness::Event));
+    let report = copy.audit(Moment::Running).await;
+    assert!(report.clean, "{report}");
+    copy.rewrite_answers(Some, &seen(Witness::Order));
+    let report = copy.audit(Moment::Running).await;
+    let violated: Vec<_> = report.violated().map(|finding| finding.name).collect();
+    assert_eq!(violated, ["I6 settled_once"], "{report}");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ fn load(topology: &Topology, folder: &Path, pace: Pace) -> (Load, Recorder) {
     (Load::new(plan, target, Some(recorder.clone())), recorder)
 }
 
-async fn audit(folder: &Path, moment: Moment) -> Report {
+pub async fn audit(folder: &Path, moment: Moment) -> Report {
     let (order, inventory) = (folder.join("order.db"), folder.join("inventory.db"));
     check::audit(&check::read(&order, &inventory, Some(&folder.join("answers"))).await.unwrap(), moment)
 }

@@ -8,5 +8,6 @@ mod fail_points;
 mod flow;
 mod full_broker;
 mod load;
+mod lost_reply;
 mod older_broker;
 mod race;
