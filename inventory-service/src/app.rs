@@ -31,7 +31,8 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         .context("seed the stock")?;
 
     service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
-    let (dead_letters, redriver) = redriver(service.database.clone(), service.relay.clone(), DecideOrders);
+    let (dead_letters, redriver) =
+        redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), DecideOrders);
     service.spawn(|_| redriver.run());
 
     let state = AppState {

@@ -30,7 +30,8 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         commit_queue(settings.queue_size, service.database.clone(), service.relay.clone());
     service.spawn(|_| committer.run());
     service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
-    let (dead_letters, redriver) = redriver(service.database.clone(), service.relay.clone(), SettleOrders);
+    let (dead_letters, redriver) =
+        redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), SettleOrders);
     service.spawn(|_| redriver.run());
     let sweeper = Sweeper::new(service.database.clone(), service.broker.clone(), service.relay.clone());
     service.spawn(|shutdown| async move { sweeper.run(shutdown).await });

@@ -140,6 +140,37 @@ async fn the_effect_and_the_deletion_of_the_row_happen_together_or_not_at_all() 
 }
 
 #[tokio::test]
+async fn a_restored_backup_redrives_nothing_until_it_adopts_the_consumer() {
+    let broker = Broker::start().await;
+    let (home, restored) = (Home::at(&broker), Home::at(&broker));
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    write_dead_letter(&home, &order("late", "1", 3)).await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+    command.env_clear().env("DATABASE", home.path("inventory.db"));
+    assert!(command.arg("backup").arg(restored.path("inventory.db")).status().await.unwrap().success());
+    inventory.stop().await;
+
+    let inventory = restored.start(&[]).await;
+    wait_until("the copy is not the consumer's", async || {
+        inventory.json("/readyz").await["consumer"] == "not owned"
+    })
+    .await;
+    for path in ["/1/redrive?dryRun=true", "/1/redrive", "/redrive"] {
+        let refused = redrive(&inventory, path).await;
+        assert_eq!(refused["status"], 503, "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("belongs to another database"), "{refused}");
+    }
+    assert_eq!((restored.reservations().await, restored.dead_letters().await[0].3), (0, 1));
+    let adopted = Client::new().post(inventory.at("/admin/adopt")).bearer_auth(token(Some(ADMIN_SCOPE)));
+    assert_eq!(adopted.send().await.unwrap().status(), 200);
+    assert_eq!(redrive(&inventory, "/1/redrive").await["outcome"], "done");
+    assert_eq!((restored.stock("1").await, restored.dead_letters().await.len()), (7, 0));
+    inventory.stop().await;
+    restored.audit().await;
+}
+
+#[tokio::test]
 async fn only_an_admin_may_look_at_dead_letters_or_touch_them() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;

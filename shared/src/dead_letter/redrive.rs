@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Never, store};
 use crate::{
+    broker::{Broker, BrokerState},
     delivery::{self, EventHandler, Failure, Outcome},
     fail_point,
     relay::Relay,
@@ -52,6 +53,8 @@ pub enum Discarded {
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
+    /// This database is not the consumer's: until it adopts it, nothing may be decided in it. Nothing was changed.
+    NotOwned,
     /// There is no write transaction to be had. Certainly nothing was changed.
     NotNow,
     /// It was begun, and nobody can tell how it ended; the row is still there exactly if nothing happened.
@@ -81,14 +84,21 @@ pub struct DeadLetters {
 pub struct Redriver<H> {
     receiver: mpsc::Receiver<Request>,
     database: Database,
+    broker: Broker,
     relay: Relay,
     handler: H,
 }
 
 /// The dead letters of `database`, and the task that gives them to `handler` again.
-pub fn redriver<H>(database: Database, relay: Relay, handler: H) -> (DeadLetters, Redriver<H>) {
+pub fn redriver<H>(
+    database: Database,
+    broker: Broker,
+    relay: Relay,
+    handler: H,
+) -> (DeadLetters, Redriver<H>) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    (DeadLetters { database: database.clone(), sender }, Redriver { receiver, database, relay, handler })
+    let letters = DeadLetters { database: database.clone(), sender };
+    (letters, Redriver { receiver, database, broker, relay, handler })
 }
 
 impl DeadLetters {
@@ -138,6 +148,9 @@ impl<H: EventHandler> Redriver<H> {
 
     /// Handles one dead letter in one transaction.
     pub async fn redrive_once(&self, id: i64, mode: Mode) -> Result<Redriven, Refusal> {
+        if let BrokerState::Foreign(_) = *self.broker.state().borrow() {
+            return Err(Refusal::NotOwned);
+        }
         let mut tx = self.begin().await?;
         let redriven = match self.handle(&mut tx, id).await {
             Ok(redriven) => redriven,

@@ -225,6 +225,9 @@ async fn discard(admin: Admin, State(letters): State<DeadLetters>, id: Id) -> Re
 
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
+        Refusal::NotOwned => Problem::Unavailable(
+            "the consumer belongs to another database, as /readyz says; nothing was changed",
+        ),
         Refusal::NotNow => Problem::Unavailable("the database is not writable; nothing was changed"),
         Refusal::Unknown => Problem::Internal,
     }
