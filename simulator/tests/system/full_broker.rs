@@ -9,6 +9,7 @@ use async_nats::{ConnectOptions, jetstream};
 use reqwest::StatusCode;
 use serde_json::json;
 use simulator::{
+    answers::Line,
     binaries::Binaries,
     broker,
     testing::{SmallDisk, wait_until},
@@ -17,7 +18,7 @@ use simulator::{
 };
 use tempfile::TempDir;
 
-use crate::client::{Buyer, rows};
+use crate::client::{Buyer, accepted, audited};
 
 /// Orders before, and again during the fault.
 const ORDERS: usize = 50;
@@ -41,11 +42,15 @@ async fn topology(folder: &TempDir, launcher: Vec<std::ffi::OsString>) -> Topolo
 }
 
 /// Every order is accepted at the first attempt, whatever the broker does.
-async fn place(buyer: &Buyer, phase: &str) {
+async fn place(buyer: &Buyer, phase: &str) -> Vec<Line> {
+    let mut told = Vec::new();
     for number in 0..ORDERS {
-        let (status, body) = buyer.order("1", 1, &format!("{phase}-{number}")).await.unwrap();
+        let key = format!("{phase}-{number}");
+        let (status, body) = buyer.order("1", 1, &key).await.unwrap();
         assert_eq!(status, StatusCode::CREATED, "{body}");
+        told.push(accepted("alice", "1", key, body["id"].as_str().unwrap().to_owned()));
     }
+    told
 }
 
 async fn until_all_is_settled(buyer: &Buyer) {
@@ -58,21 +63,9 @@ fn failures(folder: &Path) -> usize {
 }
 
 /// Every order is confirmed once, and nothing is left over.
-async fn audit(folder: &Path) {
-    let orders = rows(folder, Part::Order, "SELECT id, status FROM orders ORDER BY id").await;
-    let decisions =
-        rows(folder, Part::Inventory, "SELECT order_id, status FROM reservations ORDER BY order_id").await;
-    assert_eq!(orders.len(), 2 * ORDERS);
-    assert!(orders.iter().all(|(_, status)| status == "confirmed"));
-    assert_eq!(orders, decisions);
-    for part in [Part::Order, Part::Inventory] {
-        let left = rows(
-            folder,
-            part,
-            "SELECT 'outbox', order_id FROM outbox UNION ALL SELECT 'dead letter', reason FROM dead_letters",
-        );
-        assert_eq!(left.await, [], "{part:?}");
-    }
+async fn audit(folder: &Path, told: &[Line]) {
+    let report = audited(folder, told).await;
+    assert_eq!((report.confirmed, report.dead_letters), (2 * ORDERS as u64, 0), "{report}");
 }
 
 /// Another stream, which belongs to nobody here, takes what the broker may store.
@@ -107,12 +100,12 @@ async fn a_full_broker_keeps_orders_waiting_in_the_outbox_and_they_settle_when_t
     let launcher = vec!["sh".into(), "-c".into(), r#"exec "$@" -c "$0""#.into(), conf.into()];
     let mut topology = topology(&folder, launcher).await;
     let buyer = Buyer::new(&topology, "alice");
-    place(&buyer, "before").await;
+    let mut told = place(&buyer, "before").await;
     until_all_is_settled(&buyer).await;
 
     let other = eat_the_store(&topology).await;
     let started = Instant::now();
-    place(&buyer, "during").await;
+    told.extend(place(&buyer, "during").await);
     wait_until("the relay has failed five times", async || failures(folder.path()) >= 5).await;
     // 100, 200, 400 and 800 ms lie between them.
     assert!(started.elapsed() > Duration::from_millis(1_400), "no pauses: {:?}", started.elapsed());
@@ -122,7 +115,7 @@ async fn a_full_broker_keeps_orders_waiting_in_the_outbox_and_they_settle_when_t
     other.purge().await.unwrap();
     until_all_is_settled(&buyer).await;
     topology.stop().await.unwrap();
-    audit(folder.path()).await;
+    audit(folder.path(), &told).await;
 }
 
 /// A stream that could not write stays closed for writing until nats-server is started again; that is the server's way.
@@ -132,11 +125,11 @@ async fn a_broker_on_a_full_disk_keeps_orders_waiting_and_they_settle_when_it_is
     let Some(disk) = SmallDisk::over(&folder.path().join("nats"), DISK_MEGABYTES) else { return };
     let mut topology = topology(&folder, disk.launcher()).await;
     let buyer = Buyer::new(&topology, "alice");
-    place(&buyer, "before").await;
+    let mut told = place(&buyer, "before").await;
     until_all_is_settled(&buyer).await;
 
     disk.fill();
-    place(&buyer, "during").await;
+    told.extend(place(&buyer, "during").await);
     // The server does not answer what it could not store, so each failure takes as long as a PubAck is waited for.
     wait_until("the relay has failed twice", async || failures(folder.path()) >= 2).await;
     assert!(buyer.gauge("outbox_rows").await > Some(0.0));
@@ -148,5 +141,5 @@ async fn a_broker_on_a_full_disk_keeps_orders_waiting_and_they_settle_when_it_is
     topology.start_part(Part::Broker).await.unwrap();
     until_all_is_settled(&buyer).await;
     topology.stop().await.unwrap();
-    audit(folder.path()).await;
+    audit(folder.path(), &told).await;
 }
