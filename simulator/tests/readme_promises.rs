@@ -1,4 +1,4 @@
-//! Each promise in the README names the test that proves it, and that test exists.
+//! Each promise in the README, and each fault in docs/RELIABILITY.md, names the tests that prove it, and those tests exist.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,22 +8,40 @@ use simulator::workspace;
 
 #[test]
 fn every_promise_of_the_readme_names_a_test_that_exists() {
-    let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
-    let (_, after) = readme.split_once("## What happens when…").unwrap();
-    let (section, _) = after.split_once("\n## ").unwrap();
+    check_table("README.md", "## What happens when…");
+}
+
+#[test]
+fn every_fault_of_the_reliability_page_names_a_test_that_exists() {
+    check_table("docs/RELIABILITY.md", "## Faults");
+}
+
+/// The last column of the table below `heading` names at least one test a row, and only tests and commands.
+fn check_table(file: &str, heading: &str) {
+    let text = fs::read_to_string(workspace::root().join(file)).unwrap();
+    let (_, after) = text.split_once(heading).unwrap();
+    let section = after.split("\n## ").next().unwrap();
+    let tests = all_tests();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 5, "{file}: the table was not found");
+    for row in rows {
+        let quoted = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2);
+        // A command or a setting holds a space or a sign that no name has.
+        let is_name = |text: &&str| text.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        let names: Vec<&str> = quoted.filter(is_name).filter(|name| name.len() > 10).collect();
+        assert!(!names.is_empty(), "{file}: no test is named in: {row}");
+        for name in names {
+            assert!(tests.contains(&format!("fn {name}(")), "{file}: there is no test {name}");
+        }
+    }
+}
+
+fn all_tests() -> String {
     let mut tests = String::new();
     for folder in ["order-service/tests", "inventory-service/tests", "simulator/tests"] {
         read_all(&workspace::root().join(folder), &mut tests);
     }
-    let promises: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
-    assert!(promises.len() > 5, "the table of promises was not found");
-    for promise in promises {
-        let names: Vec<&str> = promise.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "no test is named in: {promise}");
-        for name in names {
-            assert!(tests.contains(&format!("fn {name}(")), "there is no test {name}");
-        }
-    }
+    tests
 }
 
 fn read_all(folder: &Path, text: &mut String) {
