@@ -41,8 +41,7 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// The WAL file is cut back to this size, in bytes, after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// What a probe writes, in bytes: about what a full batch of 1,000 orders writes. With less, a disk that is nearly full
-/// would pass the probe and fail the next batch, again and again.
+/// What a probe writes, in bytes: about what a full batch of 1,000 orders writes.
 const PROBE_BYTES: i64 = 4 << 20;
 
 /// An open database file.
@@ -151,8 +150,19 @@ impl Database {
         )
     }
 
-    /// Tries a real write, with as much as a full batch takes. Called once a second while the database is not writable.
+    /// Tries a real write. Called once a second while the database is not writable.
     pub async fn probe(&self) -> sqlx::Result<()> {
+        self.write_and_fold_back().await.inspect_err(|error| self.notice(error))?;
+        if !self.is_broken() && !self.writable.swap(true, Ordering::Relaxed) {
+            tracing::info!(database = %self.path.display(), "database writable again");
+        }
+        Ok(())
+    }
+
+    /// Writes as much as a full batch takes, and folds it back into the file, so that the next batches find its space in
+    /// the WAL. Unless somebody reads at this moment, they then need no new space: a disk that is nearly full does not
+    /// pass this and fail them, again and again.
+    async fn write_and_fold_back(&self) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("CREATE TABLE probe AS SELECT zeroblob($1) AS filler")
             .bind(PROBE_BYTES)
@@ -160,12 +170,7 @@ impl Database {
             .await?;
         sqlx::query("DROP TABLE probe").execute(&mut *tx).await?;
         tx.commit().await?;
-        // What the probe wrote is folded back, so that the next batches find its space in the WAL. Unless somebody reads
-        // at this moment, they then need no new space, and the database does not go from writable to full at once.
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;
-        if !self.is_broken() && !self.writable.swap(true, Ordering::Relaxed) {
-            tracing::info!(database = %self.path.display(), "database writable again");
-        }
         Ok(())
     }
 

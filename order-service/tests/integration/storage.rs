@@ -70,6 +70,7 @@ impl Orders {
             answer.problem(503);
             self.refused.push(key);
         }
+        println!("50 orders refused in {:?}", started.elapsed());
         assert!(started.elapsed() < AT_ONCE, "refused in {:?}", started.elapsed());
     }
 
@@ -152,12 +153,13 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
 }
 
-/// Overwrites the first page of the table `orders`, as a failing device might. The service must be stopped or idle.
-fn damage(files: &Files, page: usize) {
-    const PAGE: usize = 4096;
-    // In place: a running process must see it through the descriptor that it has.
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
+/// Overwrites one page in place, so that a running process meets it through the descriptor that it has.
+fn overwrite(files: &Files, page: usize, bytes: &[u8]) {
     let file = File::options().write(true).open(files.database()).unwrap();
-    file.write_all_at(&[0xA5; PAGE], ((page - 1) * PAGE) as u64).unwrap();
+    file.write_all_at(bytes, ((page - 1) * PAGE) as u64).unwrap();
 }
 
 /// A database with one order, closed, so that all is in the file; its id, a backup, and the page to damage.
@@ -177,7 +179,7 @@ async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_bef
     let (id, backup, page) = with_backup(&files).await;
     let marker = files.folder().join("order.db.suspect");
     let mut service = Service::start(&files, NO_BROKER, &[]).await;
-    damage(&files, page);
+    overwrite(&files, page, &[0xA5; PAGE]);
     let request = service.user("alice").request(reqwest::Method::GET, "/orders");
     // The process may be gone before it has answered.
     if let Ok(answer) = request.send().await {
@@ -212,4 +214,23 @@ async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_bef
     assert!(!marker.exists(), "the backup passed its check");
     assert_eq!(service.user("alice").order(&id).await["status"], "created");
     assert_eq!(service.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_write_that_meets_a_damaged_page_is_not_stored_and_stops_the_service_too() {
+    let files = Files::new();
+    let (_, backup, page) = with_backup(&files).await;
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    overwrite(&files, page, &[0xA5; PAGE]);
+    let body = serde_json::json!({"productId": "1", "quantity": 1});
+    let request = service.user("alice").request(reqwest::Method::POST, "/orders").json(&body);
+    if let Ok(answer) = request.send().await {
+        assert_eq!(answer.status(), 503);
+    }
+    assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
+    assert!(files.folder().join("order.db.suspect").exists());
+    // With the page mended, what was committed shows: in the file, or in the WAL beside it.
+    let backup = fs::read(backup).unwrap();
+    overwrite(&files, page, &backup[(page - 1) * PAGE..][..PAGE]);
+    assert_eq!(files.look().orders().await, 1, "the refused order was not stored");
 }

@@ -92,7 +92,18 @@ impl SmallDisk {
         }
     }
 
-    /// Gives back what [`SmallDisk::fill`] took.
+    /// Gives back so many bytes of what [`SmallDisk::fill`] took.
+    pub fn give_back(&self, bytes: u64) {
+        let shorten = || -> io::Result<()> {
+            let filler = File::options().write(true).open(self.inside().join(FILLER))?;
+            filler.set_len(filler.metadata()?.len().saturating_sub(bytes))
+        };
+        if let Err(error) = shorten() {
+            panic!("cannot give back space in {}: {error}", self.folder.display());
+        }
+    }
+
+    /// Gives back all that [`SmallDisk::fill`] took.
     pub fn free(&self) {
         if let Err(error) = fs::remove_file(self.inside().join(FILLER)) {
             panic!("cannot free {}: {error}", self.folder.display());
