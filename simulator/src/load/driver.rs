@@ -61,9 +61,9 @@ impl Load {
         callers::run(self, stop).await
     }
 
-    /// Waits until no accepted order is open, or none was settled for as long as `standstill`. Returns how many are open.
+    /// Waits until no accepted order is open and the order service has stored that, or none was settled for as long as
+    /// `standstill`. Returns how many are open.
     pub async fn wait_until_settled(&self, standstill: Duration) -> u64 {
-        end::wait_for_news(&self.tally, standstill).await;
-        self.tally.pending()
+        end::wait_until_settled(self, standstill).await
     }
 }

@@ -37,8 +37,21 @@ pub(super) async fn wait(load: &Load) -> Result<End> {
     Ok(End { at, pending: pending(&mut client).await? })
 }
 
+/// Waits for news until nothing is open, and then for the order service to have stored them. Returns how many are open.
+pub(super) async fn wait_until_settled(load: &Load, standstill: Duration) -> u64 {
+    wait_for_news(&load.tally, standstill).await;
+    let open = load.tally.pending();
+    if open == 0
+        && let Ok(mut client) = HttpClient::connect(&load.target.order_url).await
+    {
+        // A service that goes away just now cannot say; what was seen settled was.
+        let _ = pending(&mut client).await;
+    }
+    open
+}
+
 /// Waits until nothing is open, or nothing was settled for as long as `standstill`.
-pub(super) async fn wait_for_news(tally: &SharedTally, standstill: Duration) {
+async fn wait_for_news(tally: &SharedTally, standstill: Duration) {
     let (mut settled, mut since) = (0, Instant::now());
     loop {
         let (now_settled, open) = {
