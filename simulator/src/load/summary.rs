@@ -88,11 +88,14 @@ impl Display for Summary {
         )?;
         writeln!(f, "unsettled        {}", self.unsettled)?;
         writeln!(f, "refused          {}", Refusals(&self.refused))?;
-        writeln!(
-            f,
-            "unknown outcome  {} ({} more became known by repeating the key)",
-            self.unknown, self.resolved
-        )?;
+        match self.resolved {
+            0 => writeln!(f, "unknown outcome  {}", self.unknown)?,
+            more => writeln!(
+                f,
+                "unknown outcome  {} ({more} more became known by repeating the key)",
+                self.unknown
+            )?,
+        }
         if self.unsent > 0 {
             writeln!(f, "not sent         {}", self.unsent)?;
         }
