@@ -11,13 +11,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long one request may take before its outcome counts as unknown.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one request may take before its outcome counts as unknown, unless somebody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to one service.
 pub struct HttpClient {
     host: String,
     sender: SendRequest<Full<Bytes>>,
+    patience: Duration,
 }
 
 /// Who posts, and under which key.
@@ -52,7 +53,12 @@ impl HttpClient {
         // Its error is also the error of the request under way, which reports it.
         tokio::spawn(connection);
         let host = uri.authority().context("the URL has no host")?.to_string();
-        Ok(Self { host, sender })
+        Ok(Self { host, sender, patience: PATIENCE })
+    }
+
+    /// The same connection, whose requests may take so long.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// `GET path`, with a token where one is given.
@@ -82,6 +88,6 @@ impl HttpClient {
             let body = response.into_body().collect().await?.to_bytes();
             Ok(Answer { status, body })
         };
-        timeout(PATIENCE, exchange).await.context("no answer in time")?
+        timeout(self.patience, exchange).await.context("no answer in time")?
     }
 }

@@ -40,6 +40,10 @@ const QUANTITY_MAX: u32 = 3;
 /// Connections of a burst, at most.
 const BURST_CONNECTIONS: usize = 400;
 
+/// How long a request may take. A container that is killed closes no connection, so a caller has to give up by itself; and no
+/// fault that is mended within this time makes an outcome unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often an order is asked for until its own service shows it settled.
 const LOOKS: usize = 100;
 
@@ -120,6 +124,7 @@ impl Traffic {
         let load_plan = load_plan(plan.seed, pace, Limit::Count(u64::MAX));
         let mut target = Target::signed(&endpoints.order, &endpoints.secret, &load_plan.mix)?;
         target.inventory_url = Some(endpoints.inventory.clone());
+        target.patience = PATIENCE;
         target.probe().await?;
         let recorder = Recorder::create(answers, endpoints.coverage)?;
         let load = Load::new(load_plan, target.clone(), Some(recorder.clone()));

@@ -161,7 +161,7 @@ impl Caller {
     async fn post(&mut self, order: &PlannedOrder, user: &User) -> Told {
         let client = match &mut self.connection {
             Some(client) => client,
-            None => match HttpClient::connect(&self.load.target.order_url).await {
+            None => match self.load.target.connect().await {
                 Ok(client) => self.connection.insert(client),
                 Err(_) => return Told::NotSent,
             },

@@ -1,9 +1,11 @@
 //! Where the orders go, and as whom.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use super::plan::Mix;
-use crate::http::HttpClient;
+use crate::http::{HttpClient, PATIENCE};
 use crate::token;
 
 /// Where the orders go, and as whom.
@@ -15,6 +17,8 @@ pub struct Target {
     pub inventory_url: Option<String>,
     /// The users in the order of the plan.
     pub users: Vec<User>,
+    /// How long one request may take before its outcome counts as unknown.
+    pub patience: Duration,
 }
 
 /// One user.
@@ -34,13 +38,18 @@ impl Target {
             Ok(User { name, authorization })
         };
         let users = mix.user_names().into_iter().map(user).collect::<Result<_>>()?;
-        Ok(Self { order_url: trimmed(order_url), inventory_url: None, users })
+        Ok(Self { order_url: trimmed(order_url), inventory_url: None, users, patience: PATIENCE })
     }
 
     /// A target with a token of which only its service knows whose it is.
     pub fn with_token(order_url: &str, token: &str) -> Self {
         let user = User { name: String::new(), authorization: format!("Bearer {token}") };
-        Self { order_url: trimmed(order_url), inventory_url: None, users: vec![user] }
+        Self { order_url: trimmed(order_url), inventory_url: None, users: vec![user], patience: PATIENCE }
+    }
+
+    /// A connection to the order service.
+    pub(super) async fn connect(&self) -> Result<HttpClient> {
+        Ok(HttpClient::connect(&self.order_url).await?.with_patience(self.patience))
     }
 
     /// Tells a wrong URL from a service under stress.

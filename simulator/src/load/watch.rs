@@ -127,7 +127,7 @@ async fn ask_round(load: &Load, asker: Asker) -> Result<()> {
         return Ok(());
     }
     open.sort_unstable();
-    let mut client = HttpClient::connect(&load.target.order_url).await?;
+    let mut client = load.target.connect().await?;
     for (_, id, user) in open.into_iter().take(ROUND_LIMIT) {
         if let Some(status) = status(&mut client, load.target.user(user)?, &id).await? {
             load.observe(id, status, Witness::Order);
