@@ -46,6 +46,7 @@ async fn a_run_with_every_kind_of_fault_loses_no_order() {
     let faults = [
         "kill@1s:order+inventory+broker",
         "poison",
+        "duplicate",
         "pause:inventory,500ms",
         "cut:order,1s",
         "stall-to-broker:inventory,1s",
@@ -53,7 +54,6 @@ async fn a_run_with_every_kind_of_fault_loses_no_order() {
         "slow:500ms",
         "reset",
         "wipe",
-        "duplicate",
         "restart:order",
         "kill:order",
     ];
