@@ -172,6 +172,10 @@ impl<H: EventHandler> Consumer<H> {
                 self.settle(delivery, acker).await?;
             }
             if !self.database.is_writable() {
+                // What the pull still delivers is given back, too: dropped with it, it would wait for the broker's ack wait.
+                while let Some(rest) = next_batch(&mut messages, Instant::now()).await? {
+                    give_back(&rest.ackers).await?;
+                }
                 return Ok(Consumed::NotWritable);
             }
         }
