@@ -93,3 +93,40 @@ impl Plan {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        chaos: ChaosArgs,
+    }
+
+    fn plan(flags: &str) -> Result<Plan> {
+        let words = std::iter::once("chaos").chain(flags.split_whitespace());
+        Plan::new(&Command::try_parse_from(words)?.chaos)
+    }
+
+    #[test]
+    fn a_preset_is_the_default_of_every_flag_and_gives_way_to_it() {
+        let ci = plan("--preset ci").unwrap();
+        assert_eq!((ci.duration, ci.rate), (Preset::Ci.duration(), Preset::Ci.rate()));
+        assert_eq!(ci.minimums, Some(Preset::Ci.minimums(ci.duration)));
+        let other = plan("--preset ci --duration 55s --rate 7 --seed 3").unwrap();
+        assert_eq!((other.duration, other.rate, other.seed), (Duration::from_secs(55), 7, 3));
+        assert_eq!(other.minimums.unwrap().kills, 10, "half the time, half the kills");
+        assert!(plan("").unwrap().minimums.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_done_to_containers_is_refused_by_name_before_anything_starts() {
+        assert!(plan("--compose --fault kill:order --fault pause:broker,1s").is_ok());
+        let error = plan("--compose --fault kill:order --fault cut:order").unwrap_err().to_string();
+        assert!(error.contains("cut cannot be done to the containers"), "{error}");
+        assert!(plan("--compose").is_err(), "the seeded schedule has faults that containers cannot have");
+    }
+}

@@ -102,7 +102,7 @@ impl<'a> Injector<'a> {
     async fn inject(&mut self, planned: &Planned) -> Result<()> {
         let fault = planned.fault.clone();
         sleep_until((self.started + planned.at).into()).await;
-        if fault.kind == Kind::Kill {
+        if matches!(fault.kind, Kind::Kill | Kind::Wipe) {
             self.wait_for_pending().await;
         }
         let (begun, pending) = (Instant::now(), self.traffic.pending());
