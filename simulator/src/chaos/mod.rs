@@ -30,10 +30,16 @@ pub use self::own::{Finished, inject};
 use self::report::Report;
 use self::timeline::Entry;
 use crate::binaries::{Binaries, Profile};
+use crate::up::Signals;
+
+/// What an interrupted run on containers leaves.
+const CONTAINERS_STAY: &str = "interrupted; the containers are as the last fault left them: `docker compose unpause` and \
+                               `docker compose start` mend them";
 
 /// Runs the command; an error if anything is violated, or if a preset did less than it must.
 pub async fn run(args: ChaosArgs) -> Result<()> {
     let plan = Plan::new(&args)?;
+    let mut signals = Signals::listen()?;
     let print: fn(&Entry) =
         if args.json { |entry| eprintln!("{entry}") } else { |entry| println!("{entry}") };
     let folder = tempfile::Builder::new().prefix("sim-chaos-").tempdir().context("cannot create a folder")?;
@@ -44,10 +50,10 @@ pub async fn run(args: ChaosArgs) -> Result<()> {
             on_processes(&plan, folder.path(), print).await
         }
     };
-    // Dropped on Ctrl-C, a topology takes its processes down; containers stay as the last fault left them.
+    // Dropped, a topology takes its processes down.
     let result = tokio::select! {
         result = run => result,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        () = signals.next() => bail!("{}", if args.compose { CONTAINERS_STAY } else { "interrupted" }),
     };
     let report = keep_if_failed(folder, result)?;
     match args.json {
