@@ -70,10 +70,10 @@ pub struct Consumer<H> {
 impl<H: EventHandler> Consumer<H> {
     /// Consumes until `shutdown`; the pull in flight is finished first, and its acks are flushed.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut reset_due = true;
+        let mut opened = None;
         while !shutdown.is_cancelled() {
             let Some(session) = self.usable_session(&shutdown).await else { continue };
-            match self.open(&mut reset_due).await {
+            match self.open(&session, &mut opened).await {
                 Ok(pulls) => self.consume(&pulls, &session, &shutdown).await,
                 Err(error) => {
                     self.database.notice(error.as_ref());
@@ -101,18 +101,19 @@ impl<H: EventHandler> Consumer<H> {
         }
     }
 
-    /// Opens the consumer; the first time, what a dead predecessor still held is delivered again at once.
-    async fn open(&self, reset_due: &mut bool) -> Result<PullConsumer> {
+    /// Opens the consumer. In a new session, what was delivered to an earlier one is delivered again at once: to a dead
+    /// predecessor, or over a connection that was lost with it.
+    async fn open(&self, session: &Session, opened: &mut Option<Session>) -> Result<PullConsumer> {
         let mut pulls = self.broker.open_consumer(self.name, self.subject).await?;
-        if *reset_due {
+        if opened.as_ref() != Some(session) {
             self.reset_after_progress(&mut pulls).await?;
-            *reset_due = false;
+            *opened = Some(session.clone());
         }
         tracing::info!(consumer = self.name, subject = self.subject, "consuming");
         Ok(pulls)
     }
 
-    /// Resets the consumer unless the predecessor made no progress since its own reset.
+    /// Resets the consumer unless there was no progress since the latest reset.
     ///
     /// A reset saves the wait for `ack_wait`, but it also starts the delivery counts over. A message that kills
     /// the process at every start would then never reach [`GIVE_UP_AT_ATTEMPT`]. So when the ack floor still

@@ -19,7 +19,10 @@ use shared::{
     sqlite::{Database, Tx},
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
 };
-use simulator::testing::{Broker, wait_until};
+use simulator::{
+    proxy::{Link, Proxy},
+    testing::{Broker, wait_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -186,6 +189,33 @@ async fn what_a_dead_process_held_is_delivered_at_once_to_the_next() {
     let inventory = home.start(&[]).await;
     assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
     let elapsed = started.elapsed();
+    assert!(elapsed < ACK_WAIT / 2, "{elapsed:?} is not at once; without the reset it takes {ACK_WAIT:?}");
+    drop(held);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn what_a_lost_connection_held_is_delivered_at_once_over_the_next() {
+    let broker = Broker::start().await;
+    let proxy = Proxy::start(([127, 0, 0, 1], broker.port()).into()).unwrap();
+    let mut home = Home::at(&broker);
+    home.nats_url = format!("nats://127.0.0.1:{}", proxy.port());
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    proxy.set(Link::Cut);
+    inventory.until_broker_is("unreachable").await;
+    for order_id in ["a", "b", "c"] {
+        publisher.publish(order(order_id, "1", 1)).await;
+    }
+    // As if they had been on their way to the service when its connection was lost.
+    let direct = connection(&broker).await;
+    let held = take(&bus::consumer(&direct).await, 3).await;
+    let mended = Instant::now();
+    proxy.set(Link::Pass);
+    assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
+    let elapsed = mended.elapsed();
     assert!(elapsed < ACK_WAIT / 2, "{elapsed:?} is not at once; without the reset it takes {ACK_WAIT:?}");
     drop(held);
     inventory.stop().await;
