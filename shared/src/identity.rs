@@ -17,6 +17,7 @@ use async_nats::jetstream::{Context, consumer::PullConsumer};
 use uuid::Uuid;
 
 use crate::{
+    fail_point,
     jetstream::{create_consumer, find_consumer, update_consumer},
     sqlite::Database,
 };
@@ -169,6 +170,7 @@ impl Ownership {
         let raise = "UPDATE database_identity SET generation = generation + 1 RETURNING id, generation";
         let raised: Identity = sqlx::query_as(raise).fetch_one(&mut *tx).await?;
         tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+        fail_point::reach("identity: generation committed, not at the broker");
         self.set_identity(raised.clone());
         let consumer = self.open(context).await?;
         // Whoever adopted it meanwhile keeps it.

@@ -32,6 +32,8 @@ const CALLERS: usize = 20;
 const ORDERS_OF_A_CALLER: usize = 10;
 /// A gap that orders lead to is passed so often before the process dies there.
 const SKIP: &str = "2";
+/// After this time without the end more orders are placed.
+const ROUND: Duration = Duration::from_millis(500);
 /// What orders lead to is reached this soon.
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// Less than the 30 s after which any lost event is sent again, so that no gap is closed by that alone.
@@ -55,7 +57,7 @@ enum Cause {
 }
 
 /// Every gap: the process, the fail-point's name, what leads to it, and what closes it.
-const GAPS: [(Part, &str, Cause, &str); 36] = [
+const GAPS: [(Part, &str, Cause, &str); 38] = [
     (Part::Order, "orders: valid, not queued", Cause::Orders, "nothing stored; the client repeats"),
     (Part::Order, "orders: written, not committed", Cause::Orders, "rolled back; the client repeats"),
     (Part::Order, "orders: committed, not answered", Cause::Orders, "the key finds the order"),
@@ -88,6 +90,18 @@ const GAPS: [(Part, &str, Cause, &str); 36] = [
     (Part::Order, "sweeper: loss committed, nothing swept", Cause::Wiped, "the orders stay marked; swept"),
     (Part::Order, "sweeper: swept, not committed", Cause::Wiped, "rolled back; swept again"),
     (Part::Order, "sweeper: committed, relay not woken", Cause::Wiped, "the outbox row"),
+    (
+        Part::Order,
+        "identity: generation committed, not at the broker",
+        Cause::Start,
+        "lower there, never higher",
+    ),
+    (
+        Part::Inventory,
+        "identity: generation committed, not at the broker",
+        Cause::Start,
+        "lower there, never higher",
+    ),
     (Part::Order, "redrive: handled, not committed", Cause::Redrive, "rolled back; the dead letter stays"),
     (Part::Order, "redrive: committed, not answered", Cause::Redrive, "nothing is left to do"),
     (
@@ -106,7 +120,7 @@ async fn a_process_may_die_at_every_step_and_no_order_is_lost() {
     let mut world = World { topology, folder, told: Vec::new() };
     for (number, (part, point, cause, closed_by)) in GAPS.into_iter().enumerate() {
         let settled = world.crash_at((part, point, cause), &format!("run-{number}")).await;
-        println!("{:<9} | {point:<40} | {closed_by:<34} | {} ms", part.name(), settled.as_millis());
+        println!("{:<9} | {point:<49} | {closed_by:<34} | {} ms", part.name(), settled.as_millis());
     }
     world.topology.stop().await.unwrap();
     let report = audited(world.folder.path(), &world.told).await;
@@ -129,12 +143,13 @@ impl World {
     async fn crash_at(&mut self, (part, point, cause): (Part, &str, Cause), run: &str) -> Duration {
         let mut orders = self.prepare(part, cause, run).await;
         self.restart_armed(part, point, if cause == Cause::Orders { SKIP } else { "0" }).await;
-        match cause {
-            Cause::Orders | Cause::Start => orders = place_orders(&self.topology, run),
-            Cause::Redrive => redrive_all(&self.topology, part).await,
-            Cause::Held | Cause::Wiped => {}
+        if cause == Cause::Redrive {
+            redrive_all(&self.topology, part).await;
         }
-        self.await_abort(part, point).await;
+        if matches!(cause, Cause::Orders | Cause::Start) {
+            place_orders(&self.topology, run, &mut orders);
+        }
+        self.await_abort(part, point, run, &mut orders).await;
         self.recover(part, orders).await
     }
 
@@ -145,14 +160,16 @@ impl World {
             Cause::Redrive => publish_garbage(&self.topology, part).await,
             Cause::Held => {
                 self.restart_armed(part, "consumer: pulled, nothing decided", SKIP).await;
-                let orders = place_orders(&self.topology, run);
-                self.await_abort(part, "consumer: pulled, nothing decided").await;
+                let mut orders = JoinSet::new();
+                place_orders(&self.topology, run, &mut orders);
+                self.await_abort(part, "consumer: pulled, nothing decided", run, &mut orders).await;
                 return orders;
             }
             Cause::Wiped => {
                 self.topology.kill(Part::Inventory).await.unwrap();
-                let pending = place_orders(&self.topology, run).join_all().await;
-                self.told.extend(pending.into_iter().flatten());
+                let mut pending = JoinSet::new();
+                place_orders(&self.topology, run, &mut pending);
+                self.told.extend(pending.join_all().await.into_iter().flatten());
                 self.topology.kill(Part::Broker).await.unwrap();
                 fs::remove_dir_all(self.folder.path().join("nats")).unwrap();
                 self.topology.start_part(Part::Broker).await.unwrap();
@@ -169,9 +186,21 @@ impl World {
         let _ = self.topology.start_part(part).await;
     }
 
-    async fn await_abort(&mut self, part: Part, point: &str) {
-        let Ok((ended, status)) = timeout(REACHED_WITHIN, self.topology.first_exit()).await else {
-            panic!("{part:?} did not reach {point:?}; was it built by `cargo test`?");
+    /// Waits for the death at the gap. Where callers lead to it, more of them come until it is reached.
+    async fn await_abort(&mut self, part: Part, point: &str, run: &str, orders: &mut JoinSet<Vec<Line>>) {
+        let (start, mut rounds) = (Instant::now(), 0);
+        let (ended, status) = loop {
+            if let Ok(exit) = timeout(ROUND, self.topology.first_exit()).await {
+                break exit;
+            }
+            assert!(
+                start.elapsed() < REACHED_WITHIN,
+                "{part:?} did not reach {point:?}; was it built by `cargo test`?"
+            );
+            if !orders.is_empty() {
+                rounds += 1;
+                place_orders(&self.topology, &format!("{run}-again-{rounds}"), orders);
+            }
         };
         assert_eq!((ended, status.unwrap().signal()), (part, ABORTED), "{point}");
         self.topology.set_environment(Vec::new());
@@ -229,8 +258,7 @@ async fn admin(topology: &Topology, part: Part, method: Method, path: &str) -> r
 }
 
 /// Callers that repeat each order under its key until it is accepted.
-fn place_orders(topology: &Topology, run: &str) -> JoinSet<Vec<Line>> {
-    let mut callers = JoinSet::new();
+fn place_orders(topology: &Topology, run: &str, callers: &mut JoinSet<Vec<Line>>) {
     for caller in 0..CALLERS {
         let (buyer, run) = (Buyer::new(topology, "alice"), run.to_owned());
         callers.spawn(async move {
@@ -245,7 +273,6 @@ fn place_orders(topology: &Topology, run: &str) -> JoinSet<Vec<Line>> {
             told
         });
     }
-    callers
 }
 
 #[test]
