@@ -43,7 +43,7 @@ impl Preset {
         }
     }
 
-    /// Orders per second. In half an hour the databases and the stream then grow to about 3 GB.
+    /// Orders per second. In half an hour databases, stream and answers then stay below 3 GB.
     pub fn rate(self) -> u32 {
         match self {
             Self::Ci => 800,
