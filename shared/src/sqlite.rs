@@ -223,6 +223,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("checkpoint_fullfsync", "ON")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
+        // A large statement keeps a journal of its own, in a temporary file from 64 KiB on. A container whose root is
+        // read-only has no folder for it.
+        .pragma("temp_store", "MEMORY")
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
 }
