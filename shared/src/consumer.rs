@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::settle::give_back;
 use crate::{
-    broker::{Broker, BrokerState, Session},
+    broker::{Broker, BrokerState},
     delivery::{Batch, EventHandler},
     fail_point,
     relay::Relay,
@@ -45,6 +45,15 @@ pub enum Consumed {
     NotWritable,
 }
 
+/// Who was given messages that are not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// The process before this one.
+    DeadProcess,
+    /// This process, with a pull that it dropped.
+    DroppedPull,
+}
+
 /// Which durable consumer feeds which handler.
 pub struct Consumer<H> {
     /// The durable consumer's name.
@@ -64,27 +73,36 @@ pub struct Consumer<H> {
 impl<H: EventHandler> Consumer<H> {
     /// Consumes until `shutdown`; the pull in flight is finished first, and its acks are flushed.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut opened = None;
+        let mut holder = Some(Holder::DeadProcess);
         while !shutdown.is_cancelled() {
-            let Some(session) = self.usable_session(&shutdown).await else { continue };
-            match self.open(&session, &mut opened).await {
-                Ok(pulls) => self.consume(&pulls, &session, &shutdown).await,
-                Err(error) => {
-                    self.database.notice(error.as_ref());
-                    tracing::warn!(consumer = self.name, error = format!("{error:#}"), "consumer not open");
-                    pause(&shutdown).await;
+            let Some(current) = self.usable_session(&shutdown).await else { continue };
+            let mut state = self.broker.state();
+            let consumed = tokio::select! {
+                consumed = self.consume(&mut holder, &shutdown) => consumed,
+                // Whatever is under way is dropped: what was lost with the connection would be waited for in vain.
+                _ = state.wait_for(|state| *state != current) => {
+                    holder = holder.or(Some(Holder::DroppedPull));
+                    continue;
                 }
+            };
+            if let Err(error) = consumed {
+                self.database.notice(error.as_ref());
+                tracing::warn!(consumer = self.name, error = format!("{error:#}"), "not consuming");
+                holder = holder.or(Some(Holder::DroppedPull));
+            }
+            if !shutdown.is_cancelled() {
+                pause(&shutdown).await;
             }
         }
         self.broker.flush().await;
     }
 
-    /// The current session, if the broker is connected and the database writable; otherwise waits a little.
-    async fn usable_session(&self, shutdown: &CancellationToken) -> Option<Session> {
+    /// The current state, if the broker is connected and the database writable; otherwise waits a little.
+    async fn usable_session(&self, shutdown: &CancellationToken) -> Option<BrokerState> {
         let mut state = self.broker.state();
         let now = state.borrow_and_update().clone();
         match now {
-            BrokerState::Connected(session) if self.database.is_writable() => Some(session),
+            BrokerState::Connected(_) if self.database.is_writable() => Some(now),
             _ => {
                 tokio::select! {
                     _ = state.changed() => {}
@@ -95,60 +113,55 @@ impl<H: EventHandler> Consumer<H> {
         }
     }
 
-    /// Opens the consumer. In a new session, what was delivered to an earlier one is delivered again at once: to a dead
-    /// predecessor, or over a connection that was lost with it.
-    async fn open(&self, session: &Session, opened: &mut Option<Session>) -> Result<PullConsumer> {
+    /// Opens the consumer and steps until the database is not writable, a step fails, or `shutdown`.
+    async fn consume(&self, holder: &mut Option<Holder>, shutdown: &CancellationToken) -> Result<()> {
         let mut pulls = self.broker.open_consumer(self.name, self.subject).await?;
-        if opened.as_ref() != Some(session) {
-            self.reset_after_progress(&mut pulls).await?;
-            *opened = Some(session.clone());
-        }
+        self.take_back(&mut pulls, holder).await?;
         tracing::info!(consumer = self.name, subject = self.subject, "consuming");
-        Ok(pulls)
-    }
-
-    /// Resets the consumer unless there was no progress since the latest reset.
-    ///
-    /// A reset saves the wait for `ack_wait`, but it also starts the delivery counts over. A message that kills
-    /// the process at every start would then never reach [`GIVE_UP_AT_ATTEMPT`]. So when the ack floor still
-    /// stands where it stood at the latest reset, redelivery is left to `ack_wait`, which counts.
-    async fn reset_after_progress(&self, pulls: &mut PullConsumer) -> Result<()> {
-        let info = pulls.cached_info();
-        let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);
-        let previous: Option<i64> = sqlx::query_scalar("SELECT reset_floor FROM broker_memory")
-            .fetch_one(self.database.reader())
-            .await?;
-        if held == 0 || previous == Some(floor) {
-            return Ok(());
+        while !shutdown.is_cancelled() {
+            if self.consume_once(&pulls).await? == Consumed::NotWritable {
+                break;
+            }
         }
-        let mut tx = self.database.begin().await?;
-        sqlx::query("UPDATE broker_memory SET reset_floor = $1").bind(floor).execute(&mut *tx).await?;
-        tx.commit().await?;
-        fail_point::reach("consumer: reset noted, not done");
-        pulls.reset(None).await.context("reset the consumer")?;
-        fail_point::reach("consumer: reset done");
-        tracing::info!(consumer = self.name, held, "unacknowledged messages are delivered again");
         Ok(())
     }
 
-    /// Steps until the session changes, a step fails, or `shutdown`.
-    async fn consume(&self, pulls: &PullConsumer, session: &Session, shutdown: &CancellationToken) {
-        let current = BrokerState::Connected(session.clone());
-        let mut state = self.broker.state();
-        while !shutdown.is_cancelled() {
-            let step = tokio::select! {
-                step = self.consume_once(pulls) => step,
-                _ = state.wait_for(|state| *state != current) => return,
-            };
-            match step {
-                Ok(Consumed::Handled(_)) => {}
-                Ok(Consumed::NotWritable) => return pause(shutdown).await,
-                Err(error) => {
-                    tracing::warn!(consumer = self.name, error = format!("{error:#}"), "pull failed");
-                    return pause(shutdown).await;
-                }
-            }
+    /// Resets the consumer, so that what was delivered and not acknowledged comes again without the wait for `ack_wait`.
+    ///
+    /// A reset also starts the delivery counts over. A message that kills the process at every start would then never
+    /// reach the number at which it is given up. So after a dead process there is no reset without progress since the
+    /// latest one; redelivery is then left to `ack_wait`, which counts.
+    async fn take_back(&self, pulls: &mut PullConsumer, holder: &mut Option<Holder>) -> Result<()> {
+        let info = pulls.cached_info();
+        let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);
+        let due = match holder {
+            _ if held == 0 => false,
+            None => false,
+            Some(Holder::DroppedPull) => true,
+            Some(Holder::DeadProcess) => self.note_progress(floor).await?,
+        };
+        if due {
+            // From here on it is due, whatever becomes of this attempt.
+            *holder = Some(Holder::DroppedPull);
+            fail_point::reach("consumer: reset noted, not done");
+            pulls.reset(None).await.context("reset the consumer")?;
+            fail_point::reach("consumer: reset done");
+            tracing::info!(consumer = self.name, held, "unacknowledged messages are delivered again");
         }
+        *holder = None;
+        Ok(())
+    }
+
+    /// Whether the ack floor has moved since the latest reset after a dead process; the database remembers it.
+    async fn note_progress(&self, floor: i64) -> Result<bool> {
+        let mut tx = self.database.begin().await?;
+        let noted = sqlx::query("UPDATE broker_memory SET reset_floor = $1 WHERE reset_floor IS NOT $1")
+            .bind(floor)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        tx.commit().await?;
+        Ok(noted > 0)
     }
 
     /// One pull: handles what is there in batches, waiting up to [`PULL_EXPIRES`] for more.

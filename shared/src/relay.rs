@@ -138,13 +138,8 @@ impl Relay {
         let mut state = self.broker.state();
         let now = state.borrow_and_update().clone();
         let BrokerState::Connected(session) = &now else { return Ok(Relayed::Idle) };
-        if acked.by.as_ref() != Some(session) {
-            stream_memory::begin_session(&self.database, &self.broker, session).await?;
-            fail_point::reach("relay: stream noted, nothing published");
-            *acked = Acked { by: Some(session.clone()), ..Acked::default() };
-        }
         let relayed = tokio::select! {
-            relayed = self.publish_next(acked) => relayed?,
+            relayed = self.publish_in(session, acked) => relayed?,
             _ = state.wait_for(|state| *state != now) => return Ok(Relayed::Idle),
         };
         let due = acked.is_due() || matches!(relayed, Relayed::Unacknowledged { .. });
@@ -153,6 +148,16 @@ impl Relay {
             self.delete(acked).await?;
         }
         Ok(relayed)
+    }
+
+    /// Publishes the next rows in this session, which begins with a look at what its stream still holds.
+    async fn publish_in(&self, session: &Session, acked: &mut Acked) -> Result<Relayed> {
+        if acked.by.as_ref() != Some(session) {
+            stream_memory::begin_session(&self.database, &self.broker, session).await?;
+            fail_point::reach("relay: stream noted, nothing published");
+            *acked = Acked { by: Some(session.clone()), ..Acked::default() };
+        }
+        self.publish_next(acked).await
     }
 
     async fn empty(&self, acked: &mut Acked) -> Result<()> {

@@ -248,7 +248,7 @@ async fn messages_that_were_handled_and_come_again_are_repeats() {
     home.audit().await;
 }
 
-/// What `reset_after_progress` in `shared::consumer` rests on.
+/// What `take_back` in `shared::consumer` rests on.
 #[tokio::test]
 async fn a_consumer_reset_delivers_what_is_unacknowledged_again_and_starts_its_count_over() {
     let broker = Broker::start().await;
