@@ -40,8 +40,7 @@ pub(crate) fn connect_options(settings: &NatsSettings, service: &str) -> Connect
 /// Counts connections, wakes [`Broker::keep`](crate::broker::Broker::keep) on a new one, ends the session with the connection, and logs the rest.
 ///
 /// Without the end at once, a consumer could open a pull on the new connection under the old session, and drop it
-/// together with its messages when the new session shows; they would wait for
-/// [`ACK_WAIT`](crate::jetstream::ACK_WAIT).
+/// together with its messages when the new session shows, and would have to take them back at once.
 pub(crate) fn event_callback(
     connections: Arc<AtomicU64>,
     connected: Arc<Notify>,

@@ -102,7 +102,10 @@ impl Operations {
         }
         match store::count(self.database.reader()).await {
             Ok(rows) => metrics::gauge!("dead_letters").set(rows as f64),
-            Err(error) => tracing::warn!(%error, "dead letters not counted"),
+            Err(error) => {
+                self.database.notice(&error);
+                tracing::warn!(%error, "dead letters not counted");
+            }
         }
         http::text(telemetry::metrics().render())
     }
