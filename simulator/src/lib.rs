@@ -4,7 +4,7 @@
 //! - [`process`], [`ports`], [`workspace`]: what every part needs to run
 //! - [`broker`], [`binaries`], [`topology`]: the parts, started, killed and started again
 //! - [`proxy`]: the link between a service and the broker, which can fail
-//! - [`http`], [`token`]: how `sim` speaks to the services
+//! - [`http`], [`metrics`], [`token`]: how `sim` speaks to the services
 //! - [`engine`]: the containers of docker compose
 //! - [`up`], [`reset`], [`load`], [`check`], [`chaos`]: the commands
 //! - [`answers`]: what the load was told, for the check
@@ -18,6 +18,7 @@ pub mod check;
 pub mod engine;
 pub mod http;
 pub mod load;
+pub mod metrics;
 pub mod nats_download;
 pub mod nats_server;
 pub mod ports;

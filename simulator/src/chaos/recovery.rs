@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::traffic::{Endpoints, Traffic};
 use crate::http::HttpClient;
+use crate::metrics::Metrics;
 
 /// I4: every order is settled so soon after the last fault.
 pub const WITHIN: Duration = Duration::from_secs(60);
@@ -60,25 +61,10 @@ async fn look(endpoints: &Endpoints, traffic: &Traffic) -> Result<Remaining> {
     Ok(Remaining { open: traffic.pending(), pending, outbox })
 }
 
-async fn metrics(url: &str) -> Result<String> {
-    let answer = HttpClient::connect(url).await?.get("/metrics", None).await?;
-    Ok(String::from_utf8_lossy(&answer.body).into_owned())
+async fn metrics(url: &str) -> Result<Metrics> {
+    Metrics::read(&mut HttpClient::connect(url).await?).await
 }
 
-/// The value of a metric without labels.
-fn gauge(metrics: &str, name: &str) -> Result<u64> {
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-    value.map(|value| value as u64).with_context(|| format!("there is no metric {name}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gauge_is_found_by_its_whole_name() {
-        let metrics = "# TYPE outbox_rows gauge\noutbox_rows_max 9\noutbox_rows 3\n";
-        assert_eq!(gauge(metrics, "outbox_rows").unwrap(), 3);
-        assert!(gauge(metrics, "outbox").is_err());
-    }
+fn gauge(metrics: &Metrics, name: &str) -> Result<u64> {
+    metrics.gauge(name).with_context(|| format!("there is no metric {name}"))
 }

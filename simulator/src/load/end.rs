@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tokio::time::sleep;
 
 use super::tally::SharedTally;
@@ -10,6 +10,7 @@ use super::target::User;
 use super::{Load, watch};
 use crate::answers::Status;
 use crate::http::HttpClient;
+use crate::metrics::Metrics;
 
 /// Without any order settled for this long, the rest counts as unsettled.
 const STANDSTILL: Duration = Duration::from_secs(60);
@@ -83,36 +84,10 @@ async fn wait_for_order(client: &mut HttpClient, user: &User, id: &str) -> Resul
 async fn pending(client: &mut HttpClient) -> Result<Option<u64>> {
     let start = Instant::now();
     loop {
-        let metrics =
-            client.get("/metrics", None).await.context("cannot read the order service's metrics")?;
-        let pending = gauge(&String::from_utf8_lossy(&metrics.body), "orders_pending");
+        let pending = Metrics::read(client).await?.gauge("orders_pending");
         if matches!(pending, None | Some(0)) || start.elapsed() > GAUGE {
             return Ok(pending);
         }
         sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// The value of a metric without labels, or with any.
-fn gauge(metrics: &str, name: &str) -> Option<u64> {
-    metrics.lines().find_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        if !rest.starts_with([' ', '{']) {
-            return None;
-        }
-        rest.rsplit(' ').next()?.parse::<f64>().ok().map(|value| value as u64)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gauge_is_found_by_its_whole_name() {
-        let metrics = "# TYPE orders_pending gauge\norders_pending_max 9\norders_pending 3\n";
-        assert_eq!(gauge(metrics, "orders_pending"), Some(3));
-        assert_eq!(gauge("orders_pending{service=\"order\"} 4", "orders_pending"), Some(4));
-        assert_eq!(gauge(metrics, "orders"), None);
     }
 }

@@ -46,7 +46,6 @@ async fn no_accepted_order_is_lost_when_the_broker_is_killed_and_wiped() {
 }
 
 /// What becomes of the broker's files while it is dead.
-#[derive(PartialEq, Eq)]
 enum Storage {
     Kept,
     Wiped,
@@ -72,9 +71,9 @@ async fn kill_in_the_middle(victim: Part, storage: Storage) {
     for _ in 0..KILL_AFTER {
         acceptances.recv().await.unwrap();
     }
-    topology.kill(victim).await.unwrap();
-    if storage == Storage::Wiped {
-        std::fs::remove_dir_all(folder.path().join("nats")).unwrap();
+    match storage {
+        Storage::Kept => topology.kill(victim).await.unwrap(),
+        Storage::Wiped => topology.wipe_broker().await.unwrap(),
     }
     let before_kill = KILL_AFTER + acceptances.len();
     assert!((200..=800).contains(&before_kill), "{before_kill} orders were accepted before the kill");

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     os::unix::process::ExitStatusExt,
     time::{Duration, Instant},
 };
@@ -170,8 +169,7 @@ impl World {
                 let mut pending = JoinSet::new();
                 place_orders(&self.topology, run, &mut pending);
                 self.told.extend(pending.join_all().await.into_iter().flatten());
-                self.topology.kill(Part::Broker).await.unwrap();
-                fs::remove_dir_all(self.folder.path().join("nats")).unwrap();
+                self.topology.wipe_broker().await.unwrap();
                 self.topology.start_part(Part::Broker).await.unwrap();
             }
         }
