@@ -18,20 +18,18 @@ use shared::{
     events::{ID_MAX_CHARS, QUANTITY_MAX},
     fail_point,
     http::{read, with_defaults},
+    idempotency_key,
     operations::{self, Operations},
     problem::Problem,
     sqlite::Database,
     trace::{self, TRACEPARENT},
 };
 
-use crate::{
-    idempotency_key,
-    orders::{
-        self, OrderView,
-        commit_queue::{CommitQueue, Refusal},
-        pending,
-        placement::{NewOrder, Placed},
-    },
+use crate::orders::{
+    self, OrderView,
+    commit_queue::{CommitQueue, Refusal},
+    pending,
+    placement::{NewOrder, Placed},
 };
 
 /// A POST waits this long for its commit before the answer is 504.

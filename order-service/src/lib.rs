@@ -6,7 +6,6 @@
 pub mod app;
 pub mod event_handlers;
 pub mod http;
-pub mod idempotency_key;
 pub mod orders;
 pub mod settings;
 pub mod sweeper;

@@ -26,8 +26,10 @@ const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// The longest `sub`, in characters.
 const SUBJECT_MAX_CHARS: usize = 255;
 
-/// The scope of the routes that operators use.
+/// The scope of operators: the admin routes, and everybody's orders.
 pub const ADMIN_SCOPE: &str = "admin";
+/// The scope of those who change stock.
+pub const INVENTORY_WRITE_SCOPE: &str = "inventory:write";
 
 /// The claims that the services read or write; others are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +50,10 @@ pub struct Claims {
 impl Claims {
     fn has_scope(&self, wanted: &str) -> bool {
         self.scope.as_deref().is_some_and(|scope| scope.split(' ').any(|scope| scope == wanted))
+    }
+
+    fn demand(self, scope: &'static str) -> Result<Self, Problem> {
+        if self.has_scope(scope) { Ok(self) } else { Err(Problem::MissingScope(scope)) }
     }
 }
 
@@ -121,6 +127,10 @@ impl Tokens {
 pub struct User {
     /// The token's `sub`.
     pub id: String,
+    /// The token carries the scope `admin`.
+    pub is_admin: bool,
+    /// The token's `exp`, in Unix seconds.
+    pub expires_at: Option<u64>,
 }
 
 impl<S> FromRequestParts<S> for User
@@ -132,7 +142,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let claims = verified(parts, &Tokens::from_ref(state))?;
-        Ok(Self { id: claims.sub })
+        Ok(Self { is_admin: claims.has_scope(ADMIN_SCOPE), expires_at: claims.exp, id: claims.sub })
     }
 }
 
@@ -151,10 +161,27 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let claims = verified(parts, &Tokens::from_ref(state))?;
-        if !claims.has_scope(ADMIN_SCOPE) {
-            return Err(Problem::MissingScope(ADMIN_SCOPE));
-        }
+        let claims = verified(parts, &Tokens::from_ref(state))?.demand(ADMIN_SCOPE)?;
+        Ok(Self { id: claims.sub })
+    }
+}
+
+/// The authenticated user of a request whose token carries the scope `inventory:write`.
+#[derive(Debug, Clone)]
+pub struct StockKeeper {
+    /// The token's `sub`.
+    pub id: String,
+}
+
+impl<S> FromRequestParts<S> for StockKeeper
+where
+    Tokens: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let claims = verified(parts, &Tokens::from_ref(state))?.demand(INVENTORY_WRITE_SCOPE)?;
         Ok(Self { id: claims.sub })
     }
 }

@@ -5,7 +5,7 @@
 //! Whose consumer it is: [`identity`], [`adoption`].
 //! Ground: [`service`], [`sqlite`] ([`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`], [`shutdown`].
 //! For crash tests: [`fail_point`].
-//! HTTP edge: [`http`], [`auth`], [`body`], [`problem`], [`operations`], [`admin`].
+//! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`operations`], [`admin`].
 
 pub mod admin;
 pub mod adoption;
@@ -20,10 +20,12 @@ pub mod delivery;
 pub mod events;
 pub mod fail_point;
 pub mod http;
+pub mod idempotency_key;
 pub mod identity;
 pub mod jetstream;
 pub mod operations;
 pub mod outbox;
+pub mod paging;
 pub mod problem;
 pub mod relay;
 pub mod service;

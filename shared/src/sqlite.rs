@@ -22,6 +22,7 @@ use sqlx::{
     migrate::{Migration, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{storage_failure::StorageFailure, suspect};
@@ -52,6 +53,7 @@ pub struct Database {
     reader: SqlitePool,
     writable: Arc<AtomicBool>,
     broken: CancellationToken,
+    committed: watch::Sender<()>,
     // Held for as long as any clone lives: the operating system releases it with the last one.
     _lock: Arc<File>,
 }
@@ -70,6 +72,7 @@ impl Database {
             reader,
             writable: Arc::new(AtomicBool::new(true)),
             broken: CancellationToken::new(),
+            committed: watch::Sender::new(()),
             _lock: Arc::new(lock),
         })
     }
@@ -84,6 +87,18 @@ impl Database {
             begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         }
         begun.inspect_err(|error| self.notice(error))
+    }
+
+    /// Commits, and wakes whoever waits for changes.
+    pub async fn commit(&self, tx: Tx) -> sqlx::Result<()> {
+        tx.commit().await?;
+        self.committed.send_replace(());
+        Ok(())
+    }
+
+    /// Changes with each [`Database::commit`]; several at once may show as one.
+    pub fn commits(&self) -> watch::Receiver<()> {
+        self.committed.subscribe()
     }
 
     /// Closes the write connection; the pool opens another one.

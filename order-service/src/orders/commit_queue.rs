@@ -3,7 +3,13 @@
 //! A batch is whatever waits; there is no linger timer. The queue is bounded, and a full one refuses at once. The
 //! transaction never lives in a request's future, so a client that goes away cannot undo or half do a commit.
 
-use shared::{events::now_ms, fail_point, relay::Relay, sqlite::Database, storage_failure::StorageFailure};
+use shared::{
+    events::now_ms,
+    fail_point,
+    relay::Relay,
+    sqlite::Database,
+    storage_failure::{StorageFailure, commit_never_happened},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::placement::{self, NewOrder, Placed};
@@ -117,7 +123,7 @@ async fn commit(database: &Database, batch: &[NewOrder]) -> Result<Vec<Placed>, 
         if StorageFailure::of(&error).is_some() { Refusal::NotStored } else { Refusal::Rejected }
     })?;
     fail_point::reach("orders: written, not committed");
-    tx.commit().await.map_err(|error| {
+    database.commit(tx).await.map_err(|error| {
         if commit_never_happened(&error) {
             not_stored(&error);
             return Refusal::NotStored;
@@ -128,22 +134,6 @@ async fn commit(database: &Database, batch: &[NewOrder]) -> Result<Vec<Placed>, 
     })?;
     fail_point::reach("orders: committed, not answered");
     Ok(placed)
-}
-
-/// Whether the error of a COMMIT tells for certain that nothing was stored. Of all errors only SQLITE_FULL does.
-///
-/// In WAL mode a transaction is stored once its last frame, the one with the commit mark, is whole in the WAL. SQLite
-/// writes that frame last: with powersafe overwrite, its default, nothing is padded behind it, and the sync after it never
-/// reports SQLITE_FULL. So SQLITE_FULL means that this frame or an earlier one is missing or cut short, and its checksum
-/// keeps it from ever being taken for whole; SQLite rolls back by itself, and the next transaction writes over the same
-/// place. Any other error may come after that frame, from the sync or from the WAL's index, and then a later recovery
-/// may find the transaction. That is so for SQLITE_IOERR_SHMSIZE too, although it also comes of a full disk.
-///
-/// Source: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log> and `walFrames`, `walWriteToLog`, `unixWrite`
-/// and `sqlite3VdbeHalt` in SQLite 3.51.3.
-fn commit_never_happened(error: &sqlx::Error) -> bool {
-    const FULL: &str = "13";
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(FULL))
 }
 
 fn log(results: &[Result<Placed, Refusal>]) {

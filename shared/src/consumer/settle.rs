@@ -98,7 +98,7 @@ impl<H: EventHandler> Consumer<H> {
         let committed = async {
             store_dead_letters(&mut tx, batch, &outcomes).await?;
             fail_point::reach("consumer: decided, not committed");
-            tx.commit().await
+            self.database.commit(tx).await
         };
         committed.await.map_err(|error| {
             self.database.notice(&error);

@@ -160,7 +160,8 @@ impl<H: EventHandler> Redriver<H> {
         fail_point::reach("redrive: handled, not committed");
         let ended = match mode {
             Mode::Commit => {
-                tx.commit().await.context("commit; it happened exactly if the dead letter is gone")
+                let committed = self.database.commit(tx).await;
+                committed.context("commit; it happened exactly if the dead letter is gone")
             }
             Mode::DryRun => tx.rollback().await.context("roll back"),
         };

@@ -3,8 +3,8 @@
 //! A convention (the IETF draft -07 has lapsed): the draft's form is a quoted string of RFC 9651, section 3.3.3,
 //! and most clients send it bare.
 
+use crate::problem::Problem;
 use axum::http::HeaderMap;
-use shared::problem::Problem;
 
 const NAME: &str = "Idempotency-Key";
 const MAX_CHARS: usize = 255;
