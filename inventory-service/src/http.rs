@@ -6,19 +6,22 @@ use axum::{
     Json, Router,
     extract::{FromRef, Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
+use serde_json::Value;
 use shared::{
     adoption::{ADOPT_PATH, Healing},
     auth::{Admin, Tokens},
     dead_letter::{self, redrive::DeadLetters},
     http::{read, with_defaults},
-    operations::{self, Operations},
+    openapi,
+    operations::{self, Adopted, Operations},
     problem::Problem,
     sqlite::Database,
 };
 
-use crate::stock;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::stock::{self, Product};
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]
@@ -33,23 +36,38 @@ pub struct AppState {
     pub dead_letters: DeadLetters,
 }
 
-/// All routes.
+/// All routes, with the document that describes them.
 pub fn routes(state: AppState) -> Router {
-    let routes = Router::new()
-        .route("/inventory", get(list_stock))
-        .route("/inventory/{productId}", get(show_stock))
-        .route("/metrics", get(metrics))
-        .route(ADOPT_PATH, post(adopt))
-        .merge(operations::probes())
-        .merge(dead_letter::routes::routes())
-        .with_state(state);
-    with_defaults(routes)
+    with_defaults(openapi::with_document(documented()).with_state(state))
 }
 
+/// The OpenAPI document of the routes.
+pub fn document() -> Value {
+    openapi::document(&documented())
+}
+
+fn documented() -> OpenApiRouter<AppState> {
+    openapi::router("Inventory service", "Keeps stock, and takes it for orders.")
+        .routes(routes!(list_stock))
+        .routes(routes!(show_stock))
+        .merge(dead_letter::routes::routes())
+        .routes(routes!(adopt))
+        .merge(operations::probes())
+        .routes(routes!(metrics))
+}
+
+/// What is left of every product
+#[utoipa::path(get, path = "/inventory", tag = "inventory", responses(
+    (status = 200, description = "In the order of their ids.", body = [Product]),
+))]
 async fn list_stock(State(database): State<Database>) -> Result<Response, Problem> {
     Ok(Json(read(&database, stock::all(database.reader())).await?).into_response())
 }
 
+/// What is left of one product
+#[utoipa::path(get, path = "/inventory/{productId}", tag = "inventory", params(("productId" = String, Path)), responses(
+    (status = 200, description = "The product.", body = Product),
+))]
 async fn show_stock(
     State(database): State<Database>,
     product_id: Result<Path<String>, PathRejection>,
@@ -59,10 +77,20 @@ async fn show_stock(
     Ok(Json(product.ok_or(Problem::NotFound)?).into_response())
 }
 
+/// Counters and gauges for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "probes", responses(
+    (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
+))]
 async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
     operations.metrics("inventory-service", env!("CARGO_PKG_VERSION")).await
 }
 
+/// Take over the consumer that belongs to another database
+///
+/// For a service that is not ready for that reason. The other database must be stopped for good.
+#[utoipa::path(post, path = ADOPT_PATH, tag = "admin", security(("token" = ["admin"])), responses(
+    (status = 200, description = "What was done.", body = Adopted),
+))]
 async fn adopt(admin: Admin, State(operations): State<Arc<Operations>>) -> Result<Response, Problem> {
     operations.adopt(admin, Healing::DecideAgain).await
 }

@@ -7,14 +7,17 @@ pub mod seed;
 
 use serde::Serialize;
 use sqlx::{FromRow, SqlitePool};
+use utoipa::ToSchema;
 
 /// A product and what is left of it.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Product {
     /// 1–64 characters.
+    #[schema(min_length = 1, max_length = 64)]
     pub product_id: String,
     /// Never negative.
+    #[schema(minimum = 0)]
     pub stock: i64,
 }
 

@@ -7,8 +7,8 @@ use axum::{
     extract::{FromRef, Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
+use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     adoption::{ADOPT_PATH, Healing},
@@ -18,12 +18,15 @@ use shared::{
     events::{ID_MAX_CHARS, QUANTITY_MAX},
     fail_point,
     http::{read, with_defaults},
-    idempotency_key,
-    operations::{self, Operations},
+    idempotency_key, openapi,
+    operations::{self, Adopted, Operations},
     problem::Problem,
     sqlite::Database,
     trace::{self, TRACEPARENT},
 };
+
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::orders::{
     self, OrderView,
@@ -52,19 +55,52 @@ pub struct AppState {
     pub dead_letters: DeadLetters,
 }
 
-/// All routes.
+/// All routes, with the document that describes them.
 pub fn routes(state: AppState) -> Router {
-    let routes = Router::new()
-        .route("/orders", get(list_orders).post(place_order))
-        .route("/orders/{id}", get(show_order))
-        .route("/metrics", get(metrics))
-        .route(ADOPT_PATH, post(adopt))
-        .merge(operations::probes())
-        .merge(dead_letter::routes::routes())
-        .with_state(state);
-    with_defaults(routes)
+    with_defaults(openapi::with_document(documented()).with_state(state))
 }
 
+/// The OpenAPI document of the routes.
+pub fn document() -> Value {
+    openapi::document(&documented())
+}
+
+fn documented() -> OpenApiRouter<AppState> {
+    let about = "Takes orders. Each is stored as `created`, and becomes `confirmed` or `cancelled` once the inventory has decided.";
+    openapi::router("Order service", about)
+        .routes(routes!(list_orders, place_order))
+        .routes(routes!(show_order))
+        .merge(dead_letter::routes::routes())
+        .routes(routes!(adopt))
+        .merge(operations::probes())
+        .routes(routes!(metrics))
+}
+
+// Only for the document: `order_fields` reads the body itself, so that an error names the field.
+/// A new order.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewOrder, example = json!({"productId": "1", "quantity": 2}))]
+#[expect(dead_code, reason = "only its schema is used")]
+struct NewOrderBody {
+    #[schema(min_length = 1, max_length = 64)]
+    product_id: String,
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    quantity: i64,
+}
+
+/// Place an order
+///
+/// 503 means certainly not stored. 504 means that it is not known: repeat the request with the same `Idempotency-Key`.
+#[utoipa::path(post, path = "/orders", tag = "orders", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same key and body again answer the same order, for 24 hours.")),
+    request_body = NewOrderBody,
+    responses(
+        (status = 201, description = "The order is stored.", body = OrderView, headers(
+            ("location" = String, description = "Where the order is."),
+            ("idempotency-replayed" = Option<String>, description = "`true` when the key had made this order before."),
+        )),
+    ))]
 async fn place_order(
     user: User,
     State(queue): State<CommitQueue>,
@@ -139,11 +175,19 @@ fn quantity_field(value: &Value) -> Result<i64, Problem> {
         .ok_or_else(|| Problem::invalid("quantity", format!("must be an integer from 1 to {QUANTITY_MAX}")))
 }
 
+/// Your newest orders
+#[utoipa::path(get, path = "/orders", tag = "orders", security(("token" = [])), responses(
+    (status = 200, description = "Newest first.", body = [OrderView]),
+))]
 async fn list_orders(user: User, State(database): State<Database>) -> Result<Response, Problem> {
     let orders = read(&database, orders::newest_of(database.reader(), &user.id)).await?;
     Ok(Json(orders.into_iter().map(OrderView::from).collect::<Vec<_>>()).into_response())
 }
 
+/// One of your orders
+#[utoipa::path(get, path = "/orders/{id}", tag = "orders", security(("token" = [])), params(("id" = String, Path)), responses(
+    (status = 200, description = "The order as it is now.", body = OrderView),
+))]
 async fn show_order(
     user: User,
     State(database): State<Database>,
@@ -154,6 +198,10 @@ async fn show_order(
     Ok(Json(OrderView::from(order.ok_or(Problem::NotFound)?)).into_response())
 }
 
+/// Counters and gauges for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "probes", responses(
+    (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
+))]
 async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
     match pending::count(operations.database.reader()).await {
         Ok(orders) => metrics::gauge!("orders_pending").set(orders as f64),
@@ -165,6 +213,12 @@ async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
     operations.metrics("order-service", env!("CARGO_PKG_VERSION")).await
 }
 
+/// Take over the consumer that belongs to another database
+///
+/// For a service that is not ready for that reason. The other database must be stopped for good.
+#[utoipa::path(post, path = ADOPT_PATH, tag = "admin", security(("token" = ["admin"])), responses(
+    (status = 200, description = "What was done.", body = Adopted),
+))]
 async fn adopt(admin: Admin, State(operations): State<Arc<Operations>>) -> Result<Response, Problem> {
     operations.adopt(admin, Healing::SendAgain).await
 }

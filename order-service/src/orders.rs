@@ -11,6 +11,7 @@ pub mod settlement;
 use serde::Serialize;
 use shared::events::{self, Event, OrderCreated};
 use sqlx::{FromRow, SqlitePool};
+use utoipa::ToSchema;
 
 /// How many orders a list holds at most.
 const LIST_LIMIT: i64 = 50;
@@ -39,17 +40,20 @@ pub struct Order {
 }
 
 /// An order as its owner sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Order)]
 pub struct OrderView {
     id: String,
     product_id: String,
     quantity: i64,
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<String>,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     settled_at: Option<String>,
 }
 

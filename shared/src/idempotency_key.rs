@@ -6,7 +6,8 @@
 use crate::problem::Problem;
 use axum::http::HeaderMap;
 
-const NAME: &str = "Idempotency-Key";
+/// The header's name.
+pub const NAME: &str = "Idempotency-Key";
 const MAX_CHARS: usize = 255;
 
 /// The request's key; `None` without the header, an error when it breaks a rule or is given twice.

@@ -5,7 +5,7 @@
 //! Whose consumer it is: [`identity`], [`adoption`].
 //! Ground: [`service`], [`sqlite`] ([`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`], [`shutdown`].
 //! For crash tests: [`fail_point`].
-//! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`operations`], [`admin`].
+//! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`openapi`], [`operations`], [`admin`].
 
 pub mod admin;
 pub mod adoption;
@@ -23,6 +23,7 @@ pub mod http;
 pub mod idempotency_key;
 pub mod identity;
 pub mod jetstream;
+pub mod openapi;
 pub mod operations;
 pub mod outbox;
 pub mod paging;

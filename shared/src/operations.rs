@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use axum::{
-    Json, Router,
+    Json,
     extract::{FromRef, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
 };
-use serde_json::json;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     adoption::{self, Adoption, Healing},
@@ -28,6 +29,41 @@ use crate::{
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How long the `healthcheck` command waits for an answer.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The body of `/livez`.
+#[derive(Debug, Serialize, ToSchema)]
+struct Liveness {
+    /// Always `alive`.
+    status: &'static str,
+}
+
+/// The body of `/readyz`.
+#[derive(Debug, Serialize, ToSchema)]
+struct Readiness {
+    /// `ready`, `not ready` or `draining`.
+    status: &'static str,
+    /// `writable` or `not writable`.
+    database: &'static str,
+    /// `connected` or `unreachable`.
+    broker: &'static str,
+    /// `not owned` when the consumer belongs to another database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    consumer: Option<&'static str>,
+    /// What to do then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    detail: Option<String>,
+}
+
+/// The body of an adoption.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Adopted {
+    /// `adopted` or `unnecessary`.
+    result: &'static str,
+    /// What was done.
+    detail: String,
+}
 
 /// What the probes look at.
 pub struct Operations {
@@ -49,15 +85,19 @@ impl Operations {
         let broker = self.broker.state().borrow().clone();
         let foreign = matches!(broker, BrokerState::Foreign(_));
         let ready = writable && !draining && !foreign;
-        let mut body = json!({
-            "status": if draining { "draining" } else if ready { "ready" } else { "not ready" },
-            "database": if writable { "writable" } else { "not writable" },
-            "broker": if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
-        });
-        if let BrokerState::Foreign(why) = broker {
-            body["consumer"] = json!("not owned");
-            body["detail"] = json!(why);
-        }
+        let body = Readiness {
+            status: if draining {
+                "draining"
+            } else if ready {
+                "ready"
+            } else {
+                "not ready"
+            },
+            database: if writable { "writable" } else { "not writable" },
+            broker: if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
+            consumer: foreign.then_some("not owned"),
+            detail: if let BrokerState::Foreign(why) = broker { Some(why) } else { None },
+        };
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         (status, Json(body)).into_response()
     }
@@ -73,7 +113,7 @@ impl Operations {
                 let name = self.broker.ownership().map_or("", |ownership| ownership.consumer);
                 let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
                 let detail = adoption::describe(name, &adoption, healing);
-                Ok(Json(json!({"result": result, "detail": detail})).into_response())
+                Ok(Json(Adopted { result, detail }).into_response())
             }
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "consumer not adopted");
@@ -124,14 +164,36 @@ impl Operations {
 }
 
 /// The routes of the probes: `/livez` and `/healthz` (the process answers), `/readyz`.
-pub fn probes<S>() -> Router<S>
+pub fn probes<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Operations>: FromRef<S>,
 {
-    let alive = async || Json(json!({"status": "alive"}));
-    let ready = async |State(operations): State<Arc<Operations>>| operations.readiness();
-    Router::new().route("/livez", get(alive)).route("/healthz", get(alive)).route("/readyz", get(ready))
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(healthz)).routes(routes!(readyz))
+}
+
+/// The process answers
+#[utoipa::path(get, path = "/livez", tag = "probes", responses((status = 200, description = "It is alive.", body = Liveness)))]
+async fn livez() -> Json<Liveness> {
+    Json(Liveness { status: "alive" })
+}
+
+/// The same as `/livez`
+#[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, description = "It is alive.", body = Liveness)))]
+async fn healthz() -> Json<Liveness> {
+    livez().await
+}
+
+/// Whether the service can do its work
+///
+/// 503 only while the database is not writable, the process drains, or the consumer belongs to another database. A broker that is away
+/// is told in the body.
+#[utoipa::path(get, path = "/readyz", tag = "probes", responses(
+    (status = 200, description = "It is ready.", body = Readiness),
+    (status = 503, description = "It is not ready.", body = Readiness),
+))]
+async fn readyz(State(operations): State<Arc<Operations>>) -> Response {
+    operations.readiness()
 }
 
 /// The `healthcheck` command: `/readyz` of the service on this machine answers 200.
@@ -163,7 +225,7 @@ mod tests {
 
     async fn readyz(operations: &Arc<Operations>) -> (StatusCode, String) {
         let request = Request::get("/readyz").body(Body::empty()).unwrap();
-        let routes = probes::<Arc<Operations>>().with_state(operations.clone());
+        let routes = axum::Router::from(probes::<Arc<Operations>>()).with_state(operations.clone());
         let answer = routes.oneshot(request).await.unwrap();
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -179,7 +241,7 @@ mod tests {
         let settings = Settings::parse_from(["test", "--nats-url", "nats://127.0.0.1:1"]);
         let broker = Broker::connect(&settings.nats, "test").await.unwrap();
         let operations = Arc::new(Operations { database, broker, shutdown: CancellationToken::new() });
-        let ready = r#"{"broker":"unreachable","database":"writable","status":"ready"}"#;
+        let ready = r#"{"status":"ready","database":"writable","broker":"unreachable"}"#;
         assert_eq!(readyz(&operations).await, (StatusCode::OK, ready.to_owned()));
 
         operations.database.notice(&sqlx::Error::WorkerCrashed);

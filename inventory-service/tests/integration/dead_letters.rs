@@ -13,7 +13,7 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
     bus::{Observer, Publisher, confirmed, order},
-    fixture::{Home, Inventory},
+    fixture::{CONTRACT, Home, Inventory},
 };
 
 fn token(scope: Option<&str>) -> String {
@@ -23,7 +23,7 @@ fn token(scope: Option<&str>) -> String {
 
 async fn ask(inventory: &Inventory, method: Method, path: &str, scope: Option<&str>) -> Response {
     let url = inventory.at(&format!("/admin/dead-letters{path}"));
-    Client::new().request(method, url).bearer_auth(token(scope)).send().await.unwrap()
+    CONTRACT.send(Client::new().request(method, url).bearer_auth(token(scope))).await
 }
 
 async fn get(inventory: &Inventory, path: &str) -> Value {
@@ -163,7 +163,7 @@ async fn a_restored_backup_redrives_nothing_until_it_adopts_the_consumer() {
     }
     assert_eq!((restored.reservations().await, restored.dead_letters().await[0].3), (0, 1));
     let adopted = Client::new().post(inventory.at("/admin/adopt")).bearer_auth(token(Some(ADMIN_SCOPE)));
-    assert_eq!(adopted.send().await.unwrap().status(), 200);
+    assert_eq!(CONTRACT.send(adopted).await.status(), 200);
     assert_eq!(redrive(&inventory, "/1/redrive").await["outcome"], "done");
     assert_eq!((restored.stock("1").await, restored.dead_letters().await.len()), (7, 0));
     inventory.stop().await;
@@ -184,7 +184,7 @@ async fn only_an_admin_may_look_at_dead_letters_or_touch_them() {
     ];
     for (method, path) in routes {
         let url = inventory.at(&format!("/admin/dead-letters{path}"));
-        let answer = Client::new().request(method.clone(), url).send().await.unwrap();
+        let answer = CONTRACT.send(Client::new().request(method.clone(), url)).await;
         assert_eq!(
             (answer.status().as_u16(), &answer.headers()["www-authenticate"]),
             (401, &"Bearer".parse().unwrap())

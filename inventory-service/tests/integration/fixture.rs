@@ -1,6 +1,6 @@
 //! A folder with one inventory database, and the service running on it inside the test.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::LazyLock, time::Duration};
 
 use clap::Parser;
 use inventory_service::{
@@ -12,7 +12,7 @@ use shared::{settings::DEMO_SECRET, sqlite::Database};
 use simulator::{
     broker,
     ports::Port,
-    testing::{Broker, wait_until},
+    testing::{Broker, contract::Contract, wait_until},
 };
 use sqlx::{
     SqlitePool,
@@ -23,6 +23,10 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the service promises.
+pub static CONTRACT: LazyLock<Contract> =
+    LazyLock::new(|| Contract::new(inventory_service::http::document()));
 
 /// Where one inventory lives.
 pub struct Home {
@@ -161,7 +165,7 @@ impl Inventory {
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
-        reqwest::get(self.at(path)).await.unwrap()
+        CONTRACT.send(reqwest::Client::new().get(self.at(path))).await
     }
 
     pub async fn json(&self, path: &str) -> Value {

@@ -3,7 +3,7 @@
 use reqwest::{Client, Method};
 use serde_json::json;
 
-use crate::fixture::Home;
+use crate::fixture::{CONTRACT, Home};
 
 #[tokio::test]
 async fn stock_is_public_and_has_exactly_the_documented_form() {
@@ -46,7 +46,7 @@ async fn what_is_not_there_is_answered_as_a_problem_with_the_requests_id() {
     ];
     for (method, path, status, title) in cases {
         let request = client.request(method.clone(), inventory.at(path)).header("x-request-id", "test-1");
-        let answer = request.send().await.unwrap();
+        let answer = CONTRACT.send(request).await;
         assert_eq!(answer.status(), status, "{method} {path}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
         assert_eq!(answer.headers()["x-request-id"], "test-1");

@@ -12,7 +12,7 @@ use simulator::testing::{Broker, wait_until};
 use crate::{
     bus::{self, Observer, Publisher, confirmed, connection, order},
     command,
-    fixture::{Home, Inventory},
+    fixture::{CONTRACT, Home, Inventory},
 };
 
 /// Waits until the service says that the consumer is not its own; returns what it says.
@@ -200,10 +200,10 @@ async fn only_an_admin_may_adopt() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
     let http = reqwest::Client::new();
-    let anonymous = http.post(inventory.at("/admin/adopt")).send().await.unwrap();
+    let anonymous = CONTRACT.send(http.post(inventory.at("/admin/adopt"))).await;
     assert_eq!(anonymous.status(), 401);
     let token = simulator::token::sign(DEMO_SECRET, "alice").unwrap();
-    let user = http.post(inventory.at("/admin/adopt")).bearer_auth(token).send().await.unwrap();
+    let user = CONTRACT.send(http.post(inventory.at("/admin/adopt")).bearer_auth(token)).await;
     assert_eq!(user.status(), 403);
     inventory.stop().await;
 }

@@ -16,6 +16,7 @@ mod bus;
 mod command;
 mod dead_letters;
 mod decisions;
+mod document;
 mod fixture;
 mod http;
 mod identity;

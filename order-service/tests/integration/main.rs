@@ -9,6 +9,7 @@ mod command_line;
 mod dead_letters;
 mod dead_letters_command;
 mod delivery;
+mod document;
 mod group_commit;
 mod idempotency;
 mod identity;

@@ -1,18 +1,19 @@
 //! The admin routes of the dead letters. Each needs a token with the scope `admin`.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{
         FromRef, Path, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     redrive::{DeadLetters, Discarded, Mode, Redriven, Refusal},
@@ -33,27 +34,32 @@ pub const LIMIT_MAX: i64 = 200;
 const LIMIT_DEFAULT: i64 = 50;
 
 /// `GET` a list or one, `POST …/redrive` all or one, `DELETE` one.
-pub fn routes<S>() -> Router<S>
+pub fn routes<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     Tokens: FromRef<S>,
     DeadLetters: FromRef<S>,
 {
-    Router::new()
-        .route(PATH, get(list))
-        .route(&format!("{PATH}/redrive"), post(redrive_all))
-        .route(&format!("{PATH}/{{id}}"), get(show).delete(discard))
-        .route(&format!("{PATH}/{{id}}/redrive"), post(redrive_one))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(redrive_all))
+        .routes(routes!(show, discard))
+        .routes(routes!(redrive_one))
 }
 
 /// What a query may say.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Wanted {
+    /// Only those with a higher id.
     #[serde(default)]
     after: i64,
+    /// How many at most.
     #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 200)]
     limit: i64,
+    /// Redrive only: tell what would happen, and change nothing.
     #[serde(default)]
     dry_run: bool,
 }
@@ -80,8 +86,9 @@ type WantedQuery = Result<Query<Wanted>, QueryRejection>;
 type Id = Result<Path<i64>, PathRejection>;
 
 /// A dead letter as an operator sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DeadLetter)]
 struct View {
     id: i64,
     subject: String,
@@ -91,13 +98,16 @@ struct View {
     first_seen_at: String,
     last_seen_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
     headers: Option<Value>,
     body_bytes: i64,
     /// The body where it is UTF-8…
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     body: Option<String>,
     /// … and otherwise in base64. Either may be only the beginning of `body_bytes`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     body_base64: Option<String>,
 }
 
@@ -132,6 +142,10 @@ fn text(bytes: &[u8], cut: bool) -> Option<&str> {
     }
 }
 
+/// Dead letters, the oldest first
+#[utoipa::path(get, path = PATH, tag = "admin", security(("token" = ["admin"])), params(Wanted), responses(
+    (status = 200, description = "Up to `limit`; `Link` leads to the next ones.", body = [View]),
+))]
 async fn list(_: Admin, State(letters): State<DeadLetters>, query: WantedQuery) -> Result<Response, Problem> {
     let Wanted { after, limit, .. } = Wanted::accept(query)?;
     // One more than asked for tells whether there is a next page.
@@ -147,6 +161,10 @@ async fn list(_: Admin, State(letters): State<DeadLetters>, query: WantedQuery) 
     Ok(response)
 }
 
+/// One dead letter with its headers
+#[utoipa::path(get, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
+    (status = 200, description = "The dead letter.", body = View),
+))]
 async fn show(_: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::NotFound)?;
     let letter = read(letters.database(), store::find(letters.database().reader(), id))
@@ -155,6 +173,10 @@ async fn show(_: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<Re
     Ok(Json(View::from(letter)).into_response())
 }
 
+/// Handle one again, as if it were delivered now
+#[utoipa::path(post, path = format!("{PATH}/{{id}}/redrive"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path), Wanted), responses(
+    (status = 200, description = "What became of it.", body = RedrivenView),
+))]
 async fn redrive_one(
     admin: Admin,
     State(letters): State<DeadLetters>,
@@ -164,12 +186,14 @@ async fn redrive_one(
     let (Path(id), wanted) = (id.map_err(|_| Problem::NotFound)?, Wanted::accept(query)?);
     match letters.redrive(id, wanted.mode(), &admin.id).await.map_err(refused)? {
         Redriven::Gone => Err(Problem::NotFound),
-        redriven => Ok(Json(described(id, &redriven)).into_response()),
+        redriven => Ok(Json(described(id, redriven)).into_response()),
     }
 }
 
-/// Redrives up to `limit` dead letters with an id above `after`. `next` is the `after` of the following request; it
-/// is absent once there is nothing left above it.
+/// Handle up to `limit` again whose id is above `after`
+#[utoipa::path(post, path = format!("{PATH}/redrive"), tag = "admin", security(("token" = ["admin"])), params(Wanted), responses(
+    (status = 200, description = "What became of them.", body = Report),
+))]
 async fn redrive_all(
     admin: Admin,
     State(letters): State<DeadLetters>,
@@ -187,7 +211,7 @@ async fn redrive_all(
         match letters.redrive(letter.id, wanted.mode(), &admin.id).await {
             Ok(Redriven::Gone) => {}
             Ok(Redriven::Done(_)) => done += 1,
-            Ok(redriven) => stay.push(described(letter.id, &redriven)),
+            Ok(redriven) => stay.push(described(letter.id, redriven)),
             // What was done so far is told; the next request says why it does not go on.
             Err(_) if last > wanted.after => {
                 more = true;
@@ -197,24 +221,58 @@ async fn redrive_all(
         }
         last = letter.id;
     }
-    let mut report = json!({"done": done, "stay": stay});
-    if more {
-        report["next"] = json!(last);
-    }
-    Ok(Json(report).into_response())
+    Ok(Json(Report { done, stay, next: more.then_some(last) }).into_response())
 }
 
-fn described(id: i64, redriven: &Redriven) -> Value {
+/// What a redrive of all did.
+#[derive(Debug, Serialize, ToSchema)]
+struct Report {
+    /// How many are dead letters no more.
+    done: i64,
+    /// Those that stay.
+    stay: Vec<RedrivenView>,
+    /// The `after` of the following request; absent once there is nothing left above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next: Option<i64>,
+}
+
+/// What became of one dead letter.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redriven)]
+struct RedrivenView {
+    id: i64,
+    /// `done`, `dead` (it stays, for this reason), `failed` (it stays, and can be tried again) or `gone`.
+    outcome: &'static str,
+    /// What the message did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    effect: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    detail: Option<String>,
+}
+
+fn described(id: i64, redriven: Redriven) -> RedrivenView {
+    let view = RedrivenView { id, outcome: "gone", effect: None, reason: None, detail: None };
     match redriven {
-        Redriven::Done(effect) => json!({"id": id, "outcome": "done", "effect": effect}),
+        Redriven::Done(effect) => RedrivenView { outcome: "done", effect: Some(effect), ..view },
         Redriven::Dead(never) => {
-            json!({"id": id, "outcome": "dead", "reason": never.reason, "detail": never.detail})
+            let (reason, detail) = (Some(never.reason.to_owned()), Some(never.detail));
+            RedrivenView { outcome: "dead", reason, detail, ..view }
         }
-        Redriven::Failed(detail) => json!({"id": id, "outcome": "failed", "detail": detail}),
-        Redriven::Gone => json!({"id": id, "outcome": "gone"}),
+        Redriven::Failed(detail) => RedrivenView { outcome: "failed", detail: Some(detail), ..view },
+        Redriven::Gone => view,
     }
 }
 
+/// Delete one for good
+#[utoipa::path(delete, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
+    (status = 204, description = "It is gone."),
+))]
 async fn discard(admin: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<StatusCode, Problem> {
     let Path(id) = id.map_err(|_| Problem::NotFound)?;
     match letters.discard(id, &admin.id).await.map_err(refused)? {

@@ -4,6 +4,7 @@
 //! panic with their reason, since nobody but a failing test would handle them.
 
 mod container;
+pub mod contract;
 mod local;
 mod small_disk;
 

@@ -1,0 +1,18 @@
+//! The OpenAPI document, committed and served.
+
+use simulator::testing::contract;
+
+use crate::fixture::Home;
+
+#[test]
+fn the_committed_document_is_the_one_that_the_routes_make() {
+    contract::assert_committed("docs/api/inventory-service.json", &inventory_service::http::document());
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_are_served_and_refer_to_no_other_origin() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    contract::assert_served(&inventory.at(""), &inventory_service::http::document()).await;
+    inventory.stop().await;
+}

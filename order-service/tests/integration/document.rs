@@ -1,0 +1,18 @@
+//! The OpenAPI document, committed and served.
+
+use simulator::testing::contract;
+
+use crate::fixture::{App, Files, NO_BROKER};
+
+#[test]
+fn the_committed_document_is_the_one_that_the_routes_make() {
+    contract::assert_committed("docs/api/order-service.json", &order_service::http::document());
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_are_served_and_refer_to_no_other_origin() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    contract::assert_served(&app.url, &order_service::http::document()).await;
+    app.stop().await;
+}
