@@ -10,7 +10,10 @@ use shared::{
     settings::NatsSettings,
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };
-use simulator::{broker, testing::Broker};
+use simulator::{
+    broker,
+    testing::{Broker, event_contract::EVENTS},
+};
 
 /// How long a message may take that must come.
 const ARRIVAL: Duration = Duration::from_secs(20);
@@ -120,7 +123,9 @@ impl Observer {
 
     pub async fn next(&mut self) -> Message {
         let next = tokio::time::timeout(ARRIVAL, self.answers.next()).await;
-        next.expect("an answer must pass").expect("the subscription must last")
+        let message = next.expect("an answer must pass").expect("the subscription must last");
+        EVENTS.check(&message);
+        message
     }
 
     /// The next `count` answers' bodies, sorted.

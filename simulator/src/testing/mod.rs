@@ -5,6 +5,7 @@
 
 mod container;
 pub mod contract;
+pub mod event_contract;
 mod local;
 mod small_disk;
 
