@@ -1,27 +1,34 @@
-//! The routes of the inventory service. Stock is public; the admin routes are not.
+//! The routes of the inventory service. Stock is public; changing it and the admin routes are not.
+
+mod stock_changes;
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
     extract::{FromRef, Path, State, rejection::PathRejection},
+    http::Uri,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 use shared::{
     adoption::{ADOPT_PATH, Healing},
-    auth::{Admin, Tokens},
+    auth::{Admin, StockKeeper, Tokens},
     dead_letter::{self, redrive::DeadLetters},
     http::{read, with_defaults},
     openapi,
     operations::{self, Adopted, Operations},
+    paging::PageQuery,
     problem::Problem,
     sqlite::Database,
 };
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::stock::{self, Product};
+use crate::stock::{
+    self, Product,
+    movement::{self, Movement, Position},
+};
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]
@@ -49,7 +56,9 @@ pub fn document() -> Value {
 fn documented() -> OpenApiRouter<AppState> {
     openapi::router("Inventory service", "Keeps stock, and takes it for orders.")
         .routes(routes!(list_stock))
-        .routes(routes!(show_stock))
+        .routes(routes!(show_stock, stock_changes::correct))
+        .routes(routes!(stock_changes::restock))
+        .routes(routes!(list_movements))
         .merge(dead_letter::routes::routes())
         .routes(routes!(adopt))
         .merge(operations::probes())
@@ -75,6 +84,37 @@ async fn show_stock(
     let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
     let product = read(&database, stock::find(database.reader(), &product_id)).await?;
     Ok(Json(product.ok_or(Problem::NotFound)?).into_response())
+}
+
+/// What moved a product's stock, the newest first
+///
+/// Adjustments, and orders that took from it. Their deltas add up to the stock: that is why an order that was refused is not
+/// among them.
+#[utoipa::path(get, path = "/inventory/{productId}/movements", tag = "inventory",
+    security(("token" = ["inventory:write"])),
+    params(
+        ("productId" = String, Path),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 without it."),
+        ("cursor" = Option<String>, Query, description = "As it is in the `Link` of a page."),
+    ),
+    responses(
+        (status = 200, description = "Up to `limit`; `Link` leads to the next ones.", body = [Movement], headers(
+            ("link" = Option<String>, description = "`<…>; rel=\"next\"` while there is a next page."),
+        )),
+    ))]
+async fn list_movements(
+    _: StockKeeper,
+    State(database): State<Database>,
+    product_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
+    let query = PageQuery::read(&uri, &[])?;
+    let behind = query.key()?.unwrap_or_else(Position::start);
+    let reader = database.reader();
+    read(&database, stock::find(reader, &product_id)).await?.ok_or(Problem::NotFound)?;
+    let page = movement::newest_behind(reader, &product_id, &behind, query.rows_to_read());
+    Ok(query.page(uri.path(), read(&database, page).await?, Movement::position))
 }
 
 /// Counters and gauges for Prometheus

@@ -1,13 +1,20 @@
 //! Stock: the rules and the SQL, free of HTTP and NATS.
 //!
-//! [`reservation`] decides a batch of orders, [`seed`] puts the first stock on the shelf.
+//! [`reservation`] decides a batch of orders, [`seed`] puts the first stock on the shelf, [`adjustment`] changes it by
+//! hand, and [`movement`] lists what has moved it.
 
+pub mod adjustment;
+pub mod movement;
 pub mod reservation;
 pub mod seed;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use shared::events;
 use sqlx::{FromRow, SqlitePool};
 use utoipa::ToSchema;
+
+/// The most that there can be of one product; far below what would overflow a sum.
+pub const STOCK_MAX: i64 = 1_000_000_000_000;
 
 /// A product and what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, ToSchema)]
@@ -32,4 +39,9 @@ pub async fn find(reader: &SqlitePool, product_id: &str) -> sqlx::Result<Option<
         .bind(product_id)
         .fetch_optional(reader)
         .await
+}
+
+/// A time in Unix milliseconds, as it is written on the wire.
+fn rfc3339<S: Serializer>(time_ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&events::rfc3339(*time_ms))
 }

@@ -34,7 +34,7 @@ pub enum Problem {
     TooLarge(usize),
     /// 415: the body is not declared as JSON.
     UnsupportedMediaType,
-    /// 422: the idempotency key was used with another body.
+    /// 422: the idempotency key was used with another request.
     KeyReused,
     /// 500: our fault; the cause is in the log under the request's id.
     Internal,
@@ -83,11 +83,11 @@ impl Problem {
             Self::RequestTimeout => "the body did not arrive in time".to_owned(),
             Self::TooLarge(bytes) => format!("the body must have at most {bytes} bytes"),
             Self::UnsupportedMediaType => "send the header Content-Type: application/json".to_owned(),
-            Self::KeyReused => "this Idempotency-Key was used with another body; use a new key".to_owned(),
+            Self::KeyReused => "this Idempotency-Key was used with another request; use a new key".to_owned(),
             Self::Internal => "something failed on our side; quote the request id".to_owned(),
             Self::OutcomeUnknown => {
-                "it is not known whether the order was stored; repeat the request with the same \
-                 Idempotency-Key, or look it up with GET /orders"
+                "it is not known whether this was stored; repeat the request with the same Idempotency-Key, \
+                 or read back what it should have made"
                     .to_owned()
             }
         }

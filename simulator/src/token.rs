@@ -18,7 +18,12 @@ pub fn secret() -> String {
 
 /// A token for the user `sub` that ends in 24 hours.
 pub fn sign(secret: &str, sub: &str) -> Result<String> {
+    sign_with_scope(secret, sub, None)
+}
+
+/// The same with a scope, such as `inventory:write`.
+pub fn sign_with_scope(secret: &str, sub: &str, scope: Option<&str>) -> Result<String> {
     let jwt_secret = secret.parse()?;
     let settings = JwtSettings { jwt_secret: Some(jwt_secret), jwt_require_exp: false };
-    Tokens::new(&settings)?.sign(sub, None, Some(LIFETIME_SECONDS))
+    Tokens::new(&settings)?.sign(sub, scope, Some(LIFETIME_SECONDS))
 }

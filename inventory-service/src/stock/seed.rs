@@ -9,8 +9,7 @@ use shared::{
     sqlite::{Database, json},
 };
 
-/// The most that one product can start with; far below what would overflow a sum.
-const STOCK_MAX: i64 = 1_000_000_000_000;
+use super::STOCK_MAX;
 
 /// One product of a seed file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -63,8 +62,8 @@ pub async fn apply(database: &Database, products: &[SeedProduct]) -> sqlx::Resul
     .rows_affected();
     // A new product is one without any adjustment: whoever makes a product later adjusts it in the same transaction.
     sqlx::query(
-        "INSERT INTO adjustments (product_id, kind, delta, reason, created_at)
-         SELECT id, 'seed', stock, 'first stock', $1 FROM products
+        "INSERT INTO adjustments (product_id, kind, delta, reason, created_at, stock_after)
+         SELECT id, 'seed', stock, 'first stock', $1, stock FROM products
          WHERE NOT EXISTS (SELECT 1 FROM adjustments WHERE product_id = products.id)",
     )
     .bind(now_ms())

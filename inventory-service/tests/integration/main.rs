@@ -5,6 +5,8 @@
 //! - [`decisions`], [`batches`], [`poison`], [`dead_letters`]: what becomes of events
 //! - [`redelivery`], [`broker_trouble`], [`storage`]: what becomes of them when a process, the broker or the disk fails
 //! - [`identity`]: what becomes of them when the database is not the consumer's
+//! - [`keeper`]: whoever changes stock over HTTP
+//! - [`stock_administration`], [`interrupted_changes`], [`movements`]: what becomes of such changes
 //! - [`http`], [`seed`], [`command`], [`process`], [`backup`]: the edges
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -20,8 +22,12 @@ mod document;
 mod fixture;
 mod http;
 mod identity;
+mod interrupted_changes;
+mod keeper;
+mod movements;
 mod poison;
 mod process;
 mod redelivery;
 mod seed;
+mod stock_administration;
 mod storage;

@@ -35,7 +35,13 @@ impl Copy {
 
     /// The same on inventory.db.
     pub async fn inventory(&self, sql: &str) {
-        self.break_with("inventory.db", &["reservations_do_not_change", "reservations_stay"], sql).await;
+        let triggers = [
+            "reservations_do_not_change",
+            "reservations_stay",
+            "adjustments_do_not_change",
+            "adjustments_stay",
+        ];
+        self.break_with("inventory.db", &triggers, sql).await;
     }
 
     async fn break_with(&self, name: &str, triggers: &[&str], sql: &str) {
@@ -59,6 +65,12 @@ impl Copy {
         let mut database = self.open("order.db").await;
         let sql = AssertSqlSafe(format!("SELECT id FROM orders WHERE {condition} ORDER BY id LIMIT 1"));
         sqlx::query(sql).fetch_one(&mut database).await.unwrap().get(0)
+    }
+
+    /// A number out of inventory.db.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let mut database = self.open("inventory.db").await;
+        sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_one(&mut database).await.unwrap().get(0)
     }
 
     /// What the client of an order was answered.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use shared::auth::INVENTORY_WRITE_SCOPE;
+use shared::settings::DEMO_SECRET;
 use simulator::answers::{Coverage, Recorder};
 use simulator::binaries::Binaries;
 use simulator::check::{self, Moment};
@@ -19,6 +21,8 @@ use crate::copy::Copy;
 pub const FILES: [&str; 3] = ["order.db", "inventory.db", "answers"];
 
 const ORDERS: u64 = 300;
+/// Corrections made while orders are decided, and as many restocks.
+const CHANGES: i64 = 10;
 
 static CONTENTS: OnceCell<Vec<Vec<u8>>> = OnceCell::const_new();
 
@@ -48,7 +52,9 @@ async fn run_load(folder: &Path) {
     let recorder = Recorder::create(&folder.join("answers"), Coverage::Complete).unwrap();
     let load = Load::new(plan, target.unwrap(), Some(recorder.clone()));
     let watch = load.watch(Some(&topology.nats_url())).await.unwrap();
-    load.send(&CancellationToken::new()).await.unwrap();
+    let going_on = CancellationToken::new();
+    let (sent, ()) = tokio::join!(load.send(&going_on), change_stock(&topology.inventory_url()));
+    sent.unwrap();
     assert_eq!(load.wait_until_settled(simulator::testing::DEADLINE).await, 0, "orders are not settled");
     drop(watch);
     recorder.finish().unwrap();
@@ -57,6 +63,36 @@ async fn run_load(folder: &Path) {
     let live = check::audit(&live, Moment::Running);
     assert!(live.clean, "while the services run: {live}");
     topology.stop().await.unwrap();
+}
+
+/// Corrects and restocks product 3, which is sold meanwhile.
+async fn change_stock(url: &str) {
+    let token = simulator::token::sign_with_scope(DEMO_SECRET, "kim", Some(INVENTORY_WRITE_SCOPE)).unwrap();
+    let http = reqwest::Client::new();
+    for number in 0..CHANGES {
+        let correction =
+            http.put(format!("{url}/inventory/3")).json(&json!({"stock": 20 + number, "reason": "counted"}));
+        let restock = http.post(format!("{url}/inventory/3/restock")).json(&json!({"quantity": 2}));
+        for request in [correction, restock] {
+            assert_eq!(request.bearer_auth(&token).send().await.unwrap().status(), 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn stock_that_people_changed_while_it_was_sold_is_explained_by_their_adjustments() {
+    let copy = Copy::new().await;
+    let report = copy.audit(Moment::Final).await;
+    assert!(report.clean, "{report}");
+    for kind in ["correction", "restock"] {
+        let made = copy.number(&format!("SELECT count(*) FROM adjustments WHERE kind = '{kind}'")).await;
+        assert_eq!(made, CHANGES, "{kind}");
+    }
+    copy.inventory(
+        "DELETE FROM adjustments WHERE id = (SELECT max(id) FROM adjustments WHERE kind = 'restock')",
+    )
+    .await;
+    copy.assert_violates("I2 stock_equation", "product 3: ").await;
 }
 
 #[tokio::test]

@@ -1,0 +1,266 @@
+//! Changing stock by hand: a correction to what was counted, or a restock on top of what is there.
+//!
+//! Each change commits with the adjustment that explains it. The adjustment keeps its request's idempotency key, and is
+//! never deleted: any number of requests with one key make one change, for ever.
+
+use serde::Serialize;
+use shared::{
+    events::now_ms,
+    sqlite::{Database, Tx},
+    storage_failure::commit_never_happened,
+};
+use sqlx::FromRow;
+use utoipa::ToSchema;
+
+use super::{STOCK_MAX, rfc3339};
+
+/// What is to become of a product's stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is this number: somebody counted. Creates a product that is unknown.
+    Correction(i64),
+    /// So many came in.
+    Restock(i64),
+}
+
+/// A validated request for a change.
+#[derive(Debug, Clone)]
+pub struct NewAdjustment {
+    /// 1–64 characters.
+    pub product_id: String,
+    /// 0 to [`STOCK_MAX`] for a correction, 1 to [`STOCK_MAX`] for a restock.
+    pub change: Change,
+    /// 1–200 characters.
+    pub reason: String,
+    /// The `sub` of the caller.
+    pub user_id: String,
+    /// 1–255 characters, the caller's own.
+    pub idempotency_key: Option<String>,
+}
+
+/// The record of a change: one row of the table `adjustments`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Adjustment {
+    /// Rises with each change.
+    pub id: i64,
+    #[serde(skip)]
+    product_id: String,
+    /// `correction` or `restock`.
+    pub kind: String,
+    /// What was added; negative when it was taken away, 0 when a count confirmed the stock.
+    pub delta: i64,
+    /// Why, in the caller's words.
+    pub reason: String,
+    /// When it happened; RFC 3339 on the wire.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: i64,
+    /// The `sub` of who asked for it.
+    pub user_id: String,
+    #[serde(skip)]
+    stock_after: i64,
+}
+
+/// A change that is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StockChange {
+    /// Whose stock.
+    pub product_id: String,
+    /// The stock as it is now.
+    #[schema(minimum = 0)]
+    pub stock: i64,
+    /// The record of the change.
+    pub adjustment: Adjustment,
+    /// The change created the product.
+    #[serde(skip)]
+    pub created: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adjusted {
+    /// The stock is changed.
+    Made(StockChange),
+    /// The key had made this change before. Nothing was stored.
+    Replayed(StockChange),
+    /// The key had made another change. Nothing was stored.
+    KeyReused,
+    /// A restock of a product that is unknown. Nothing was stored.
+    UnknownProduct,
+    /// The restock would lead above [`STOCK_MAX`]. Nothing was stored.
+    AboveMax,
+}
+
+/// Why a request has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The database cannot be written. Certainly not stored.
+    NotStored,
+    /// COMMIT failed: it may be stored.
+    Unknown,
+}
+
+/// Makes the change in a transaction of its own. Never call it inside a request's future; give it a task.
+pub async fn adjust(database: &Database, new: &NewAdjustment) -> Result<Adjusted, Refusal> {
+    if !database.is_writable() {
+        return Err(Refusal::NotStored);
+    }
+    let not_stored = |error: sqlx::Error| {
+        database.notice(&error);
+        tracing::error!(%error, product_id = new.product_id, "stock not changed");
+        Refusal::NotStored
+    };
+    let mut tx = database.begin().await.map_err(not_stored)?;
+    let adjusted = write(&mut tx, new, now_ms()).await.map_err(not_stored)?;
+    let Adjusted::Made(change) = &adjusted else { return Ok(adjusted) };
+    database.commit(tx).await.map_err(|error| {
+        if commit_never_happened(&error) {
+            return not_stored(error);
+        }
+        database.notice(&error);
+        tracing::error!(%error, product_id = new.product_id, "commit failed; its outcome is unknown");
+        Refusal::Unknown
+    })?;
+    log(change);
+    Ok(adjusted)
+}
+
+/// Decides the request against what the transaction sees, and writes the new stock with its adjustment.
+async fn write(tx: &mut Tx, new: &NewAdjustment, now_ms: i64) -> sqlx::Result<Adjusted> {
+    let before = stock_of(tx, &new.product_id).await?;
+    if let Some(key) = &new.idempotency_key
+        && let Some(made) = made_with(tx, &new.user_id, key).await?
+    {
+        return Ok(replay(made, new, before));
+    }
+    let after = match (new.change, before) {
+        (Change::Correction(counted), _) => counted,
+        (Change::Restock(quantity), Some(stock)) => stock + quantity,
+        (Change::Restock(_), None) => return Ok(Adjusted::UnknownProduct),
+    };
+    if after > STOCK_MAX {
+        return Ok(Adjusted::AboveMax);
+    }
+    put_stock(tx, &new.product_id, after).await?;
+    let mut adjustment = new.adjustment(after - before.unwrap_or(0), after, now_ms);
+    adjustment.id = insert(tx, &adjustment, new.idempotency_key.as_deref()).await?;
+    Ok(Adjusted::Made(adjustment.change(after, before.is_none())))
+}
+
+/// The same request means the same product, change and reason: the adjustment itself is the record of its request.
+fn replay(Made { adjustment, created }: Made, new: &NewAdjustment, stock: Option<i64>) -> Adjusted {
+    let amount = match new.change {
+        Change::Correction(_) => adjustment.stock_after,
+        Change::Restock(_) => adjustment.delta,
+    };
+    let made = (&adjustment.product_id, adjustment.kind.as_str(), amount, &adjustment.reason);
+    match stock {
+        Some(stock) if made == (&new.product_id, new.change.kind(), new.change.amount(), &new.reason) => {
+            Adjusted::Replayed(adjustment.change(stock, created))
+        }
+        _ => Adjusted::KeyReused,
+    }
+}
+
+fn log(StockChange { product_id, stock, adjustment, .. }: &StockChange) {
+    let Adjustment { id, kind, delta, user_id, .. } = adjustment;
+    metrics::counter!("stock_adjustments_total", "kind" => kind.clone()).increment(1);
+    tracing::info!(adjustment_id = id, product_id, kind, delta, stock, user_id, "stock adjusted");
+}
+
+impl Change {
+    /// The word in the column `kind`.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Correction(_) => "correction",
+            Self::Restock(_) => "restock",
+        }
+    }
+
+    fn amount(self) -> i64 {
+        let (Self::Correction(amount) | Self::Restock(amount)) = self;
+        amount
+    }
+}
+
+impl NewAdjustment {
+    /// Its row, before it has an id.
+    fn adjustment(&self, delta: i64, stock_after: i64, now_ms: i64) -> Adjustment {
+        Adjustment {
+            id: 0,
+            product_id: self.product_id.clone(),
+            kind: self.change.kind().to_owned(),
+            delta,
+            reason: self.reason.clone(),
+            created_at: now_ms,
+            user_id: self.user_id.clone(),
+            stock_after,
+        }
+    }
+}
+
+impl Adjustment {
+    fn change(self, stock: i64, created: bool) -> StockChange {
+        StockChange { product_id: self.product_id.clone(), stock, adjustment: self, created }
+    }
+}
+
+/// An adjustment that a key made, and whether it is the first of its product.
+#[derive(FromRow)]
+struct Made {
+    #[sqlx(flatten)]
+    adjustment: Adjustment,
+    created: bool,
+}
+
+async fn made_with(tx: &mut Tx, user_id: &str, key: &str) -> sqlx::Result<Option<Made>> {
+    sqlx::query_as(
+        "SELECT id, product_id, kind, delta, reason, created_at, user_id, stock_after,
+             NOT EXISTS (SELECT 1 FROM adjustments AS earlier
+                         WHERE earlier.product_id = made.product_id AND earlier.id < made.id) AS created
+         FROM adjustments AS made WHERE user_id = $1 AND idempotency_key = $2",
+    )
+    .bind(user_id)
+    .bind(key)
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+async fn stock_of(tx: &mut Tx, product_id: &str) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT stock FROM products WHERE id = $1")
+        .bind(product_id)
+        .fetch_optional(&mut **tx)
+        .await
+}
+
+async fn put_stock(tx: &mut Tx, product_id: &str, stock: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO products (id, stock) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET stock = excluded.stock",
+    )
+    .bind(product_id)
+    .bind(stock)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Inserts the row and returns its id.
+async fn insert(tx: &mut Tx, row: &Adjustment, key: Option<&str>) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "INSERT INTO adjustments
+             (product_id, kind, delta, reason, created_at, user_id, idempotency_key, stock_after)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+    )
+    .bind(&row.product_id)
+    .bind(&row.kind)
+    .bind(row.delta)
+    .bind(&row.reason)
+    .bind(row.created_at)
+    .bind(&row.user_id)
+    .bind(key)
+    .bind(row.stock_after)
+    .fetch_one(&mut **tx)
+    .await
+}

@@ -1,0 +1,224 @@
+//! A change of stock whose client, process or disk fails under way, and databases that are older than such changes.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+use simulator::{
+    ports::Port,
+    process::{Logs, Process},
+    testing::{DEADLINE, SmallDisk, wait_until},
+};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, migrate::Migrator, sqlite::SqliteConnectOptions};
+use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command};
+
+use crate::{
+    fixture::{Home, Inventory},
+    keeper::{Keeper, token},
+};
+
+/// Clients that go away.
+const CLIENTS: i64 = 20;
+/// Room for the WAL and the file that a probe makes.
+const DISK_MEGABYTES: usize = 32;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Holds the write lock of the home's database, as a second process would.
+async fn locked(home: &Home) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(home.path("inventory.db"));
+    let mut connection = options.connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+    connection
+}
+
+/// Sends restocks by one, each from a client that is gone once it has sent its request.
+async fn restocks_without_clients(home: &Home, inventory: &Inventory) {
+    let address = inventory.at("").strip_prefix("http://").unwrap().to_owned();
+    let token = token(home, "kim", Some("inventory:write"));
+    for number in 0..CLIENTS {
+        let body = json!({"quantity": 1}).to_string();
+        let head = format!(
+            "POST /inventory/1/restock HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+             Idempotency-Key: gone-{number}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_no_half_change() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let lock = locked(&home).await;
+    restocks_without_clients(&home, &inventory).await;
+    // Answered after them, so by now the service knows that they are gone.
+    assert_eq!(inventory.get("/livez").await.status(), 200);
+    lock.close().await.unwrap();
+    wait_until("a change whose client is gone is made all the same", async || home.stock("1").await > 10)
+        .await;
+    let keeper = Keeper::new(&home, &inventory, "kim");
+    for number in 0..CLIENTS {
+        assert_eq!(keeper.restock_with(&format!("gone-{number}"), "1", 1).await.status, 200);
+    }
+    assert_eq!(home.stock("1").await, 10 + CLIENTS, "each is made once");
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_drain_ends_a_change_that_was_begun_although_its_client_is_gone() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let lock = locked(&home).await;
+    restocks_without_clients(&home, &inventory).await;
+    assert_eq!(inventory.get("/livez").await.status(), 200);
+    let livez = inventory.at("/livez");
+    let stopping = tokio::spawn(inventory.stop());
+    wait_until("nobody is served any more", async || reqwest::get(&livez).await.is_err()).await;
+    lock.close().await.unwrap();
+    stopping.await.unwrap();
+    assert!(home.stock("1").await > 10, "what had begun was ended");
+    home.audit().await;
+}
+
+/// The real binary on the home's database, or on one in another folder.
+struct Runner {
+    process: Process,
+    port: Port,
+}
+
+impl Runner {
+    fn start(home: &Home, mut command: Command, folder: &Path) -> Self {
+        let port = Port::claim().unwrap();
+        let (own, other) = (home.path("inventory.db"), folder.join("inventory.db"));
+        let arguments = home.arguments(&["--port", &port.number().to_string()]);
+        command.args(arguments.iter().map(Path::new).map(|word| if word == own { &other } else { word }));
+        let logs = Logs::Folder(home.folder.path().to_owned());
+        Self { process: Process::spawn("inventory", command, &logs).unwrap(), port }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.number())
+    }
+
+    async fn until_ready(&self) {
+        let url = format!("{}/readyz", self.url());
+        let ready = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200);
+        wait_until("the process is ready", ready).await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_while_the_disk_is_full_is_refused_and_nothing_of_it_is_stored() {
+    let home = Home::without_broker();
+    let Some(disk) = SmallDisk::over(&home.path("disk"), DISK_MEGABYTES) else { return };
+    let command = disk.command(env!("CARGO_BIN_EXE_inventory-service"));
+    let mut service = Runner::start(&home, command, disk.folder());
+    service.until_ready().await;
+    let keeper = Keeper::at(&home, &service.url(), "kim");
+    disk.fill();
+    let (mut made, mut refused) = (0, Vec::new());
+    for number in 0..2_000 {
+        let answer = keeper.restock_with(&format!("k-{number}"), "1", 1).await;
+        match answer.status {
+            200 => made += 1,
+            _ => {
+                assert!(answer.problem(503).contains("nothing was stored"));
+                assert_eq!(answer.header("retry-after"), "1");
+                refused.push(number);
+            }
+        }
+        if refused.len() == 20 {
+            break;
+        }
+    }
+    assert_eq!(refused.len(), 20, "2,000 changes found room on a full disk");
+    assert!(keeper.put("new", 5, "counted").await.problem(503).contains("nothing was stored"));
+    assert_eq!(keeper.get("/inventory/1").await.body["stock"], 10 + made, "a read goes on");
+
+    disk.free();
+    service.until_ready().await;
+    for number in refused {
+        let answer = keeper.restock_with(&format!("k-{number}"), "1", 1).await;
+        assert_eq!((answer.status, answer.header("idempotency-replayed")), (200, ""), "it was not stored");
+    }
+    disk.copy_database("inventory.db", &home.path("inventory.db"));
+    assert_eq!(home.stock("1").await, 10 + made + 20);
+    home.audit().await;
+    assert_eq!(service.process.terminate(DEADLINE).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_change_that_was_answered_outlives_its_process_and_a_repeat_is_made_once() {
+    let home = Home::without_broker();
+    let command = || Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+    let mut service = Runner::start(&home, command(), home.folder.path());
+    service.until_ready().await;
+    let keeper = Keeper::at(&home, &service.url(), "kim");
+    let sending = tokio::spawn(async move {
+        let mut answered = 0;
+        // Ends with the first request that the death of the process leaves without an answer.
+        loop {
+            let path = "/inventory/1/restock";
+            let request = keeper.request(reqwest::Method::POST, path).json(&json!({"quantity": 1}));
+            match request.header("idempotency-key", format!("k-{answered}")).send().await {
+                Ok(answer) if answer.status() == 200 => answered += 1,
+                _ => return answered,
+            }
+        }
+    });
+    wait_until("changes are made", async || home.stock("1").await > 30).await;
+    service.process.kill().await.unwrap();
+    let answered: i64 = sending.await.unwrap();
+
+    let service = Runner::start(&home, command(), home.folder.path());
+    service.until_ready().await;
+    home.audit().await;
+    let keeper = Keeper::at(&home, &service.url(), "kim");
+    for number in 0..=answered {
+        let answer = keeper.restock_with(&format!("k-{number}"), "1", 1).await;
+        let replayed = answer.header("idempotency-replayed") == "true";
+        assert_eq!(answer.status, 200);
+        assert!(replayed || number == answered, "k-{number} was answered and is lost");
+    }
+    assert_eq!(home.stock("1").await, 10 + answered + 1);
+    home.audit().await;
+}
+
+/// Makes the home's database as it was before stock could be changed by hand, with orders decided in it.
+async fn old_database(home: &Home) {
+    let old = MIGRATIONS.iter().filter(|migration| migration.version <= 101).cloned().collect::<Vec<_>>();
+    let old: &'static Migrator = Box::leak(Box::new(Migrator::with_migrations(old)));
+    let database = shared::sqlite::Database::open(&home.path("inventory.db"), old).await.unwrap();
+    let mut tx = database.begin().await.unwrap();
+    let data = "
+        INSERT INTO products (id, stock) VALUES ('1', 6), ('pen', 3);
+        INSERT INTO adjustments (product_id, kind, delta, reason, created_at)
+            VALUES ('1', 'seed', 10, 'first stock', 1000), ('pen', 'seed', 3, 'first stock', 1000);
+        INSERT INTO reservations VALUES
+            ('a', '1', 4, 'confirmed', NULL, 2000, '00-1-1-01'),
+            ('b', '1', 9, 'cancelled', 'insufficient_stock', 3000, '00-1-1-01');";
+    sqlx::raw_sql(data).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    database.close().await;
+}
+
+#[tokio::test]
+async fn an_old_database_is_migrated_and_lists_what_it_knows() {
+    let home = Home::without_broker();
+    old_database(&home).await;
+    let inventory = home.start(&[]).await;
+    let keeper = Keeper::new(&home, &inventory, "kim");
+    assert_eq!(keeper.restock("1", 5).await.body["stock"], 11);
+    let movements = keeper.get("/inventory/1/movements").await.body;
+    let seed = json!({"kind": "seed", "delta": 10, "at": "1970-01-01T00:00:01.000Z", "adjustmentId": 1,
+        "reason": "first stock"});
+    let sold = json!({"kind": "reservation", "delta": -4, "at": "1970-01-01T00:00:02.000Z", "orderId": "a"});
+    assert_eq!((&movements[1], &movements[2]), (&sold, &seed), "{movements}");
+    assert_eq!(movements.as_array().unwrap().len(), 3);
+    inventory.stop().await;
+    home.audit().await;
+    assert!(!fs::exists(home.path("inventory.db.suspect")).unwrap());
+}

@@ -1,0 +1,154 @@
+//! The list of what moved a product's stock.
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use simulator::testing::{Broker, wait_until};
+
+use crate::{
+    bus::{Observer, Publisher, order},
+    fixture::Home,
+    keeper::{Answer, Keeper, token},
+};
+
+/// Orders before the first page, and then before each further one.
+const ORDERS: usize = 100;
+
+fn deltas(page: &[Value]) -> i64 {
+    page.iter().map(|movement| movement["delta"].as_i64().unwrap()).sum()
+}
+
+/// The movements of a page, and the path of the next one.
+async fn page(keeper: &Keeper, path: &str) -> (Vec<Value>, Option<String>) {
+    let answer = keeper.get(path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let link = answer.header("link");
+    let next = (!link.is_empty())
+        .then(|| link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned());
+    let Value::Array(movements) = answer.body else { panic!("{} is no array", answer.body) };
+    (movements, next)
+}
+
+/// All movements, page by page, from this path on; `between` happens before each further page.
+async fn all(keeper: &Keeper, path: &str, mut between: impl AsyncFnMut()) -> Vec<Value> {
+    let (mut movements, mut next) = page(keeper, path).await;
+    while let Some(path) = next {
+        between().await;
+        let (more, after) = page(keeper, &path).await;
+        assert!(!more.is_empty(), "a next page has something");
+        movements.extend(more);
+        next = after;
+    }
+    movements
+}
+
+/// What identifies a movement.
+fn name(movement: &Value) -> String {
+    format!("{} {}", movement["orderId"], movement["adjustmentId"])
+}
+
+#[tokio::test]
+async fn movements_add_up_to_the_stock() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let keeper = Keeper::new(&home, &inventory, "kim");
+    let orders = [("a", 3), ("refused", 9), ("b", 7)];
+    for (id, quantity) in orders {
+        publisher.publish(order(id, "1", quantity)).await;
+        observer.next().await;
+    }
+    publisher.publish(order("elsewhere", "2", 1)).await;
+    observer.next().await;
+    keeper.restock("1", 40).await;
+    keeper.put("1", 38, "two are broken").await;
+    publisher.publish(order("c", "1", 8)).await;
+    observer.next().await;
+
+    let (movements, next) = page(&keeper, "/inventory/1/movements").await;
+    assert_eq!(next, None);
+    let newest_first: Vec<_> = movements
+        .iter()
+        .map(|movement| (movement["kind"].as_str().unwrap(), movement["delta"].as_i64().unwrap()))
+        .collect();
+    let expected = [
+        ("reservation", -8),
+        ("correction", -2),
+        ("restock", 40),
+        ("reservation", -7),
+        ("reservation", -3),
+        ("seed", 10),
+    ];
+    assert_eq!(newest_first, expected, "a refused order moved nothing");
+    assert_eq!(deltas(&movements), home.stock("1").await);
+    let at = |number: usize| movements[number]["at"].clone();
+    let reservation = json!({"kind": "reservation", "delta": -8, "at": at(0), "orderId": "c"});
+    assert_eq!(movements[0], reservation);
+    let correction = json!({"kind": "correction", "delta": -2, "at": at(1), "adjustmentId": 4,
+        "reason": "two are broken", "userId": "kim", "stockAfter": 38});
+    assert_eq!(movements[1], correction);
+    let seed = json!({"kind": "seed", "delta": 10, "at": at(5), "adjustmentId": 1, "reason": "first stock",
+        "stockAfter": 10});
+    assert_eq!(movements[5], seed);
+    for limit in 1..=6 {
+        let pages = all(&keeper, &format!("/inventory/1/movements?limit={limit}"), async || {}).await;
+        assert_eq!(pages, movements, "{limit} a page");
+    }
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn movements_are_stable_while_orders_arrive() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let keeper = Keeper::new(&home, &inventory, "kim");
+    keeper.put("1", 1_000_000, "plenty").await;
+    let publisher = Publisher::new(&broker).await;
+    let mut decided = 0;
+    let mut more = async || {
+        publisher.backlog(&format!("order-{decided}"), ORDERS).await;
+        keeper.restock("1", 1).await;
+        decided += ORDERS;
+        wait_until("they are decided", async || home.reservations().await == decided as i64).await;
+    };
+    for _ in 0..3 {
+        more().await;
+    }
+    let (before, next) = page(&keeper, "/inventory/1/movements?limit=200").await;
+    let mut before = before;
+    before.extend(page(&keeper, &next.unwrap()).await.0);
+    let there: Vec<String> = before.iter().map(name).collect();
+    assert_eq!(there.len(), 3 * ORDERS + 3 + 2, "all that moved it so far");
+
+    // Many orders of one batch share their millisecond, and pages end in the middle of them.
+    let read = all(&keeper, "/inventory/1/movements?limit=70", more).await;
+    let read: Vec<String> = read.iter().map(name).collect();
+    assert_eq!(read, there, "exactly what was there at the first page, each once, in the same order");
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn movements_are_for_stock_keepers_and_of_known_products_only() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let get = || Client::new().get(inventory.at("/inventory/1/movements"));
+    Answer::of(get()).await.problem(401);
+    Answer::of(get().bearer_auth(token(&home, "alice", None))).await.problem(403);
+    let keeper = Keeper::new(&home, &inventory, "kim");
+    for path in ["/inventory/unknown/movements", "/inventory/%FF/movements", "/inventory/%00/movements"] {
+        keeper.get(path).await.problem(404);
+    }
+    for (query, field) in
+        [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=x", "cursor"), ("page=2", "page")]
+    {
+        let answer = keeper.get(&format!("/inventory/1/movements?{query}")).await;
+        answer.problem(400);
+        assert_eq!(answer.body["field"], field, "{query}");
+    }
+    assert_eq!(page(&keeper, "/inventory/1/movements").await.0.len(), 1);
+}
