@@ -52,8 +52,8 @@ async fn run_load(folder: &Path) {
     let recorder = Recorder::create(&folder.join("answers"), Coverage::Complete).unwrap();
     let load = Load::new(plan, target.unwrap(), Some(recorder.clone()));
     let watch = load.watch(Some(&topology.nats_url())).await.unwrap();
-    let going_on = CancellationToken::new();
-    let (sent, ()) = tokio::join!(load.send(&going_on), change_stock(&topology.inventory_url()));
+    let (going_on, inventory) = (CancellationToken::new(), topology.inventory_url());
+    let (sent, ()) = tokio::join!(load.send(&going_on), change_stock(&inventory));
     sent.unwrap();
     assert_eq!(load.wait_until_settled(simulator::testing::DEADLINE).await, 0, "orders are not settled");
     drop(watch);
