@@ -23,6 +23,7 @@ use shared::{
     sqlite::Database,
 };
 
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::stock::{
@@ -65,12 +66,32 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(metrics))
 }
 
-/// What is left of every product
-#[utoipa::path(get, path = "/inventory", tag = "inventory", responses(
-    (status = 200, description = "In the order of their ids.", body = [Product]),
+// Only for the document: `PageQuery` reads the parameters itself, so that an error names the parameter.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used")]
+struct PageParameters {
+    /// How many at most; 50 without it.
+    #[param(minimum = 1, maximum = 200, nullable = false)]
+    limit: Option<u16>,
+    /// As it is in the `Link` of a page.
+    #[param(nullable = false)]
+    cursor: Option<String>,
+}
+
+/// What is left of the products, in the order of their ids
+///
+/// As every list it ends after 50 unless `limit` says otherwise, and `Link` leads to the rest.
+#[utoipa::path(get, path = "/inventory", tag = "inventory", params(PageParameters), responses(
+    (status = 200, description = "Up to `limit`; `Link` leads to the next ones.", body = [Product], headers(
+        ("link" = Option<String>, description = "`<…>; rel=\"next\"` while there is a next page."),
+    )),
 ))]
-async fn list_stock(State(database): State<Database>) -> Result<Response, Problem> {
-    Ok(Json(read(&database, stock::all(database.reader())).await?).into_response())
+async fn list_stock(State(database): State<Database>, uri: Uri) -> Result<Response, Problem> {
+    let query = PageQuery::read(&uri, &[])?;
+    let last: String = query.key()?.unwrap_or_default();
+    let page = stock::behind(database.reader(), &last, query.rows_to_read());
+    Ok(query.page(uri.path(), read(&database, page).await?, |product| product.product_id.clone()))
 }
 
 /// What is left of one product
@@ -92,11 +113,7 @@ async fn show_stock(
 /// among them.
 #[utoipa::path(get, path = "/inventory/{productId}/movements", tag = "inventory",
     security(("token" = ["inventory:write"])),
-    params(
-        ("productId" = String, Path),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 without it."),
-        ("cursor" = Option<String>, Query, description = "As it is in the `Link` of a page."),
-    ),
+    params(("productId" = String, Path), PageParameters),
     responses(
         (status = 200, description = "Up to `limit`; `Link` leads to the next ones.", body = [Movement], headers(
             ("link" = Option<String>, description = "`<…>; rel=\"next\"` while there is a next page."),

@@ -28,9 +28,13 @@ pub struct Product {
     pub stock: i64,
 }
 
-/// All products in the order of their ids.
-pub async fn all(reader: &SqlitePool) -> sqlx::Result<Vec<Product>> {
-    sqlx::query_as("SELECT id AS product_id, stock FROM products ORDER BY id").fetch_all(reader).await
+/// The first `limit` products behind this id, in the order of their ids; no product's id is empty.
+pub async fn behind(reader: &SqlitePool, product_id: &str, limit: i64) -> sqlx::Result<Vec<Product>> {
+    sqlx::query_as("SELECT id AS product_id, stock FROM products WHERE id > $1 ORDER BY id LIMIT $2")
+        .bind(product_id)
+        .bind(limit)
+        .fetch_all(reader)
+        .await
 }
 
 /// One product; `None` when it is unknown.

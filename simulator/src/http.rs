@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, StatusCode, Uri};
+use hyper::header::LINK;
+use hyper::{HeaderMap, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -36,6 +37,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// The whole body.
     pub body: Bytes,
+    /// Of a page of a list: the path of the next one.
+    pub next: Option<String>,
 }
 
 impl HttpClient {
@@ -84,10 +87,16 @@ impl HttpClient {
         let exchange = async {
             self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
-            let status = response.status();
+            let (status, next) = (response.status(), next(response.headers()));
             let body = response.into_body().collect().await?.to_bytes();
-            Ok(Answer { status, body })
+            Ok(Answer { status, body, next })
         };
         timeout(self.patience, exchange).await.context("no answer in time")?
     }
+}
+
+/// The target of `Link: <…>; rel="next"` (RFC 8288).
+fn next(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(LINK)?.to_str().ok()?.strip_prefix('<')?;
+    Some(link.strip_suffix(r#">; rel="next""#)?.to_owned())
 }

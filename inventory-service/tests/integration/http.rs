@@ -21,6 +21,34 @@ async fn stock_is_public_and_has_exactly_the_documented_form() {
 }
 
 #[tokio::test]
+async fn products_are_listed_page_by_page_in_the_order_of_their_ids() {
+    let home = Home::without_broker();
+    let products: Vec<_> =
+        (0..120).map(|number| json!({"productId": format!("p-{number:03}"), "stock": number})).collect();
+    let file = home.write("seed.json", &json!(products).to_string());
+    let inventory = home.start(&["--seed-file", &file]).await;
+    for (query, pages) in [("", 3), ("?limit=7", 18), ("?limit=120", 1), ("?limit=200", 1)] {
+        let (mut listed, mut read, mut next) = (Vec::new(), 0, Some(format!("/inventory{query}")));
+        while let Some(path) = next {
+            let answer = inventory.get(&path).await;
+            assert_eq!(answer.status(), 200);
+            let link = answer.headers().get("link").map(|link| link.to_str().unwrap());
+            next = link.map(|link| link.trim_start_matches('<').split('>').next().unwrap().to_owned());
+            listed.extend(answer.json::<Vec<serde_json::Value>>().await.unwrap());
+            read += 1;
+        }
+        assert_eq!((listed.as_slice(), read), (products.as_slice(), pages), "{query}");
+    }
+    for (query, field) in
+        [("limit=0", "limit"), ("limit=x", "limit"), ("cursor=%7B", "cursor"), ("page=1", "page")]
+    {
+        let answer = inventory.get(&format!("/inventory?{query}")).await;
+        assert_eq!(answer.status(), 400, "{query}");
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["field"], field);
+    }
+}
+
+#[tokio::test]
 async fn a_product_id_is_found_verbatim_whatever_its_characters() {
     let home = Home::without_broker();
     let odd = "a/b c'; DROP TABLE products;-- ü";

@@ -216,7 +216,7 @@ mod tests {
     fn only_a_503_or_a_fault_of_the_request_says_that_nothing_was_stored() {
         let told = |status: u16, body: &'static str| {
             let status = StatusCode::from_u16(status).unwrap();
-            told(&http::Answer { status, body: body.into() })
+            told(&http::Answer { status, body: body.into(), next: None })
         };
         assert!(matches!(told(201, r#"{"id":"a","status":"created"}"#), Told::Accepted(_, Status::Created)));
         assert!(matches!(told(201, "cut o"), Told::Nothing));

@@ -171,11 +171,15 @@ async fn stock_round(load: &Load, last: &mut HashMap<String, i64>) -> Result<()>
         stock: i64,
     }
     let (Some(url), Some(recorder)) = (&load.target.inventory_url, &load.recorder) else { return Ok(()) };
-    let answer = HttpClient::connect(url).await?.get("/inventory", None).await?;
-    for Product { product_id, stock } in serde_json::from_slice::<Vec<Product>>(&answer.body)? {
-        if last.insert(product_id.clone(), stock) != Some(stock) {
-            recorder.write(&Line::Stock { product_id, stock });
+    let (mut client, mut page) = (HttpClient::connect(url).await?, Some("/inventory?limit=200".to_owned()));
+    while let Some(path) = page {
+        let answer = client.get(&path, None).await?;
+        for Product { product_id, stock } in serde_json::from_slice::<Vec<Product>>(&answer.body)? {
+            if last.insert(product_id.clone(), stock) != Some(stock) {
+                recorder.write(&Line::Stock { product_id, stock });
+            }
         }
+        page = answer.next;
     }
     Ok(())
 }

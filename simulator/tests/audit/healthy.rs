@@ -21,6 +21,8 @@ use crate::copy::Copy;
 pub const FILES: [&str; 3] = ["order.db", "inventory.db", "answers"];
 
 const ORDERS: u64 = 300;
+/// More than one page of a list; the first three are sold.
+const PRODUCTS: usize = 250;
 /// Corrections made while orders are decided, and as many restocks.
 const CHANGES: i64 = 10;
 
@@ -41,7 +43,7 @@ async fn make() -> Vec<Vec<u8>> {
 async fn run_load(folder: &Path) {
     let mix = Mix { products: 3, hot: 0.3, unknown: 0.1, users: 3, quantity_max: 3 };
     let plan = LoadPlan { seed: 7, pace: Pace::Closed { connections: 8 }, limit: Limit::Count(ORDERS), mix };
-    let stock: Vec<_> = (1..=3).map(|id| json!({"productId": id.to_string(), "stock": 60})).collect();
+    let stock: Vec<_> = (1..=PRODUCTS).map(|id| json!({"productId": id.to_string(), "stock": 60})).collect();
     fs::write(folder.join("seed.json"), json!(stock).to_string()).unwrap();
     let mut config = TopologyConfig::in_folder(folder.to_owned(), Binaries::beside_test().unwrap()).unwrap();
     config.seed_file = Some(folder.join("seed.json"));
@@ -109,7 +111,7 @@ async fn a_healthy_copy_has_no_violation() {
         (copy.path("order.db"), copy.path("inventory.db"), copy.path("answers"));
     let answered = check::read(&order, &inventory, Some(&answers)).await.unwrap().answered.unwrap();
     assert!(answered.observed.len() as u64 >= ORDERS, "{} orders were seen settled", answered.observed.len());
-    assert_eq!(answered.lowest_stock.len(), 3, "the stock of every product was read");
+    assert_eq!(answered.lowest_stock.len(), PRODUCTS, "the stock of every product was read");
 }
 
 #[tokio::test]
