@@ -36,6 +36,7 @@ async fn all(keeper: &Keeper, path: &str, mut between: impl AsyncFnMut()) -> Vec
         let (more, after) = page(keeper, &path).await;
         assert!(!more.is_empty(), "a next page has something");
         movements.extend(more);
+        assert!(movements.len() < 2_000, "pages that never end");
         next = after;
     }
     movements
@@ -129,6 +130,37 @@ async fn movements_are_stable_while_orders_arrive() {
     let read: Vec<String> = read.iter().map(name).collect();
     assert_eq!(read, there, "exactly what was there at the first page, each once, in the same order");
     inventory.stop().await;
+    home.audit().await;
+}
+
+/// Gives a product 6 restocks in two milliseconds, and sells from it in the same two.
+async fn many_in_one_millisecond(home: &Home) {
+    let database = home.database().await;
+    let mut tx = database.begin().await.unwrap();
+    let data = "
+        INSERT INTO products (id, stock) VALUES ('pen', 90);
+        INSERT INTO adjustments (product_id, kind, delta, reason, created_at)
+            SELECT 'pen', 'restock', 20, 'restock', 1000 + value / 4 FROM json_each('[0,1,2,3,4,5]');
+        INSERT INTO reservations
+            SELECT 'o-' || value, 'pen', 5, 'confirmed', NULL, 1000 + value / 5, '' FROM json_each('[0,1,2,3,4,5]');";
+    sqlx::raw_sql(data).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    database.close().await;
+}
+
+#[tokio::test]
+async fn movements_of_one_millisecond_are_each_on_one_page() {
+    let home = Home::without_broker();
+    home.start(&[]).await.stop().await;
+    many_in_one_millisecond(&home).await;
+    let inventory = home.start(&[]).await;
+    let keeper = Keeper::new(&home, &inventory, "kim");
+    let (movements, _) = page(&keeper, "/inventory/pen/movements").await;
+    assert_eq!((movements.len(), deltas(&movements)), (12, 90));
+    for limit in 1..=12 {
+        let pages = all(&keeper, &format!("/inventory/pen/movements?limit={limit}"), async || {}).await;
+        assert_eq!(pages, movements, "{limit} a page");
+    }
     home.audit().await;
 }
 
