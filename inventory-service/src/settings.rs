@@ -2,14 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{
-    Args, Parser, Subcommand,
-    builder::{OsStringValueParser, TypedValueParser},
-};
+use clap::{Args, Parser, Subcommand};
 use shared::{
     backup::BackupCommand,
     dead_letter::command::DeadLettersCommand,
-    settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand},
+    settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand, any_path},
 };
 
 /// Takes stock for orders or refuses, and answers over NATS.
@@ -39,7 +36,7 @@ pub enum Command {
     /// The other database must be stopped for good. What only it knows and the stream no longer holds may be decided a second
     /// time; a second answer that differs shows as the dead letter conflicting_result at the order service.
     Adopt,
-    /// Print a token signed with JWT_SECRET
+    /// Print a token signed with JWT_SECRET or JWT_SECRET_FILE
     Token(TokenCommand),
     /// List, show, redrive or discard the dead letters of the service on this machine
     DeadLetters(DeadLettersCommand),
@@ -60,7 +57,7 @@ pub struct Settings {
     /// JSON file of the first stock, such as `[{"productId":"1","stock":10}]`; each product is seeded once
     ///
     /// Without it, or when it is empty, product 1 starts with 10 and product 2 with 5.
-    #[arg(long, env, value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, env, value_parser = any_path())]
     pub seed_file: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerSettings,

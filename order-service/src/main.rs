@@ -27,12 +27,11 @@ async fn run(cli: Cli) -> Result<()> {
         None => serve(cli.settings).await,
         Some(Command::Healthcheck) => operations::healthcheck(cli.settings.port).await,
         Some(Command::Adopt) => {
-            let tokens = Tokens::new(&cli.settings.jwt)?;
-            adoption::command(&AdminClient::new(cli.settings.port, &tokens)?).await
+            adoption::command(&AdminClient::new(cli.settings.port, &cli.settings.jwt)?).await
         }
         Some(Command::Token(token)) => token.print(&Tokens::new(&cli.settings.jwt)?),
         Some(Command::DeadLetters(command)) => {
-            command.run(cli.settings.port, &Tokens::new(&cli.settings.jwt)?).await
+            command.run(&AdminClient::new(cli.settings.port, &cli.settings.jwt)?).await
         }
         Some(Command::Backup(backup)) => backup.run(&cli.settings.database).await,
     }

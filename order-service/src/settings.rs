@@ -36,7 +36,7 @@ pub enum Command {
     /// The other database must be stopped for good. What only it knows and the stream no longer holds may be decided a second
     /// time; a second answer that differs shows as the dead letter conflicting_result at the order service.
     Adopt,
-    /// Print a token signed with JWT_SECRET
+    /// Print a token signed with JWT_SECRET or JWT_SECRET_FILE
     Token(TokenCommand),
     /// List, show, redrive or discard the dead letters of the service on this machine
     DeadLetters(DeadLettersCommand),

@@ -1,4 +1,4 @@
-//! How the binary's own commands reach the running service: its admin routes, with a token signed on the spot.
+//! How the binary's own commands reach the running service: its admin routes, with a given token or one signed on the spot.
 
 use std::time::Duration;
 
@@ -6,7 +6,10 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::auth::{ADMIN_SCOPE, Tokens};
+use crate::{
+    auth::{ADMIN_SCOPE, Tokens},
+    settings::JwtSettings,
+};
 
 /// Who the commands are, in logs.
 const SUBJECT: &str = "command-line";
@@ -23,9 +26,15 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
-    /// A client of the service that listens on `port`, with the same secret.
-    pub fn new(port: u16, tokens: &Tokens) -> Result<Self> {
-        let token = tokens.sign(SUBJECT, Some(ADMIN_SCOPE), Some(TOKEN_TTL_SECONDS))?;
+    /// A client of the service that listens on `port`, with ADMIN_TOKEN or else with a token of its own.
+    pub fn new(port: u16, settings: &JwtSettings) -> Result<Self> {
+        let given = settings.admin_token.as_ref().map(|token| token.expose().trim());
+        let token = match given.filter(|token| !token.is_empty()) {
+            Some(token) => token.to_owned(),
+            None => Tokens::new(settings)
+                .and_then(|tokens| tokens.sign(SUBJECT, Some(ADMIN_SCOPE), Some(TOKEN_TTL_SECONDS)))
+                .context("sign a token, as ADMIN_TOKEN gives none")?,
+        };
         let http = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
         Ok(Self { http, base: format!("http://127.0.0.1:{port}"), token })
     }

@@ -1,9 +1,12 @@
 //! Settings that both services have. Each is a flag and an environment variable of the same name, read once.
 
-use std::{convert::Infallible, fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{convert::Infallible, fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::Result;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{
+    ArgAction, Args, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 
 use crate::auth::Tokens;
 
@@ -54,15 +57,30 @@ pub struct NatsSettings {
     pub nats_max_bytes: i64,
 }
 
-/// How tokens are verified.
-#[derive(Debug, Clone, Args)]
+/// How tokens are verified: with exactly one key. An empty value counts as not set.
+#[derive(Debug, Clone, Default, Args)]
 pub struct JwtSettings {
     /// Key of the HS256 tokens, at least 32 bytes, the same for both services
     #[arg(long, env, hide_env_values = true, global = true)]
     pub jwt_secret: Option<Secret>,
+    /// Instead of JWT_SECRET: the file that holds it; a line end after it is no part of it
+    #[arg(long, env, value_name = "FILE", value_parser = any_path(), global = true)]
+    pub jwt_secret_file: Option<PathBuf>,
+    /// Instead of a secret: the public key of whoever signs the tokens, in PEM; Ed25519 for EdDSA, or RSA for RS256
+    #[arg(long, env, value_name = "FILE", value_parser = any_path(), global = true)]
+    pub jwt_public_key_file: Option<PathBuf>,
+    /// Accept only tokens whose claim `iss` is this
+    #[arg(long, env, global = true)]
+    pub jwt_issuer: Option<String>,
+    /// Accept only tokens whose claim `aud` is this or includes it
+    #[arg(long, env, global = true)]
+    pub jwt_audience: Option<String>,
     /// Refuse tokens without `exp`
     #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", global = true)]
     pub jwt_require_exp: bool,
+    /// Token of the commands that ask the running service; without it they sign one with the secret
+    #[arg(long, env, hide_env_values = true, global = true)]
+    pub admin_token: Option<Secret>,
 }
 
 /// What and how to log.
@@ -116,6 +134,11 @@ impl TokenCommand {
         println!("{}", tokens.sign(&self.sub, self.scope.as_deref(), self.ttl)?);
         Ok(())
     }
+}
+
+/// A path that may be empty, as a variable is that somebody cleared.
+pub fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 fn nats_url(value: &str) -> Result<String, String> {

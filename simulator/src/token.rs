@@ -24,6 +24,6 @@ pub fn sign(secret: &str, sub: &str) -> Result<String> {
 /// The same with a scope, such as `inventory:write`.
 pub fn sign_with_scope(secret: &str, sub: &str, scope: Option<&str>) -> Result<String> {
     let jwt_secret = secret.parse()?;
-    let settings = JwtSettings { jwt_secret: Some(jwt_secret), jwt_require_exp: false };
+    let settings = JwtSettings { jwt_secret: Some(jwt_secret), ..JwtSettings::default() };
     Tokens::new(&settings)?.sign(sub, scope, Some(LIFETIME_SECONDS))
 }

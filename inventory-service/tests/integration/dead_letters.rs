@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn token(scope: Option<&str>) -> String {
-    let jwt = JwtSettings { jwt_secret: Some(DEMO_SECRET.parse().unwrap()), jwt_require_exp: false };
+    let jwt = JwtSettings { jwt_secret: Some(DEMO_SECRET.parse().unwrap()), ..JwtSettings::default() };
     Tokens::new(&jwt).unwrap().sign("operator", scope, Some(60)).unwrap()
 }
 

@@ -9,7 +9,7 @@ use crate::fixture::{
     process::{Service, command, run},
 };
 
-const VARIABLES: [&str; 13] = [
+const VARIABLES: [&str; 18] = [
     "HOST",
     "PORT",
     "DATABASE",
@@ -18,7 +18,12 @@ const VARIABLES: [&str; 13] = [
     "NATS_PASSWORD",
     "NATS_MAX_BYTES",
     "JWT_SECRET",
+    "JWT_SECRET_FILE",
+    "JWT_PUBLIC_KEY_FILE",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
     "JWT_REQUIRE_EXP",
+    "ADMIN_TOKEN",
     "LOG_FORMAT",
     "RUST_LOG",
     "DRAIN_SECONDS",

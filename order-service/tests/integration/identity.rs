@@ -121,7 +121,7 @@ async fn a_database_that_is_not_the_consumers_is_logged_once_and_only_an_admin_m
     Answer::of(nobody.request(Method::POST, "/admin/adopt")).await.problem(401);
     let tokens = shared::auth::Tokens::new(&shared::settings::JwtSettings {
         jwt_secret: Some(SECRET.parse().unwrap()),
-        jwt_require_exp: false,
+        ..shared::settings::JwtSettings::default()
     });
     let admin = tokens.unwrap().sign("root", Some("admin"), None).unwrap();
     let admin = Caller::new(&service.http, &service.url(), &admin);

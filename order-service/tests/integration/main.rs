@@ -13,6 +13,7 @@ mod document;
 mod group_commit;
 mod idempotency;
 mod identity;
+mod keys;
 mod overload;
 mod process;
 mod recovery;

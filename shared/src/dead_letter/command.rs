@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::routes::{LIMIT_MAX, PATH};
-use crate::{admin::AdminClient, auth::Tokens};
+use crate::admin::AdminClient;
 
 /// Dead letters redriven in one request, so that it ends well within the client's patience.
 const REDRIVE_STEP: i64 = 50;
@@ -58,17 +58,16 @@ struct Which {
 }
 
 impl DeadLettersCommand {
-    /// Talks to the service on `port`. Fails when a redrive leaves something dead.
-    pub async fn run(&self, port: u16, tokens: &Tokens) -> Result<()> {
-        let client = AdminClient::new(port, tokens)?;
+    /// Asks the running service. Fails when a redrive leaves something dead.
+    pub async fn run(&self, client: &AdminClient) -> Result<()> {
         match &self.action {
-            Action::List => self.list(&client).await,
-            Action::Show { id } => self.show(&client, *id).await,
+            Action::List => self.list(client).await,
+            Action::Show { id } => self.show(client, *id).await,
             Action::Redrive { which: Which { id: Some(id), .. }, dry_run } => {
-                self.redrive_one(&client, *id, *dry_run).await
+                self.redrive_one(client, *id, *dry_run).await
             }
-            Action::Redrive { dry_run, .. } => self.redrive_all(&client, *dry_run).await,
-            Action::Discard { id } => self.discard(&client, *id).await,
+            Action::Redrive { dry_run, .. } => self.redrive_all(client, *dry_run).await,
+            Action::Discard { id } => self.discard(client, *id).await,
         }
     }
 

@@ -249,7 +249,7 @@ async fn redrive_all(topology: &Topology, part: Part) {
 
 async fn admin(topology: &Topology, part: Part, method: Method, path: &str) -> reqwest::Result<Response> {
     let secret = DEMO_SECRET.parse().unwrap();
-    let tokens = Tokens::new(&JwtSettings { jwt_secret: Some(secret), jwt_require_exp: false }).unwrap();
+    let tokens = Tokens::new(&JwtSettings { jwt_secret: Some(secret), ..JwtSettings::default() }).unwrap();
     let token = tokens.sign("operator", Some(ADMIN_SCOPE), None).unwrap();
     let url = if part == Part::Order { topology.order_url() } else { topology.inventory_url() };
     Client::new().request(method, format!("{url}{path}")).bearer_auth(token).send().await

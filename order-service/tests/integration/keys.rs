@@ -1,0 +1,270 @@
+//! One key, one algorithm: which settings give a key, and which tokens it lets in.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use shared::events::now_ms;
+
+use crate::fixture::{
+    App, Caller, Files, NO_BROKER,
+    app::SECRET,
+    process::{Service, command, run},
+    signer::{Signer, hmac_token, token},
+};
+
+/// A service that verifies with the public key of `signer`; `flags` are added.
+async fn app_of(signer: &Signer, files: &Files, flags: &[&str]) -> App {
+    let path = files.folder().join("public.pem");
+    fs::write(&path, signer.public_pem()).unwrap();
+    let all = [&["--jwt-public-key-file", path.to_str().unwrap()], flags].concat();
+    App::start(files, NO_BROKER, &all).await
+}
+
+/// What the service says to a token that must be refused.
+async fn refusal(app: &App, name: &str, token: &str) -> String {
+    let answer = Caller::new(&app.http, &app.url, token).get("/orders").await;
+    assert_eq!(answer.status, 401, "{name}: {answer:?}");
+    assert_eq!(answer.header("www-authenticate"), "Bearer", "{name}");
+    answer.problem(401)
+}
+
+async fn accepted(app: &App, token: &str) {
+    let answer = Caller::new(&app.http, &app.url, token).post("1", 1).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+fn alice() -> Value {
+    json!({"sub": "alice", "exp": now_ms() / 1000 + 60})
+}
+
+#[tokio::test]
+async fn a_token_signed_with_the_private_key_is_accepted_for_both_kinds_of_key() {
+    for signer in [Signer::ed25519(), Signer::rsa()] {
+        let files = Files::new();
+        let app = app_of(&signer, &files, &[]).await;
+        accepted(&app, &signer.token(&alice())).await;
+        refusal(&app, "expired", &signer.token(&json!({"sub": "alice", "exp": now_ms() / 1000 - 60}))).await;
+        let other = if let Signer::Rsa(_) = signer { Signer::rsa() } else { Signer::ed25519() };
+        let detail = refusal(&app, "somebody else's key", &other.token(&alice())).await;
+        assert!(detail.contains("signature"), "{detail}");
+        assert_eq!(files.look().orders().await, 1);
+    }
+}
+
+#[tokio::test]
+async fn each_key_accepts_only_its_own_algorithm() {
+    let (ed25519, rsa) = (Signer::ed25519(), Signer::rsa());
+    for (signer, own) in [(&ed25519, "EdDSA"), (&rsa, "RS256")] {
+        let files = Files::new();
+        let app = app_of(signer, &files, &[]).await;
+        let pem = signer.public_pem();
+        let lines: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut tokens = vec![
+            ("HS256 with the PEM file", hmac_token(json!({"alg": "HS256"}), pem.as_bytes(), &alice())),
+            ("HS256 with its text", hmac_token(json!({"alg": "HS256"}), pem.trim().as_bytes(), &alice())),
+            ("HS256 with its base64", hmac_token(json!({"alg": "HS256"}), lines.as_bytes(), &alice())),
+            ("HS512", hmac_token(json!({"alg": "HS512"}), pem.as_bytes(), &alice())),
+            ("ES256", hmac_token(json!({"alg": "ES256"}), pem.as_bytes(), &alice())),
+            ("RS512", rsa.rsa_token("RS512", &alice())),
+            ("PS256", rsa.rsa_token("PS256", &alice())),
+        ];
+        tokens.push(if own == "EdDSA" {
+            ("RS256", rsa.token(&alice()))
+        } else {
+            ("EdDSA", ed25519.token(&alice()))
+        });
+        for (name, token) in tokens {
+            let detail = refusal(&app, name, &token).await;
+            assert_eq!(detail, format!("the token must be signed with {own}"), "{name} for {own}");
+        }
+        refusal(&app, "none", &token(json!({"alg": "none"}), &alice(), |_| Vec::new())).await;
+        refusal(&app, "None", &token(json!({"alg": "None"}), &alice(), |_| Vec::new())).await;
+        let forged = hmac_token(json!({"alg": own}), pem.as_bytes(), &alice());
+        assert!(refusal(&app, "a forged signature", &forged).await.contains("signature"));
+        // A key in the header is no key.
+        let own_key = json!({"alg": own, "jwk": {"kty": "oct", "k": "AAAA"}, "jku": "http://127.0.0.1:1/"});
+        refusal(&app, "a key of its own", &hmac_token(own_key, &[0; 3], &alice())).await;
+        assert_eq!(files.look().orders().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_accepts_only_hs256_and_no_extension_that_must_be_understood() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    for signer in [Signer::ed25519(), Signer::rsa()] {
+        let detail = refusal(&app, "a public key's algorithm", &signer.token(&alice())).await;
+        assert_eq!(detail, "the token must be signed with HS256");
+    }
+    let critical = json!({"alg": "HS256", "crit": ["b64"], "b64": false});
+    let detail = refusal(&app, "crit", &hmac_token(critical, SECRET.as_bytes(), &alice())).await;
+    assert!(detail.contains("crit"), "{detail}");
+    accepted(&app, &hmac_token(json!({"alg": "HS256"}), SECRET.as_bytes(), &alice())).await;
+}
+
+#[tokio::test]
+async fn issuer_and_audience_are_checked_when_set() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &["--jwt-issuer", "us", "--jwt-audience", "orders"]).await;
+    let signed = |claims: &Value| hmac_token(json!({"alg": "HS256"}), SECRET.as_bytes(), claims);
+    for (claims, named) in [
+        (json!({"sub": "alice", "aud": "orders"}), "claim iss"),
+        (json!({"sub": "alice", "iss": "them", "aud": "orders"}), "claim iss"),
+        (json!({"sub": "alice", "iss": "", "aud": "orders"}), "claim iss"),
+        (json!({"sub": "alice", "iss": null, "aud": "orders"}), "claim iss"),
+        (json!({"sub": "alice", "iss": ["us"], "aud": "orders"}), "iss"),
+        (json!({"sub": "alice", "iss": 7, "aud": "orders"}), "iss"),
+        (json!({"sub": "alice", "iss": "us"}), "claim aud"),
+        (json!({"sub": "alice", "iss": "us", "aud": "others"}), "claim aud"),
+        (json!({"sub": "alice", "iss": "us", "aud": "orders2"}), "claim aud"),
+        (json!({"sub": "alice", "iss": "us", "aud": []}), "claim aud"),
+        (json!({"sub": "alice", "iss": "us", "aud": ["a", "b"]}), "claim aud"),
+        (json!({"sub": "alice", "iss": "us", "aud": 7}), "aud"),
+        (json!({"sub": "alice", "iss": "us", "aud": {"orders": true}}), "aud"),
+        (json!({"sub": "alice", "iss": "us", "aud": ["orders", 7]}), "aud"),
+    ] {
+        let detail = refusal(&app, &claims.to_string(), &signed(&claims)).await;
+        assert!(detail.contains(named), "{claims}: {detail}");
+    }
+    accepted(&app, &signed(&json!({"sub": "alice", "iss": "us", "aud": "orders"}))).await;
+    accepted(&app, &signed(&json!({"sub": "alice", "iss": "us", "aud": ["other", "orders"]}))).await;
+
+    // Without the settings both claims are free, as long as they are what RFC 7519 says.
+    let lax_files = Files::new();
+    let lax = App::start(&lax_files, NO_BROKER, &["--jwt-issuer", "", "--jwt-audience", ""]).await;
+    accepted(&lax, &signed(&json!({"sub": "alice", "iss": "anybody", "aud": "anything"}))).await;
+    accepted(&lax, &signed(&json!({"sub": "alice", "aud": []}))).await;
+    refusal(&lax, "iss", &signed(&json!({"sub": "alice", "iss": 7}))).await;
+    refusal(&lax, "aud", &signed(&json!({"sub": "alice", "aud": 7}))).await;
+}
+
+#[tokio::test]
+async fn a_service_without_exactly_one_key_refuses_to_start() {
+    let files = Files::new();
+    let write = |name: &str, content: &str| {
+        let path = files.folder().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let pem = Signer::ed25519().public_pem();
+    let (public, secret) = (write("public.pem", &pem), write("secret", SECRET));
+    let short = write("short", "hunter2\n");
+    let short_by_its_line_end = write("line", &format!("{}\r\n", "x".repeat(31)));
+    let garbage = write("garbage.pem", "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----\n");
+    let private = write("private.pem", &pem.replace("PUBLIC", "PRIVATE"));
+    let missing = files.folder().join("missing").to_str().unwrap().to_owned();
+    const NAMES: [&str; 3] = ["JWT_SECRET", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"];
+    let cases: Vec<(&[(&str, &str)], Vec<&str>)> = vec![
+        (&[], NAMES.to_vec()),
+        (&[("JWT_SECRET", ""), ("JWT_SECRET_FILE", ""), ("JWT_PUBLIC_KEY_FILE", "")], NAMES.to_vec()),
+    ];
+    let several = [
+        vec![("JWT_SECRET", SECRET), ("JWT_SECRET_FILE", &*secret)],
+        vec![("JWT_SECRET", SECRET), ("JWT_PUBLIC_KEY_FILE", &*public)],
+        vec![("JWT_SECRET_FILE", &*secret), ("JWT_PUBLIC_KEY_FILE", &*public)],
+        vec![("JWT_SECRET", SECRET), ("JWT_SECRET_FILE", &*secret), ("JWT_PUBLIC_KEY_FILE", &*public)],
+    ];
+    let files_at_fault = [
+        ("JWT_SECRET_FILE", &*missing),
+        ("JWT_SECRET_FILE", &*short),
+        ("JWT_SECRET_FILE", &*short_by_its_line_end),
+        ("JWT_SECRET_FILE", &*public),
+        ("JWT_PUBLIC_KEY_FILE", &*missing),
+        ("JWT_PUBLIC_KEY_FILE", &*secret),
+        ("JWT_PUBLIC_KEY_FILE", &*garbage),
+        ("JWT_PUBLIC_KEY_FILE", &*private),
+    ];
+    let several = several.iter().map(|variables| (&**variables, NAMES.to_vec()));
+    let alone: Vec<[(&str, &str); 1]> = files_at_fault.iter().map(|case| [*case]).collect();
+    let alone = alone.iter().map(|case| (&case[..], vec![case[0].0, case[0].1]));
+    // It would make the public key a secret that anybody can sign with.
+    let as_secret = [("JWT_SECRET", &*pem)];
+    let as_secret = [(&as_secret[..], vec!["JWT_SECRET", "JWT_PUBLIC_KEY_FILE"])];
+    for (variables, named) in cases.into_iter().chain(several).chain(alone).chain(as_secret) {
+        let mut command = command(&["--port", "0", "--nats-url", NO_BROKER]);
+        command.env_remove("JWT_SECRET").env("DATABASE", files.database()).envs(variables.iter().copied());
+        let (output, errors) = run(command).await;
+        assert_eq!(output.status.code(), Some(1), "{variables:?} was accepted");
+        for name in named {
+            assert!(errors.contains(name), "{variables:?}, {name} is not named: {errors}");
+        }
+        for content in ["hunter2", SECRET, &pem[30..60]] {
+            assert!(!errors.contains(content), "{variables:?}, a key is repeated: {errors}");
+        }
+    }
+    assert!(!files.database().exists(), "nothing was created");
+}
+
+#[tokio::test]
+async fn a_secret_may_come_from_a_file_whose_line_end_is_no_part_of_it() {
+    for end in ["", "\n", "\r\n"] {
+        let files = Files::new();
+        let path = files.folder().join("secret");
+        fs::write(&path, format!("{SECRET}{end}")).unwrap();
+        let environment = [("JWT_SECRET", ""), ("JWT_SECRET_FILE", path.to_str().unwrap())];
+        let mut service = Service::start(&files, NO_BROKER, &environment).await;
+        assert_eq!(service.user("alice").post("1", 1).await.status, 201, "{end:?}");
+        let mut command = command(&["dead-letters", "list"]);
+        command.env("PORT", service.port.to_string()).envs(environment);
+        let (output, errors) = run(command).await;
+        assert!(output.status.success(), "a command signs with the file, too: {errors}");
+        service.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn commands_use_the_admin_token() {
+    let (files, signer) = (Files::new(), Signer::ed25519());
+    let path = files.folder().join("public.pem");
+    fs::write(&path, signer.public_pem()).unwrap();
+    let path = path.to_str().unwrap();
+    let key =
+        [("JWT_SECRET", ""), ("JWT_PUBLIC_KEY_FILE", path), ("JWT_ISSUER", "us"), ("JWT_AUDIENCE", "them")];
+    let mut service = Service::start(&files, NO_BROKER, &key).await;
+    let port = service.port.to_string();
+    let run = async |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = command(arguments);
+        command.env("PORT", &port).env_remove("JWT_SECRET").envs(variables.iter().copied());
+        let (output, errors) = run(command).await;
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), errors)
+    };
+    let claims = json!({"sub": "root", "scope": "orders admin", "iss": "us", "aud": "them"});
+    let admin = signer.token(&claims);
+    let (code, said, errors) = run(&["dead-letters", "list", "--json"], &[("ADMIN_TOKEN", &admin)]).await;
+    assert_eq!((code, &*said), (Some(0), "[]\n"), "{errors}");
+    // With the service's own settings, as in its container; it owns its consumer, or tells why it cannot.
+    let (code, _, errors) = run(&["adopt"], &[&key[..], &[("ADMIN_TOKEN", &admin)]].concat()).await;
+    assert!(code == Some(1) && errors.contains("503"), "the broker is away: {errors}");
+
+    let user = signer.token(&json!({"sub": "alice", "iss": "us", "aud": "them"}));
+    let (code, _, errors) = run(&["dead-letters", "list"], &[("ADMIN_TOKEN", &user)]).await;
+    assert!(code == Some(1) && errors.contains("403") && !errors.contains(&user), "{errors}");
+    for arguments in [&["dead-letters", "list"][..], &["adopt"]] {
+        let (code, _, errors) = run(arguments, &[&key[..], &[("ADMIN_TOKEN", "")]].concat()).await;
+        let names = errors.contains("ADMIN_TOKEN") && errors.contains("JWT_SECRET");
+        assert!(code == Some(1) && names, "{arguments:?}: {errors}");
+    }
+    let (code, _, errors) = run(&["token", "--sub", "alice"], &key).await;
+    assert!(code == Some(1) && errors.contains("JWT_SECRET"), "{errors}");
+    service.terminate().await;
+}
+
+#[tokio::test]
+async fn a_printed_token_carries_the_issuer_and_the_audience_that_the_service_asks_for() {
+    let files = Files::new();
+    let environment = [("JWT_ISSUER", "us"), ("JWT_AUDIENCE", "orders"), ("JWT_REQUIRE_EXP", "true")];
+    let mut service = Service::start(&files, NO_BROKER, &environment).await;
+    let mut token = command(&["token", "--sub", "alice", "--ttl", "60"]);
+    token.envs(environment);
+    let (output, errors) = run(token).await;
+    assert!(output.status.success(), "{errors}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let alice = Caller::new(&service.http, &service.url(), printed.trim());
+    assert_eq!(alice.post("1", 1).await.status, 201);
+    service.user("alice").post("1", 1).await.problem(401);
+    let mut list = command(&["dead-letters", "list"]);
+    list.env("PORT", service.port.to_string()).envs(environment);
+    let (output, errors) = run(list).await;
+    assert!(output.status.success(), "{errors}");
+    service.terminate().await;
+}
