@@ -138,61 +138,71 @@ async fn issuer_and_audience_are_checked_when_set() {
     refusal(&lax, "aud", &signed(&json!({"sub": "alice", "aud": 7}))).await;
 }
 
+/// What the process says that must not start with these variables.
+async fn start_error(files: &Files, variables: &[(&str, &str)]) -> String {
+    let mut command = command(&["--port", "0", "--nats-url", NO_BROKER]);
+    command.env_remove("JWT_SECRET").env("DATABASE", files.database()).envs(variables.iter().copied());
+    let (output, errors) = run(command).await;
+    assert_eq!(output.status.code(), Some(1), "{variables:?} was accepted");
+    assert!(!files.database().exists(), "{variables:?}: a database was created");
+    errors
+}
+
 #[tokio::test]
 async fn a_service_without_exactly_one_key_refuses_to_start() {
     let files = Files::new();
-    let write = |name: &str, content: &str| {
-        let path = files.folder().join(name);
-        fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let pem = Signer::ed25519().public_pem();
-    let (public, secret) = (write("public.pem", &pem), write("secret", SECRET));
-    let short = write("short", "hunter2\n");
-    let short_by_its_line_end = write("line", &format!("{}\r\n", "x".repeat(31)));
-    let garbage = write("garbage.pem", "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----\n");
-    let private = write("private.pem", &pem.replace("PUBLIC", "PRIVATE"));
-    let missing = files.folder().join("missing").to_str().unwrap().to_owned();
-    const NAMES: [&str; 3] = ["JWT_SECRET", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"];
-    let cases: Vec<(&[(&str, &str)], Vec<&str>)> = vec![
-        (&[], NAMES.to_vec()),
-        (&[("JWT_SECRET", ""), ("JWT_SECRET_FILE", ""), ("JWT_PUBLIC_KEY_FILE", "")], NAMES.to_vec()),
-    ];
-    let several = [
-        vec![("JWT_SECRET", SECRET), ("JWT_SECRET_FILE", &*secret)],
-        vec![("JWT_SECRET", SECRET), ("JWT_PUBLIC_KEY_FILE", &*public)],
-        vec![("JWT_SECRET_FILE", &*secret), ("JWT_PUBLIC_KEY_FILE", &*public)],
-        vec![("JWT_SECRET", SECRET), ("JWT_SECRET_FILE", &*secret), ("JWT_PUBLIC_KEY_FILE", &*public)],
-    ];
-    let files_at_fault = [
-        ("JWT_SECRET_FILE", &*missing),
-        ("JWT_SECRET_FILE", &*short),
-        ("JWT_SECRET_FILE", &*short_by_its_line_end),
-        ("JWT_SECRET_FILE", &*public),
-        ("JWT_PUBLIC_KEY_FILE", &*missing),
-        ("JWT_PUBLIC_KEY_FILE", &*secret),
-        ("JWT_PUBLIC_KEY_FILE", &*garbage),
-        ("JWT_PUBLIC_KEY_FILE", &*private),
-    ];
-    let several = several.iter().map(|variables| (&**variables, NAMES.to_vec()));
-    let alone: Vec<[(&str, &str); 1]> = files_at_fault.iter().map(|case| [*case]).collect();
-    let alone = alone.iter().map(|case| (&case[..], vec![case[0].0, case[0].1]));
-    // It would make the public key a secret that anybody can sign with.
-    let as_secret = [("JWT_SECRET", &*pem)];
-    let as_secret = [(&as_secret[..], vec!["JWT_SECRET", "JWT_PUBLIC_KEY_FILE"])];
-    for (variables, named) in cases.into_iter().chain(several).chain(alone).chain(as_secret) {
-        let mut command = command(&["--port", "0", "--nats-url", NO_BROKER]);
-        command.env_remove("JWT_SECRET").env("DATABASE", files.database()).envs(variables.iter().copied());
-        let (output, errors) = run(command).await;
-        assert_eq!(output.status.code(), Some(1), "{variables:?} was accepted");
-        for name in named {
+    let (public, secret) = (files.folder().join("public.pem"), files.folder().join("secret"));
+    fs::write(&public, Signer::ed25519().public_pem()).unwrap();
+    fs::write(&secret, SECRET).unwrap();
+    let key = ("JWT_SECRET", SECRET);
+    let secret = ("JWT_SECRET_FILE", secret.to_str().unwrap());
+    let public = ("JWT_PUBLIC_KEY_FILE", public.to_str().unwrap());
+    let empty = ["JWT_SECRET", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"].map(|name| (name, ""));
+    for variables in
+        [&[][..], &empty, &[key, secret], &[key, public], &[secret, public], &[key, secret, public]]
+    {
+        let errors = start_error(&files, variables).await;
+        for name in ["JWT_SECRET,", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"] {
             assert!(errors.contains(name), "{variables:?}, {name} is not named: {errors}");
         }
-        for content in ["hunter2", SECRET, &pem[30..60]] {
-            assert!(!errors.contains(content), "{variables:?}, a key is repeated: {errors}");
+        assert!(!errors.contains(SECRET), "{errors}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_no_use_is_told_by_its_variable_and_its_path_and_not_by_its_content() {
+    let files = Files::new();
+    let pem = Signer::ed25519().public_pem();
+    // It would make the public key a secret that anybody can sign with.
+    let errors = start_error(&files, &[("JWT_SECRET", &pem)]).await;
+    assert!(errors.contains("JWT_SECRET") && errors.contains("JWT_PUBLIC_KEY_FILE"), "{errors}");
+    assert!(!errors.contains(&pem[30..60]), "{errors}");
+    let no_base64 = "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----\n";
+    let short_by_its_line_end = format!("hunter2{}\r\n", "x".repeat(24));
+    let private = pem.replace("PUBLIC", "PRIVATE");
+    for (variable, content) in [
+        ("JWT_SECRET_FILE", None),
+        ("JWT_SECRET_FILE", Some("hunter2\n")),
+        ("JWT_SECRET_FILE", Some(&short_by_its_line_end)),
+        ("JWT_SECRET_FILE", Some(&pem)),
+        ("JWT_PUBLIC_KEY_FILE", None),
+        ("JWT_PUBLIC_KEY_FILE", Some("hunter2")),
+        ("JWT_PUBLIC_KEY_FILE", Some(SECRET)),
+        ("JWT_PUBLIC_KEY_FILE", Some(no_base64)),
+        ("JWT_PUBLIC_KEY_FILE", Some(&private)),
+    ] {
+        let path = files.folder().join("key");
+        let _ = fs::remove_file(&path);
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+        let path = path.to_str().unwrap();
+        let errors = start_error(&files, &[(variable, path)]).await;
+        assert!(errors.contains(&format!("{variable} {path}")), "{content:?}: {errors}");
+        for part in ["hunter2", SECRET, &pem[30..60]] {
+            assert!(!errors.contains(part), "{variable}, a key is repeated: {errors}");
         }
     }
-    assert!(!files.database().exists(), "nothing was created");
 }
 
 #[tokio::test]
