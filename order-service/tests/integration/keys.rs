@@ -1,4 +1,4 @@
-//! One key, one algorithm: which settings give a key, and which tokens it lets in.
+//! One key, one algorithm: which tokens it lets in.
 
 use std::fs;
 
@@ -8,7 +8,6 @@ use shared::events::now_ms;
 use crate::fixture::{
     App, Caller, Files, NO_BROKER,
     app::SECRET,
-    process::{Service, command, run},
     signer::{Signer, hmac_token, token},
 };
 
@@ -136,145 +135,4 @@ async fn issuer_and_audience_are_checked_when_set() {
     accepted(&lax, &signed(&json!({"sub": "alice", "aud": []}))).await;
     refusal(&lax, "iss", &signed(&json!({"sub": "alice", "iss": 7}))).await;
     refusal(&lax, "aud", &signed(&json!({"sub": "alice", "aud": 7}))).await;
-}
-
-/// What the process says that must not start with these variables.
-async fn start_error(files: &Files, variables: &[(&str, &str)]) -> String {
-    let mut command = command(&["--port", "0", "--nats-url", NO_BROKER]);
-    command.env_remove("JWT_SECRET").env("DATABASE", files.database()).envs(variables.iter().copied());
-    let (output, errors) = run(command).await;
-    assert_eq!(output.status.code(), Some(1), "{variables:?} was accepted");
-    assert!(!files.database().exists(), "{variables:?}: a database was created");
-    errors
-}
-
-#[tokio::test]
-async fn a_service_without_exactly_one_key_refuses_to_start() {
-    let files = Files::new();
-    let (public, secret) = (files.folder().join("public.pem"), files.folder().join("secret"));
-    fs::write(&public, Signer::ed25519().public_pem()).unwrap();
-    fs::write(&secret, SECRET).unwrap();
-    let key = ("JWT_SECRET", SECRET);
-    let secret = ("JWT_SECRET_FILE", secret.to_str().unwrap());
-    let public = ("JWT_PUBLIC_KEY_FILE", public.to_str().unwrap());
-    let empty = ["JWT_SECRET", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"].map(|name| (name, ""));
-    for variables in
-        [&[][..], &empty, &[key, secret], &[key, public], &[secret, public], &[key, secret, public]]
-    {
-        let errors = start_error(&files, variables).await;
-        for name in ["JWT_SECRET,", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"] {
-            assert!(errors.contains(name), "{variables:?}, {name} is not named: {errors}");
-        }
-        assert!(!errors.contains(SECRET), "{errors}");
-    }
-}
-
-#[tokio::test]
-async fn a_key_of_no_use_is_told_by_its_variable_and_its_path_and_not_by_its_content() {
-    let files = Files::new();
-    let pem = Signer::ed25519().public_pem();
-    // It would make the public key a secret that anybody can sign with.
-    let errors = start_error(&files, &[("JWT_SECRET", &pem)]).await;
-    assert!(errors.contains("JWT_SECRET") && errors.contains("JWT_PUBLIC_KEY_FILE"), "{errors}");
-    assert!(!errors.contains(&pem[30..60]), "{errors}");
-    let no_base64 = "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----\n";
-    let short_by_its_line_end = format!("hunter2{}\r\n", "x".repeat(24));
-    let private = pem.replace("PUBLIC", "PRIVATE");
-    for (variable, content) in [
-        ("JWT_SECRET_FILE", None),
-        ("JWT_SECRET_FILE", Some("hunter2\n")),
-        ("JWT_SECRET_FILE", Some(&short_by_its_line_end)),
-        ("JWT_SECRET_FILE", Some(&pem)),
-        ("JWT_PUBLIC_KEY_FILE", None),
-        ("JWT_PUBLIC_KEY_FILE", Some("hunter2")),
-        ("JWT_PUBLIC_KEY_FILE", Some(SECRET)),
-        ("JWT_PUBLIC_KEY_FILE", Some(no_base64)),
-        ("JWT_PUBLIC_KEY_FILE", Some(&private)),
-    ] {
-        let path = files.folder().join("key");
-        let _ = fs::remove_file(&path);
-        if let Some(content) = content {
-            fs::write(&path, content).unwrap();
-        }
-        let path = path.to_str().unwrap();
-        let errors = start_error(&files, &[(variable, path)]).await;
-        assert!(errors.contains(&format!("{variable} {path}")), "{content:?}: {errors}");
-        for part in ["hunter2", SECRET, &pem[30..60]] {
-            assert!(!errors.contains(part), "{variable}, a key is repeated: {errors}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_secret_may_come_from_a_file_whose_line_end_is_no_part_of_it() {
-    for end in ["", "\n", "\r\n"] {
-        let files = Files::new();
-        let path = files.folder().join("secret");
-        fs::write(&path, format!("{SECRET}{end}")).unwrap();
-        let environment = [("JWT_SECRET", ""), ("JWT_SECRET_FILE", path.to_str().unwrap())];
-        let mut service = Service::start(&files, NO_BROKER, &environment).await;
-        assert_eq!(service.user("alice").post("1", 1).await.status, 201, "{end:?}");
-        let mut command = command(&["dead-letters", "list"]);
-        command.env("PORT", service.port.to_string()).envs(environment);
-        let (output, errors) = run(command).await;
-        assert!(output.status.success(), "a command signs with the file, too: {errors}");
-        service.terminate().await;
-    }
-}
-
-#[tokio::test]
-async fn commands_use_the_admin_token() {
-    let (files, signer) = (Files::new(), Signer::ed25519());
-    let path = files.folder().join("public.pem");
-    fs::write(&path, signer.public_pem()).unwrap();
-    let path = path.to_str().unwrap();
-    let key =
-        [("JWT_SECRET", ""), ("JWT_PUBLIC_KEY_FILE", path), ("JWT_ISSUER", "us"), ("JWT_AUDIENCE", "them")];
-    let mut service = Service::start(&files, NO_BROKER, &key).await;
-    let port = service.port.to_string();
-    let run = async |arguments: &[&str], variables: &[(&str, &str)]| {
-        let mut command = command(arguments);
-        command.env("PORT", &port).env_remove("JWT_SECRET").envs(variables.iter().copied());
-        let (output, errors) = run(command).await;
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), errors)
-    };
-    let claims = json!({"sub": "root", "scope": "orders admin", "iss": "us", "aud": "them"});
-    let admin = signer.token(&claims);
-    let (code, said, errors) = run(&["dead-letters", "list", "--json"], &[("ADMIN_TOKEN", &admin)]).await;
-    assert_eq!((code, &*said), (Some(0), "[]\n"), "{errors}");
-    // With the service's own settings, as in its container; it owns its consumer, or tells why it cannot.
-    let (code, _, errors) = run(&["adopt"], &[&key[..], &[("ADMIN_TOKEN", &admin)]].concat()).await;
-    assert!(code == Some(1) && errors.contains("503"), "the broker is away: {errors}");
-
-    let user = signer.token(&json!({"sub": "alice", "iss": "us", "aud": "them"}));
-    let (code, _, errors) = run(&["dead-letters", "list"], &[("ADMIN_TOKEN", &user)]).await;
-    assert!(code == Some(1) && errors.contains("403") && !errors.contains(&user), "{errors}");
-    for arguments in [&["dead-letters", "list"][..], &["adopt"]] {
-        let (code, _, errors) = run(arguments, &[&key[..], &[("ADMIN_TOKEN", "")]].concat()).await;
-        let names = errors.contains("ADMIN_TOKEN") && errors.contains("JWT_SECRET");
-        assert!(code == Some(1) && names, "{arguments:?}: {errors}");
-    }
-    let (code, _, errors) = run(&["token", "--sub", "alice"], &key).await;
-    assert!(code == Some(1) && errors.contains("JWT_SECRET"), "{errors}");
-    service.terminate().await;
-}
-
-#[tokio::test]
-async fn a_printed_token_carries_the_issuer_and_the_audience_that_the_service_asks_for() {
-    let files = Files::new();
-    let environment = [("JWT_ISSUER", "us"), ("JWT_AUDIENCE", "orders"), ("JWT_REQUIRE_EXP", "true")];
-    let mut service = Service::start(&files, NO_BROKER, &environment).await;
-    let mut token = command(&["token", "--sub", "alice", "--ttl", "60"]);
-    token.envs(environment);
-    let (output, errors) = run(token).await;
-    assert!(output.status.success(), "{errors}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let alice = Caller::new(&service.http, &service.url(), printed.trim());
-    assert_eq!(alice.post("1", 1).await.status, 201);
-    service.user("alice").post("1", 1).await.problem(401);
-    let mut list = command(&["dead-letters", "list"]);
-    list.env("PORT", service.port.to_string()).envs(environment);
-    let (output, errors) = run(list).await;
-    assert!(output.status.success(), "{errors}");
-    service.terminate().await;
 }

@@ -13,6 +13,7 @@ mod document;
 mod group_commit;
 mod idempotency;
 mod identity;
+mod key_settings;
 mod keys;
 mod overload;
 mod process;
