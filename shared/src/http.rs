@@ -1,4 +1,4 @@
-//! The HTTP server: bounded connections and headers, a request id on every answer, problems as JSON, and a drain.
+//! The HTTP server: bounded connections and headers, a request id and security headers on every answer, problems as JSON, and a drain.
 //!
 //! `axum::serve` has no header timeout, so connections are served through hyper directly.
 
@@ -21,6 +21,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -38,6 +39,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADERS_MAX: usize = 64;
 /// Connections served at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
+/// File descriptors for everything that is no client's connection: database, broker, log.
+const DESCRIPTORS_KEPT: u64 = 128;
+/// The longest request head in bytes, and what one connection may have in memory; a longer one is answered with 431.
+const HEAD_MAX_BYTES: usize = 32 * 1024;
 /// The pause after a failed accept, for example when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A read waits this long for the database before the answer is 503.
@@ -59,7 +64,18 @@ pub fn with_defaults(routes: Router) -> Router {
         .layer(middleware::from_fn(answer))
 }
 
-/// Gives the request its id, and writes the body of a problem.
+/// What every answer says, unless its route says otherwise: it is for nobody else, never stored, and no web page.
+///
+/// Source: the OWASP REST Security Cheat Sheet, "Security Headers".
+const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+/// Gives the request its id, writes the body of a problem, and completes the headers.
 async fn answer(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&request);
@@ -76,6 +92,9 @@ async fn answer(request: Request, next: Next) -> Response {
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     let (status, elapsed_us) = (response.status().as_u16(), started.elapsed().as_micros() as u64);
     tracing::debug!(request_id = id, %method, path, status, elapsed_us, "request answered");
@@ -103,19 +122,20 @@ fn render(response: &mut Response, problem: &Problem, id: &str) {
 /// Serves `app` until `shutdown`, then finishes the requests in hand and returns.
 pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::new(Semaphore::new(connections_max()));
+    let next = async || (room.clone().acquire_owned().await, listener.accept().await);
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { break };
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+        let (permit, accepted) = tokio::select! {
+            next = next() => next,
             () = shutdown.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         let connection = graceful.watch(connection(stream, app.clone()));
         tokio::spawn(async move {
@@ -126,6 +146,17 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// As many connections as there are file descriptors for, so that idle ones never take those of the database.
+///
+/// The soft limit, often 1024, is raised to the hard one.
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let free = descriptors.saturating_sub(DESCRIPTORS_KEPT).max(1);
+    CONNECTIONS_MAX.min(usize::try_from(free).unwrap_or(CONNECTIONS_MAX))
 }
 
 fn connection(
@@ -144,6 +175,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX_BYTES)
         .serve_connection(TokioIo::new(stream), service)
 }
 
@@ -170,4 +202,35 @@ pub async fn read<T>(
 pub fn text(body: String) -> Response {
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"))];
     (StatusCode::OK, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    async fn ask(path: &str) -> Response {
+        let own =
+            [(header::CACHE_CONTROL, "max-age=60"), (header::CONTENT_SECURITY_POLICY, "default-src 'self'")];
+        let routes = Router::new()
+            .route("/own", get(async move || (own, "a page")))
+            .route("/panic", get(async || panic!("as it must") as &str));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        with_defaults(routes).oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_route_may_say_otherwise_and_a_panic_is_answered_like_any_other_problem() {
+        let own = ask("/own").await;
+        assert_eq!(own.headers()["cache-control"], "max-age=60");
+        assert_eq!(own.headers()["content-security-policy"], "default-src 'self'");
+        assert_eq!(own.headers()["x-content-type-options"], "nosniff");
+        let panicked = ask("/panic").await;
+        assert_eq!(panicked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(panicked.headers()["content-type"], "application/problem+json");
+        for (name, value) in SECURITY_HEADERS {
+            assert_eq!(panicked.headers().get_all(&name).iter().collect::<Vec<_>>(), [value], "{name}");
+        }
+    }
 }

@@ -4,6 +4,9 @@
 mod fixture;
 
 mod api;
+mod attacks_framing;
+mod attacks_headers;
+mod attacks_slow;
 mod backup;
 mod command_line;
 mod dead_letters;
