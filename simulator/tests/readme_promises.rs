@@ -1,4 +1,4 @@
-//! Each promise in the README, and each fault in docs/RELIABILITY.md, names the tests that prove it, and those tests exist.
+//! Each promise in the README, and each fault and attack in docs/RELIABILITY.md, names the tests that prove it, and they exist.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,6 +14,11 @@ fn every_promise_of_the_readme_names_a_test_that_exists() {
 #[test]
 fn every_fault_of_the_reliability_page_names_a_test_that_exists() {
     check_table("docs/RELIABILITY.md", "## Faults");
+}
+
+#[test]
+fn every_attack_of_the_reliability_page_names_a_test_that_exists() {
+    check_table("docs/RELIABILITY.md", "## Attacks");
 }
 
 /// The last column of the table below `heading` names at least one test a row, and only tests and commands.

@@ -7,10 +7,11 @@
 //! - [`identity`]: what becomes of them when the database is not the consumer's
 //! - [`keeper`]: whoever changes stock over HTTP
 //! - [`stock_administration`], [`interrupted_changes`], [`movements`]: what becomes of such changes
-//! - [`http`], [`seed`], [`command`], [`process`], [`backup`]: the edges
+//! - [`http`], [`attacks`], [`seed`], [`command`], [`process`], [`backup`]: the edges
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod attacks;
 mod backup;
 mod batches;
 mod broker_trouble;

@@ -1,0 +1,120 @@
+//! The edge under attack: the same server code as the order service's, on the inventory's own routes.
+
+use reqwest::{Client, Method};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::fixture::{Home, Inventory};
+
+/// OWASP REST Security Cheat Sheet, "Security Headers".
+const SECURITY_HEADERS: [(&str, &str); 5] = [
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+];
+
+/// Sends bytes as they are; returns the status codes of all answers, and what came until the server closed.
+async fn exchange(inventory: &Inventory, request: &str) -> (Vec<String>, String) {
+    let address = inventory.at("");
+    let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut received = Vec::new();
+    let _ = stream.read_to_end(&mut received).await;
+    let received = String::from_utf8_lossy(&received).into_owned();
+    let statuses = received.split("HTTP/1.").skip(1).map(|answer| answer[2..5].to_owned()).collect();
+    (statuses, received)
+}
+
+#[tokio::test]
+async fn raw_attacks_on_the_inventory_are_refused_and_never_hide_a_second_request() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let get = |path: &str, headers: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
+    };
+    let hidden = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Without `Connection: close`, so that the service would answer what it took for a second request.
+    let with_body = |headers: &str, body: &str| {
+        format!("GET /inventory HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}{hidden}")
+    };
+    let many: String = (0..100).map(|number| format!("X-{number}: y\r\n")).collect();
+    let large = format!("X: {}\r\n", "y".repeat(100 * 1024));
+    let cases = [
+        (with_body("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), "200"),
+        (with_body("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n"), "200"),
+        (with_body("Content-Length: 5\r\nContent-Length: 6\r\n", "12345"), "400"),
+        (with_body("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n"), "400"),
+        (with_body("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), "400"),
+        (with_body("X: a\0b\r\n", ""), "400"),
+        (get("/inventory", &many), "431"),
+        (get("/inventory", &large), "431"),
+        (get(&format!("/inventory/{}", "a".repeat(100 * 1024)), ""), "431"),
+        (get("/inventory/%00", ""), "404"),
+        (get("/inventory/%2e%2e%2flivez", ""), "404"),
+        (get("/inventory/../livez", ""), "404"),
+        (get("/inventory/1%00", ""), "404"),
+        (get("/inventory/%ff", ""), "404"),
+        (get("/inventory/%zz", ""), "404"),
+        ("GET /inventory HTTP/1.0\r\n\r\n".to_owned(), "200"),
+    ];
+    for (request, status) in cases {
+        let (statuses, received) = exchange(&inventory, &request).await;
+        assert_eq!(statuses, [status], "{request:.200}: {received:.400}");
+        assert!(!received.contains("alive"), "{request:.200}: {received}");
+    }
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn every_answer_of_the_inventory_has_the_security_headers() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let client = Client::new();
+    let signed = |scope: Option<&str>| {
+        let settings = shared::settings::JwtSettings {
+            jwt_secret: Some(shared::settings::DEMO_SECRET.parse().unwrap()),
+            ..Default::default()
+        };
+        shared::auth::Tokens::new(&settings).unwrap().sign("alice", scope, None).unwrap()
+    };
+    let (user, admin) = (signed(Some("orders")), signed(Some("admin")));
+    let cases = [
+        (Method::GET, "/inventory", "", 200),
+        (Method::GET, "/inventory/1", "", 200),
+        (Method::HEAD, "/inventory", "", 200),
+        (Method::GET, "/readyz", "", 200),
+        (Method::GET, "/metrics", "", 200),
+        (Method::GET, "/inventory/3", "", 404),
+        (Method::GET, "/nowhere", "", 404),
+        (Method::DELETE, "/inventory", "", 405),
+        (Method::GET, "/admin/dead-letters", "", 401),
+        (Method::GET, "/admin/dead-letters", "garbage", 401),
+        (Method::GET, "/admin/dead-letters", &user, 403),
+        (Method::POST, "/admin/adopt", &user, 403),
+        (Method::GET, "/admin/dead-letters", &admin, 200),
+        (Method::GET, "/admin/dead-letters?limit=0", &admin, 400),
+        (Method::GET, "/admin/dead-letters/1", &admin, 404),
+        // The broker is away, and with it the consumer.
+        (Method::POST, "/admin/adopt", &admin, 503),
+    ];
+    for (method, path, token, status) in cases {
+        let request = client.request(method.clone(), inventory.at(path)).bearer_auth(token);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {path}");
+        for (name, value) in SECURITY_HEADERS {
+            let values: Vec<_> = answer.headers().get_all(name).iter().collect();
+            assert_eq!(values, [value], "{name}: {method} {path} {status}");
+        }
+        if status >= 400 {
+            assert_eq!(answer.headers()["content-type"], "application/problem+json", "{method} {path}");
+            assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["status"], json!(status));
+        }
+    }
+    inventory.stop().await;
+}
