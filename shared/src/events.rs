@@ -122,11 +122,16 @@ impl OrderProcessed {
     }
 }
 
+/// Whether `text` has 1 to `max_chars` characters, none of them U+0000, at which SQLite's `length` stops counting.
+pub fn is_text(text: &str, max_chars: usize) -> bool {
+    (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0')
+}
+
 fn check_id(field: &str, value: &str) -> Result<(), String> {
-    match value.chars().count() {
-        1..=ID_MAX_CHARS => Ok(()),
-        _ => Err(format!("{field} must have 1 to {ID_MAX_CHARS} characters")),
+    if is_text(value, ID_MAX_CHARS) {
+        return Ok(());
     }
+    Err(format!("{field} must have 1 to {ID_MAX_CHARS} characters, none of them U+0000"))
 }
 
 /// An event on its way to the outbox: the encoded body and the CloudEvents attributes that are not derived.
@@ -209,6 +214,8 @@ mod tests {
         let cases = [
             (r#"{"orderId":"","productId":"1","quantity":1}"#, "orderId"),
             (r#"{"orderId":"a","productId":"","quantity":1}"#, "productId"),
+            (r#"{"orderId":"a\u0000","productId":"1","quantity":1}"#, "orderId"),
+            (r#"{"orderId":"a","productId":"\u0000","quantity":1}"#, "productId"),
             (r#"{"orderId":"a","productId":"1","quantity":0}"#, "quantity"),
             (r#"{"orderId":"a","productId":"1","quantity":1000001}"#, "quantity"),
             (r#"{"orderId":"a","productId":"1"}"#, "quantity"),

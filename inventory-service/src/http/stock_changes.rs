@@ -11,7 +11,11 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use shared::{
-    auth::StockKeeper, body::JsonObject, events::ID_MAX_CHARS, idempotency_key, problem::Problem,
+    auth::StockKeeper,
+    body::{JsonObject, integer},
+    events::{ID_MAX_CHARS, is_text},
+    idempotency_key,
+    problem::Problem,
     sqlite::Database,
 };
 use utoipa::ToSchema;
@@ -189,7 +193,7 @@ fn fields(
 }
 
 fn amount_field(name: &str, value: &Value, min: i64) -> Result<i64, Problem> {
-    let amount = value.as_i64().filter(|amount| (min..=STOCK_MAX).contains(amount));
+    let amount = integer(value).filter(|amount| (min..=STOCK_MAX).contains(amount));
     amount.ok_or_else(|| Problem::invalid(name, format!("must be an integer from {min} to {STOCK_MAX}")))
 }
 
@@ -205,11 +209,6 @@ fn product_id_of(path: Result<Path<String>, PathRejection>) -> Result<String, Pr
         Ok(Path(id)) if is_text(&id, ID_MAX_CHARS) => Ok(id),
         _ => Err(Problem::invalid("productId", text_rule(ID_MAX_CHARS))),
     }
-}
-
-/// Without the character U+0000, at which SQLite's `length` stops counting.
-fn is_text(text: &str, max_chars: usize) -> bool {
-    (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0')
 }
 
 fn text_rule(max_chars: usize) -> String {

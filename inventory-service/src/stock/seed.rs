@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use shared::{
-    events::{ID_MAX_CHARS, now_ms},
+    events::{ID_MAX_CHARS, is_text, now_ms},
     sqlite::{Database, json},
 };
 
@@ -37,8 +37,10 @@ fn parse(text: &str) -> Result<Vec<SeedProduct>> {
     let products: Vec<SeedProduct> = serde_json::from_str(text)?;
     let mut seen = HashSet::new();
     for SeedProduct { product_id, stock } in &products {
-        let length = product_id.chars().count();
-        ensure!((1..=ID_MAX_CHARS).contains(&length), "productId must have 1 to {ID_MAX_CHARS} characters");
+        ensure!(
+            is_text(product_id, ID_MAX_CHARS),
+            "productId must have 1 to {ID_MAX_CHARS} characters, none of them U+0000"
+        );
         ensure!(
             (0..=STOCK_MAX).contains(stock),
             "stock of product {product_id} must be from 0 to {STOCK_MAX}"
