@@ -18,12 +18,11 @@ use shared::{
     http::{read, with_defaults},
     openapi,
     operations::{self, Adopted, Operations},
-    paging::PageQuery,
+    paging::{PageParameters, PageQuery},
     problem::Problem,
     sqlite::Database,
 };
 
-use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::stock::{
@@ -64,19 +63,6 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(adopt))
         .merge(operations::probes())
         .routes(routes!(metrics))
-}
-
-// Only for the document: `PageQuery` reads the parameters itself, so that an error names the parameter.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only its description is used")]
-struct PageParameters {
-    /// How many at most; 50 without it.
-    #[param(minimum = 1, maximum = 200, nullable = false)]
-    limit: Option<u16>,
-    /// As it is in the `Link` of a page.
-    #[param(nullable = false)]
-    cursor: Option<String>,
 }
 
 /// What is left of the products, in the order of their ids

@@ -3,12 +3,30 @@
 //! A convention (the IETF draft -07 has lapsed): the draft's form is a quoted string of RFC 9651, section 3.3.3,
 //! and most clients send it bare.
 
-use crate::problem::Problem;
 use axum::http::HeaderMap;
+use utoipa::IntoParams;
+
+use crate::problem::Problem;
 
 /// The header's name.
 pub const NAME: &str = "Idempotency-Key";
 const MAX_CHARS: usize = 255;
+
+/// The header in the document of a route that takes it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct KeyParameter {
+    /// The same key and request again store nothing and get the first answer's order or change, as it is now. Quoted (RFC 9651) or
+    /// bare.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        max_length = 255,
+        pattern = r#"^("([^"\\]|\\["\\])+"|[!#-~][ -~]*)$"#
+    )]
+    key: Option<String>,
+}
 
 /// The request's key; `None` without the header, an error when it breaks a rule or is given twice.
 pub fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -9,6 +9,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 
@@ -16,6 +17,22 @@ use crate::problem::Problem;
 pub const LIMIT_MAX: usize = 200;
 /// Rows of a page when the request does not say.
 pub const LIMIT_DEFAULT: usize = 50;
+
+/// The parameters in the document of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "only its description is used; `PageQuery` names the parameter that breaks a rule"
+)]
+pub struct PageParameters {
+    /// How many at most; 50 without it.
+    #[param(minimum = 1, maximum = 200, nullable = false)]
+    limit: Option<u16>,
+    /// Opaque, from the `Link` of a page.
+    #[param(nullable = false)]
+    cursor: Option<String>,
+}
 
 /// What a request for a page says.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use shared::{
     auth::StockKeeper,
     body::{JsonObject, integer},
     events::{ID_MAX_CHARS, is_text},
-    idempotency_key,
+    idempotency_key::{self, KeyParameter},
     problem::Problem,
     sqlite::Database,
 };
@@ -67,7 +67,7 @@ struct RestockBody {
 #[utoipa::path(put, path = "/inventory/{productId}", tag = "inventory", security(("token" = ["inventory:write"])),
     params(
         ("productId" = String, Path, min_length = 1, max_length = 64, pattern = r"^[^\x00]+$"),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same key and request again answer the same change, for ever."),
+        KeyParameter,
     ),
     request_body = CorrectionBody,
     responses(
@@ -104,7 +104,7 @@ pub async fn correct(
 #[utoipa::path(post, path = "/inventory/{productId}/restock", tag = "inventory", security(("token" = ["inventory:write"])),
     params(
         ("productId" = String, Path, min_length = 1, max_length = 64, pattern = r"^[^\x00]+$"),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same key and request again answer the same change, for ever."),
+        KeyParameter,
     ),
     request_body = RestockBody,
     responses(
