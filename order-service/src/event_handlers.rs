@@ -4,23 +4,23 @@ use anyhow::Result;
 use shared::{
     dead_letter::Never,
     delivery::{Delivery, EventHandler, Outcome},
-    events::{OrderProcessed, now_ms},
+    events::{OrderProcessed, now_ms, parse_rfc3339},
     sqlite::Tx,
 };
 
-use crate::orders::settlement::{self, Settlement};
+use crate::orders::settlement::{self, Answer, Settlement};
 
 /// Settles orders with the inventory's answers.
 pub struct SettleOrders;
 
 impl EventHandler for SettleOrders {
     async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
-        let decoded: Vec<_> = batch.iter().map(|delivery| OrderProcessed::decode(&delivery.body)).collect();
-        let answers: Vec<OrderProcessed> = decoded.iter().filter_map(|result| result.clone().ok()).collect();
+        let decoded: Vec<_> = batch.iter().map(decode).collect();
+        let answers: Vec<Answer> = decoded.iter().filter_map(|result| result.clone().ok()).collect();
         let mut settlements = settlement::settle(tx, &answers, now_ms()).await?.into_iter();
-        let mut outcome = |decoded: Result<OrderProcessed, String>| match decoded {
+        let mut outcome = |decoded: Result<Answer, String>| match decoded {
             Err(detail) => Outcome::Never(Never { reason: "invalid_event", detail }),
-            Ok(answer) => match settlements.next() {
+            Ok(Answer { event: answer, .. }) => match settlements.next() {
                 Some(Settlement::Settled) => {
                     tracing::debug!(
                         order_id = answer.order_id,
@@ -35,4 +35,10 @@ impl EventHandler for SettleOrders {
         };
         Ok(decoded.into_iter().map(&mut outcome).collect())
     }
+}
+
+fn decode(delivery: &Delivery) -> Result<Answer, String> {
+    let ce_time = delivery.headers.as_ref().and_then(|headers| headers.get("ce-time"));
+    let decided_at = ce_time.and_then(|time| parse_rfc3339(time.as_str()));
+    Ok(Answer { event: OrderProcessed::decode(&delivery.body)?, decided_at })
 }

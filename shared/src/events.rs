@@ -4,7 +4,7 @@
 //! event handler relies on, so that an undecodable message is told apart from one that can be handled.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::subjects::{ORDER_CREATED, ORDER_PROCESSED};
 
@@ -198,6 +198,12 @@ pub fn rfc3339(time_ms: i64) -> String {
     }
 }
 
+/// The Unix milliseconds of a time in RFC 3339, with any offset; `None` when it is none. What is finer is cut off.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,5 +247,13 @@ mod tests {
     fn a_time_on_the_wire_always_has_three_digits_of_a_second() {
         assert_eq!(rfc3339(1_763_928_004_770), "2025-11-23T20:00:04.770Z");
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+    }
+    #[test]
+    fn a_time_is_read_as_it_was_written_and_with_any_offset() {
+        assert_eq!(parse_rfc3339(&rfc3339(1_763_928_004_770)), Some(1_763_928_004_770));
+        assert_eq!(parse_rfc3339("2025-11-23T21:00:04.7709+01:00"), Some(1_763_928_004_770));
+        for text in ["", "now", "2025-11-23", "2025-13-23T20:00:04Z", "1763928004770"] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
     }
 }

@@ -19,6 +19,11 @@ pub fn accept(received: Option<&str>) -> String {
     }
 }
 
+/// The trace id in a `traceparent` that was accepted.
+pub fn id(traceparent: &str) -> &str {
+    traceparent.split('-').nth(1).unwrap_or_default()
+}
+
 /// A new sampled trace with a random trace id and parent id.
 fn fresh() -> String {
     let parent = Uuid::new_v4().as_u64_pair().0;

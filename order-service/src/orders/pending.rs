@@ -32,7 +32,7 @@ pub async fn sweep(
     limit: i64,
 ) -> sqlx::Result<usize> {
     let due: Vec<Order> = sqlx::query_as(
-        "SELECT id, user_id, product_id, quantity, status, reason, created_at, settled_at, traceparent
+        "SELECT id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent
          FROM orders
          WHERE status = 'created' AND sent_at < $1
            AND sent_at + min($3 << min(sweeps, 10), $4) <= $2

@@ -84,6 +84,7 @@ impl NewOrder {
             status: "created".to_owned(),
             reason: None,
             created_at: now_ms,
+            decided_at: None,
             settled_at: None,
             traceparent: self.traceparent.clone(),
         }
@@ -116,7 +117,7 @@ async fn live_keys(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result
     }
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT DISTINCT k.key, o.id, o.user_id, o.product_id, o.quantity, o.status, o.reason,
-                o.created_at, o.settled_at, o.traceparent
+                o.created_at, o.decided_at, o.settled_at, o.traceparent
          FROM json_each($1) AS j
          JOIN idempotency_keys AS k ON k.user_id = j.value ->> 0 AND k.key = j.value ->> 1
          JOIN orders AS o ON o.id = k.order_id

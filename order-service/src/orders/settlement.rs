@@ -12,6 +12,15 @@ use shared::{
     sqlite::{Tx, json},
 };
 
+/// The inventory's answer, and when it decided.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What the event says.
+    pub event: OrderProcessed,
+    /// The `ce-time` of the event, in Unix milliseconds; `None` when the message has none that can be read.
+    pub decided_at: Option<i64>,
+}
+
 /// What became of an answer.
 #[derive(Debug, Clone)]
 pub enum Settlement {
@@ -26,16 +35,16 @@ pub enum Settlement {
 type State = Option<(Decision, Option<Reason>)>;
 
 /// Decides the batch and writes it. One settlement per answer, in the same order.
-pub async fn settle(tx: &mut Tx, answers: &[OrderProcessed], now_ms: i64) -> Result<Vec<Settlement>> {
+pub async fn settle(tx: &mut Tx, answers: &[Answer], now_ms: i64) -> Result<Vec<Settlement>> {
     let mut states = states(tx, answers).await?;
     let mut changes = Vec::with_capacity(answers.len());
     let mut settlements = Vec::with_capacity(answers.len());
-    for answer in answers {
+    for Answer { event: answer, decided_at } in answers {
         let settlement = match states.get_mut(&answer.order_id) {
             None => Settlement::Refused(unknown(answer)),
             Some(state @ None) => {
                 *state = Some((answer.status, answer.reason));
-                changes.push((&answer.order_id, answer.status, answer.reason));
+                changes.push((&answer.order_id, answer.status, answer.reason, *decided_at));
                 Settlement::Settled
             }
             Some(Some(result)) if *result == (answer.status, answer.reason) => Settlement::Repeated,
@@ -48,8 +57,8 @@ pub async fn settle(tx: &mut Tx, answers: &[OrderProcessed], now_ms: i64) -> Res
 }
 
 /// The state of each order that the batch names: `None` while it is `created`. Unknown orders are absent.
-async fn states(tx: &mut Tx, answers: &[OrderProcessed]) -> sqlx::Result<HashMap<String, State>> {
-    let ids: Vec<&str> = answers.iter().map(|answer| answer.order_id.as_str()).collect();
+async fn states(tx: &mut Tx, answers: &[Answer]) -> sqlx::Result<HashMap<String, State>> {
+    let ids: Vec<&str> = answers.iter().map(|answer| answer.event.order_id.as_str()).collect();
     let rows: Vec<(String, String, Option<String>)> =
         sqlx::query_as("SELECT id, status, reason FROM orders WHERE id IN (SELECT value FROM json_each($1))")
             .bind(json(&ids))
@@ -63,12 +72,16 @@ async fn states(tx: &mut Tx, answers: &[OrderProcessed]) -> sqlx::Result<HashMap
     Ok(rows.into_iter().map(|(id, status, reason)| (id, state(&status, reason.as_deref()))).collect())
 }
 
-async fn write(tx: &mut Tx, changes: &[(&String, Decision, Option<Reason>)], now_ms: i64) -> Result<()> {
+/// An order's new status, its reason, and when it was decided.
+type Change<'a> = (&'a String, Decision, Option<Reason>, Option<i64>);
+
+async fn write(tx: &mut Tx, changes: &[Change<'_>], now_ms: i64) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
     let written = sqlx::query(
-        "UPDATE orders SET status = j.value ->> 1, reason = j.value ->> 2, settled_at = $2
+        "UPDATE orders
+         SET status = j.value ->> 1, reason = j.value ->> 2, decided_at = j.value ->> 3, settled_at = $2
          FROM json_each($1) AS j
          WHERE orders.id = j.value ->> 0 AND orders.status = 'created'",
     )

@@ -18,13 +18,16 @@ async fn an_order_is_answered_with_201_its_location_and_exactly_its_fields() {
     assert_eq!(Uuid::parse_str(&answer.id()).unwrap().get_version_num(), 7);
     let created_at = answer.body["createdAt"].as_str().unwrap();
     assert!(created_at.ends_with('Z') && created_at.starts_with("20"), "{created_at}");
-    let expected = json!({
-        "id": answer.id(), "productId": "1", "quantity": 2, "status": "created", "createdAt": created_at
+    let mut expected = json!({
+        "id": answer.id(), "productId": "1", "quantity": 2, "status": "created", "userId": "alice",
+        "createdAt": created_at
     });
     assert_eq!(answer.body, expected);
-    let location = alice.get(answer.header("location")).await;
-    assert_eq!((location.status, &location.body), (200, &expected));
     assert_eq!(alice.get("/orders").await.body, json!([expected]));
+    let location = alice.get(answer.header("location")).await;
+    expected["traceId"] = location.body["traceId"].clone();
+    expected["history"] = json!([{"event": "created", "at": created_at}]);
+    assert_eq!((location.status, &location.body), (200, &expected));
     app.stop().await;
     let look = files.look();
     assert_eq!((look.orders().await, look.outbox().await), (1, 1), "the order and its event");

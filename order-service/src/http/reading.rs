@@ -1,0 +1,86 @@
+//! `GET /orders` and `GET /orders/{id}`.
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::Uri,
+    response::{IntoResponse, Response},
+};
+use shared::{
+    auth::User, events::ID_MAX_CHARS, http::read, paging::PageQuery, problem::Problem, sqlite::Database,
+};
+
+use crate::orders::{
+    self,
+    list::{self, Wanted},
+    view::{OrderDetail, OrderView},
+};
+
+/// Your orders
+///
+/// Newest first. With the scope `admin`, everybody's.
+#[utoipa::path(get, path = "/orders", tag = "orders", security(("token" = [])),
+    params(
+        ("status" = Option<String>, Query, description = "`created`, `confirmed` or `cancelled`."),
+        ("productId" = Option<String>, Query, min_length = 1, max_length = 64),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 without it."),
+        ("cursor" = Option<String>, Query, description = "From the `Link` header of a page."),
+    ),
+    responses(
+        (status = 200, description = "One page. An order is on exactly one page, however many arrive meanwhile.", body = [OrderView], headers(
+            ("link" = Option<String>, description = "`rel=\"next\"`: the next page (RFC 8288). Absent on the last."),
+        )),
+    ))]
+pub async fn list_orders(
+    user: User,
+    State(database): State<Database>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let query = PageQuery::read(&uri, &["status", "productId"])?;
+    let wanted = Wanted {
+        owner: owner(&user),
+        status: query.filter("status").map(status_of).transpose()?,
+        product_id: query.filter("productId").map(product_id_of).transpose()?,
+    };
+    let below: Option<String> = query.key()?;
+    let page = list::page_of(database.reader(), wanted, below.as_deref(), query.rows_to_read());
+    let orders = read(&database, page).await?;
+    let views = orders.into_iter().map(OrderView::from).collect();
+    Ok(query.page(uri.path(), views, |order: &OrderView| order.id().to_owned()))
+}
+
+fn status_of(text: &str) -> Result<&str, Problem> {
+    match text {
+        "created" | "confirmed" | "cancelled" => Ok(text),
+        _ => Err(Problem::invalid("status", "must be created, confirmed or cancelled")),
+    }
+}
+
+/// The text, if it can be a product's id.
+pub fn product_id_of(text: &str) -> Result<&str, Problem> {
+    if (1..=ID_MAX_CHARS).contains(&text.chars().count()) {
+        return Ok(text);
+    }
+    Err(Problem::invalid("productId", format!("must be a string of 1 to {ID_MAX_CHARS} characters")))
+}
+
+/// Whose orders the user may see; `None` for everybody's.
+fn owner(user: &User) -> Option<&str> {
+    (!user.is_admin).then_some(user.id.as_str())
+}
+
+/// One of your orders, with its history
+///
+/// With the scope `admin`, anybody's.
+#[utoipa::path(get, path = "/orders/{id}", tag = "orders", security(("token" = [])), params(("id" = String, Path)), responses(
+    (status = 200, description = "The order as it is now.", body = OrderDetail),
+))]
+pub async fn show_order(
+    user: User,
+    State(database): State<Database>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|_| Problem::NotFound)?;
+    let order = read(&database, orders::find_of(database.reader(), owner(&user), &id)).await?;
+    Ok(Json(OrderDetail::from(order.ok_or(Problem::NotFound)?)).into_response())
+}

@@ -1,0 +1,168 @@
+//! Pages of orders: which, in which order, and for whom.
+
+use serde_json::Value;
+use shared::paging::LIMIT_MAX;
+
+use crate::fixture::{App, Caller, Files, NO_BROKER, caller::Answer};
+
+/// The ids of a page.
+fn ids(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body.as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The path of the next page; `None` on the last one.
+fn next(answer: &Answer) -> Option<String> {
+    let link = answer.header("link").strip_prefix('<')?;
+    Some(link.strip_suffix(">; rel=\"next\"").unwrap().to_owned())
+}
+
+/// The ids of all pages from this one on.
+async fn walk(caller: &Caller, path: &str) -> Vec<String> {
+    let (mut found, mut path) = (Vec::new(), Some(path.to_owned()));
+    while let Some(page) = path {
+        let answer = caller.get(&page).await;
+        found.extend(ids(&answer));
+        path = next(&answer);
+    }
+    found
+}
+
+#[tokio::test]
+async fn pages_are_stable_while_orders_arrive() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    let mut before = Vec::new();
+    for _ in 0..60 {
+        before.push(alice.place("1", 1).await);
+    }
+    before.reverse();
+    let (mut seen, mut path) = (Vec::new(), Some("/orders?limit=7".to_owned()));
+    while let Some(page) = path {
+        let answer = alice.get(&page).await;
+        assert!(ids(&answer).len() <= 7);
+        seen.extend(ids(&answer));
+        path = next(&answer);
+        // Before every page, some of everybody.
+        for user in ["alice", "bob", "alice"] {
+            app.user(user).place("1", 1).await;
+        }
+    }
+    assert_eq!(
+        seen, before,
+        "each order that was there exactly once, newest first, and none that came later"
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_by_status_and_product_and_its_pages_keep_the_filters() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    let odd = "a&b=c d/ü";
+    let mut placed = Vec::new();
+    for number in 0..24 {
+        placed.push((alice.place(["1", odd, "1"][number % 3], 1).await, number));
+        app.user("bob").place("1", 1).await;
+    }
+    let look = files.look();
+    for (id, number) in placed.iter().filter(|(_, number)| number % 4 == 0) {
+        let outcome = if number % 8 == 0 { "'confirmed'" } else { "'cancelled', reason = 'unknown_product'" };
+        look.change(&format!("UPDATE orders SET settled_at = 1, status = {outcome} WHERE id = '{id}'")).await;
+    }
+    let expected = |wanted: &dyn Fn(usize) -> bool| -> Vec<String> {
+        placed.iter().rev().filter(|(_, number)| wanted(*number)).map(|(id, _)| id.clone()).collect()
+    };
+    let product = percent_encoded(odd);
+    let cases: [(String, Vec<String>); 7] = [
+        (String::new(), expected(&|_| true)),
+        ("&status=created".to_owned(), expected(&|number| number % 4 != 0)),
+        ("&status=confirmed".to_owned(), expected(&|number| number % 8 == 0)),
+        ("&status=cancelled".to_owned(), expected(&|number| number % 8 == 4)),
+        (format!("&productId={product}"), expected(&|number| number % 3 == 1)),
+        (
+            format!("&productId={product}&status=created"),
+            expected(&|number| number % 3 == 1 && number % 4 != 0),
+        ),
+        ("&productId=nothing".to_owned(), Vec::new()),
+    ];
+    for (filters, wanted) in cases {
+        assert_eq!(walk(&alice, &format!("/orders?limit=2{filters}")).await, wanted, "{filters}");
+        assert_eq!(walk(&alice, &format!("/orders?limit=200{filters}")).await, wanted, "{filters}");
+    }
+    app.stop().await;
+}
+
+fn percent_encoded(value: &str) -> String {
+    value.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test]
+async fn a_parameter_of_a_list_that_breaks_a_rule_is_refused_by_its_name() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    let long = format!("productId={}", "p".repeat(65));
+    let cases = [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("status=open", "status"),
+        ("status=", "status"),
+        ("status=Created", "status"),
+        ("status=created&status=created", "status"),
+        ("productId=", "productId"),
+        (&long, "productId"),
+        ("cursor=", "cursor"),
+        ("cursor=nonsense", "cursor"),
+        ("cursor=MQ", "cursor"),
+        ("userId=bob", "userId"),
+        ("page=2", "page"),
+    ];
+    for (query, field) in cases {
+        let answer = alice.get(&format!("/orders?{query}")).await;
+        let detail = answer.problem(400);
+        assert_eq!(answer.body["field"], field, "{query}");
+        assert!(detail.starts_with(field), "{query}: {detail}");
+    }
+    assert_eq!(ids(&alice.get(&format!("/orders?limit={LIMIT_MAX}")).await), [""; 0]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_admin_sees_all_orders() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (alice, bob, admin) = (app.user("alice"), app.user("bob"), app.admin());
+    let mut placed = vec![alice.place("1", 1).await, bob.place("2", 1).await, alice.place("2", 1).await];
+    let owners: Vec<Value> = vec!["alice".into(), "bob".into(), "alice".into()];
+    for (id, owner) in placed.iter().zip(&owners) {
+        assert_eq!(&admin.order(id).await["userId"], owner);
+    }
+    placed.reverse();
+    assert_eq!(walk(&admin, "/orders?limit=1").await, placed);
+    assert_eq!(walk(&admin, "/orders?limit=1&status=created&productId=2").await, &placed[..2]);
+    assert_eq!(walk(&admin, "/orders?status=confirmed").await, [""; 0]);
+    assert_eq!(walk(&admin, "/orders?productId=1").await, &placed[2..]);
+    assert_eq!(walk(&bob, "/orders?limit=1").await, &placed[1..2], "a user sees only their own");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_user_leads_to_nobody_elses_orders() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (alice, bob) = (app.user("alice"), app.user("bob"));
+    let of_bob = bob.place("1", 1).await;
+    for _ in 0..3 {
+        alice.place("1", 1).await;
+    }
+    let path = next(&alice.get("/orders?limit=1").await).expect("a second page");
+    assert_eq!(ids(&bob.get(&path).await), [of_bob]);
+    app.stop().await;
+}
