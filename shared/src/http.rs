@@ -31,7 +31,7 @@ use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use crate::{problem::Problem, sqlite::Database};
+use crate::{problem::Problem, sqlite::Database, write_deadline::WriteDeadline};
 
 /// A connection that does not deliver a whole request head within this time is closed, idle ones too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,7 +163,7 @@ fn connection(
     stream: TcpStream,
     app: Router,
 ) -> hyper::server::conn::http1::Connection<
-    TokioIo<TcpStream>,
+    TokioIo<WriteDeadline<TcpStream>>,
     impl hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
 > {
     let _ = stream.set_nodelay(true);
@@ -176,7 +176,7 @@ fn connection(
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream)), service)
 }
 
 /// The rows of a query that a request waits for, or the problem to answer with. Nothing is read from a damaged file.

@@ -39,3 +39,4 @@ pub mod subjects;
 pub mod suspect;
 pub mod telemetry;
 pub mod trace;
+mod write_deadline;
