@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event_handlers::SettleOrders,
-    http::{AppState, routes},
-    orders::commit_queue::commit_queue,
+    http::{AppState, routes, waiting::Waiting},
+    orders::{
+        commit_queue::commit_queue,
+        feed::{Feed, FeedReader},
+    },
     settings::Settings,
     sweeper::Sweeper,
 };
@@ -35,11 +38,15 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     service.spawn(|_| redriver.run());
     let sweeper = Sweeper::new(service.database.clone(), service.broker.clone(), service.relay.clone());
     service.spawn(|shutdown| async move { sweeper.run(shutdown).await });
+    let feed = Feed::default();
+    let reader = FeedReader::open(service.database.clone(), feed.clone()).await?;
+    service.spawn(|shutdown| reader.run(shutdown));
 
     let state = AppState {
         tokens,
         queue,
         database: service.database.clone(),
+        waiting: Waiting::new(feed, service.database.clone(), service.operations.shutdown.clone()),
         operations: service.operations.clone(),
         dead_letters,
     };

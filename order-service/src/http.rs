@@ -1,7 +1,10 @@
 //! The routes of the order service.
 
 mod placing;
+mod prefer;
 mod reading;
+pub mod waiting;
+mod watching;
 
 use std::sync::Arc;
 
@@ -23,6 +26,7 @@ use shared::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::waiting::Waiting;
 use crate::orders::{commit_queue::CommitQueue, pending};
 
 /// What the routes work with.
@@ -34,6 +38,8 @@ pub struct AppState {
     pub queue: CommitQueue,
     /// Where orders are read.
     pub database: Database,
+    /// For requests that stay open until something happens.
+    pub waiting: Waiting,
     /// Probes and metrics.
     pub operations: Arc<Operations>,
     /// What can never succeed, for the admin routes.
@@ -54,6 +60,7 @@ fn documented() -> OpenApiRouter<AppState> {
     let about = "Takes orders. Each is stored as `created`, and becomes `confirmed` or `cancelled` once the inventory has decided.";
     openapi::router("Order service", about)
         .routes(routes!(reading::list_orders, placing::place_order))
+        .routes(routes!(watching::watch_orders))
         .routes(routes!(reading::show_order))
         .merge(dead_letter::routes::routes())
         .routes(routes!(adopt))
@@ -65,7 +72,8 @@ fn documented() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/metrics", tag = "probes", responses(
     (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
 ))]
-async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
+async fn metrics(State(operations): State<Arc<Operations>>, State(waiting): State<Waiting>) -> Response {
+    metrics::gauge!("http_requests_waiting").set(waiting.taken() as f64);
     match pending::count(operations.database.reader()).await {
         Ok(orders) => metrics::gauge!("orders_pending").set(orders as f64),
         Err(error) => {

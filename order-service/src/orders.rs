@@ -2,9 +2,11 @@
 //!
 //! [`placement`] decides a batch of new orders, [`commit_queue`] groups concurrent ones into one transaction,
 //! [`settlement`] applies the inventory's answers, [`pending`] sends again what got none. [`list`] reads pages of
-//! orders, [`view`] shows them.
+//! orders, [`view`] shows them. [`changes`] are their status changes, and [`feed`] hands out new ones.
 
+pub mod changes;
 pub mod commit_queue;
+pub mod feed;
 pub mod list;
 pub mod pending;
 pub mod placement;

@@ -151,7 +151,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
 /// As many connections as there are file descriptors for, so that idle ones never take those of the database.
 ///
 /// The soft limit, often 1024, is raised to the hard one.
-fn connections_max() -> usize {
+pub fn connections_max() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

@@ -20,8 +20,9 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-use super::reading::product_id_of;
+use super::{prefer, reading::product_id_of, waiting::Waiting};
 use crate::orders::{
+    Order,
     commit_queue::{CommitQueue, Refusal},
     placement::{NewOrder, Placed},
     view::OrderView,
@@ -49,17 +50,22 @@ struct NewOrderBody {
 ///
 /// 503 means certainly not stored. 504 means that it is not known: repeat the request with the same `Idempotency-Key`.
 #[utoipa::path(post, path = "/orders", tag = "orders", security(("token" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same key and body again answer the same order, for 24 hours.")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same key and body again answer the same order, for 24 hours."),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): answer as soon as the order is settled, or after N seconds, at most 30, as it is then."),
+    ),
     request_body = NewOrderBody,
     responses(
         (status = 201, description = "The order is stored.", body = OrderView, headers(
             ("location" = String, description = "Where the order is."),
             ("idempotency-replayed" = Option<String>, description = "`true` when the key had made this order before."),
+            ("preference-applied" = Option<String>, description = "`wait=N` when the preference was honoured."),
         )),
     ))]
 pub async fn place_order(
     user: User,
     State(queue): State<CommitQueue>,
+    State(waiting): State<Waiting>,
     headers: HeaderMap,
     body: JsonObject,
 ) -> Result<Response, Problem> {
@@ -74,26 +80,41 @@ pub async fn place_order(
     };
     fail_point::reach("orders: valid, not queued");
     let placed = tokio::time::timeout(COMMIT_TIMEOUT, queue.place(new)).await;
-    match placed.unwrap_or(Err(Refusal::Unknown)) {
-        Ok(Placed::Created(order)) => Ok(created(order.into())),
-        Ok(Placed::Replayed(order)) => {
-            let mut response = created(order.into());
-            response.headers_mut().insert(IDEMPOTENCY_REPLAYED.clone(), HeaderValue::from_static("true"));
-            Ok(response)
-        }
-        Ok(Placed::KeyReused) => Err(Problem::KeyReused),
-        Err(Refusal::Busy) => Err(Problem::Unavailable("too many orders wait; nothing was stored")),
-        Err(Refusal::NotStored) => {
-            Err(Problem::Unavailable("the database is not writable; nothing was stored"))
-        }
-        Err(Refusal::Rejected) => Err(Problem::Internal),
-        Err(Refusal::Unknown) => Err(Problem::OutcomeUnknown),
+    let (order, replayed) = match placed.unwrap_or(Err(Refusal::Unknown)) {
+        Ok(Placed::Created(order)) => (order, false),
+        Ok(Placed::Replayed(order)) => (order, true),
+        Ok(Placed::KeyReused) => return Err(Problem::KeyReused),
+        Err(refusal) => return Err(refused(refusal)),
+    };
+    Ok(created(&waiting, order, prefer::wait(&headers), replayed).await)
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Busy => Problem::Unavailable("too many orders wait; nothing was stored"),
+        Refusal::NotStored => Problem::Unavailable("the database is not writable; nothing was stored"),
+        Refusal::Rejected => Problem::Internal,
+        Refusal::Unknown => Problem::OutcomeUnknown,
     }
 }
 
-fn created(order: OrderView) -> Response {
-    let location = format!("/orders/{}", order.id());
-    (StatusCode::CREATED, [(header::LOCATION, location)], Json(order)).into_response()
+/// 201, whatever comes of the wait: the order is stored.
+async fn created(waiting: &Waiting, stored: Order, wait: Option<Duration>, replayed: bool) -> Response {
+    let (order, applied) = match wait {
+        None => (stored, None),
+        Some(_) => match waiting.find(None, &stored.id, wait).await {
+            Ok((found, applied)) => (found.unwrap_or(stored), applied),
+            Err(_) => (stored, None),
+        },
+    };
+    let location = format!("/orders/{}", order.id);
+    let body = Json(OrderView::from(order));
+    let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], body).into_response();
+    prefer::note_applied(&mut response, applied);
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED.clone(), HeaderValue::from_static("true"));
+    }
+    response
 }
 
 /// The two fields of a new order, and nothing else.

@@ -3,15 +3,15 @@
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
-    http::Uri,
+    http::{HeaderMap, Uri},
     response::{IntoResponse, Response},
 };
 use shared::{
     auth::User, events::ID_MAX_CHARS, http::read, paging::PageQuery, problem::Problem, sqlite::Database,
 };
 
+use super::{prefer, waiting::Waiting};
 use crate::orders::{
-    self,
     list::{self, Wanted},
     view::{OrderDetail, OrderView},
 };
@@ -72,15 +72,26 @@ fn owner(user: &User) -> Option<&str> {
 /// One of your orders, with its history
 ///
 /// With the scope `admin`, anybody's.
-#[utoipa::path(get, path = "/orders/{id}", tag = "orders", security(("token" = [])), params(("id" = String, Path)), responses(
-    (status = 200, description = "The order as it is now.", body = OrderDetail),
-))]
+#[utoipa::path(get, path = "/orders/{id}", tag = "orders", security(("token" = [])), 
+    params(
+        ("id" = String, Path),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): answer as soon as the order is settled, or after N seconds, at most 30, as it is then."),
+    ),
+    responses(
+        (status = 200, description = "The order as it is now.", body = OrderDetail, headers(
+            ("preference-applied" = Option<String>, description = "`wait=N` when the preference was honoured."),
+        )),
+    ))]
 pub async fn show_order(
     user: User,
-    State(database): State<Database>,
+    State(waiting): State<Waiting>,
     id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::NotFound)?;
-    let order = read(&database, orders::find_of(database.reader(), owner(&user), &id)).await?;
-    Ok(Json(OrderDetail::from(order.ok_or(Problem::NotFound)?)).into_response())
+    let (owner, wait) = (owner(&user), prefer::wait(&headers));
+    let (order, applied) = waiting.find(owner, &id, wait).await?;
+    let mut response = Json(OrderDetail::from(order.ok_or(Problem::NotFound)?)).into_response();
+    prefer::note_applied(&mut response, applied);
+    Ok(response)
 }

@@ -8,7 +8,7 @@ mod keys;
 mod tokens;
 
 pub use extractors::{Admin, StockKeeper, User};
-pub use tokens::{Audience, Claims, Tokens};
+pub use tokens::{Audience, Claims, LEEWAY_SECONDS, Tokens};
 
 /// The scope of operators: the admin routes, and everybody's orders.
 pub const ADMIN_SCOPE: &str = "admin";

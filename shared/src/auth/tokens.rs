@@ -10,7 +10,7 @@ use super::keys::Key;
 use crate::{events::now_ms, problem::Problem, settings::JwtSettings};
 
 /// Clocks may differ by this many seconds when `exp` and `nbf` are checked.
-const LEEWAY_SECONDS: u64 = 30;
+pub const LEEWAY_SECONDS: u64 = 30;
 /// No token of use is longer, in bytes.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// The longest `sub`, in characters.

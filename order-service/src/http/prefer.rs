@@ -1,0 +1,113 @@
+//! `Prefer: wait=N` (RFC 7240): how long a client would like to wait for a better answer.
+//!
+//! A preference is no demand: whatever is unknown or malformed is ignored, and never an error.
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::Response,
+};
+
+static PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Names the preferences that were honoured (RFC 7240, section 3).
+static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The longest wait; whoever prefers a longer one gets this.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long the client prefers to wait. Of several preferences of one name the first counts (section 2).
+pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok());
+    let value = values.flat_map(|value| split(value, ',')).find_map(value_of_wait)?;
+    let digits = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // More digits than a number can hold mean a long time, too.
+    Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)).min(WAIT_MAX))
+}
+
+/// Says that a wait was honoured, if one was.
+pub fn note_applied(response: &mut Response, wait: Option<Duration>) {
+    let value = wait.and_then(|wait| HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok());
+    if let Some(value) = value {
+        response.headers_mut().insert(PREFERENCE_APPLIED.clone(), value);
+    }
+}
+
+/// The value of a preference named `wait`, without its parameters; empty when it has none.
+fn value_of_wait(preference: &str) -> Option<&str> {
+    let bare = split(preference, ';').next()?;
+    let (name, value) = bare.split_once('=').unwrap_or((bare, ""));
+    name.trim().eq_ignore_ascii_case("wait").then_some(value.trim())
+}
+
+/// The parts between separators that stand outside of quoted strings (RFC 9110, section 5.6.4).
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |char| {
+        let outside = !quoted && char == separator;
+        (quoted, escaped) = match char {
+            '"' if !escaped => (!quoted, false),
+            '\\' if quoted => (true, !escaped),
+            _ => (quoted, false),
+        };
+        outside
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(values: &[&str]) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(&PREFER, value.parse().unwrap());
+        }
+        wait(&headers).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn a_wait_is_found_in_every_spelling() {
+        let spellings: [&[&str]; 10] = [
+            &["wait=7"],
+            &["WAIT=7"],
+            &["  wait = 7  "],
+            &["wait=\"7\""],
+            &["wait=7;foo=bar;baz"],
+            &["respond-async, wait=7"],
+            &["respond-async,,wait=7 ;x"],
+            &["return=minimal; note=\"wait=1, \\\" wait=2\", wait=7"],
+            &["respond-async", "wait=7"],
+            &["wait=7", "wait=8, wait=9"],
+        ];
+        for values in spellings {
+            assert_eq!(seconds(values), Some(7), "{values:?}");
+        }
+        assert_eq!(seconds(&["wait=0"]), Some(0));
+        assert_eq!(seconds(&["wait=31"]), Some(30));
+        assert_eq!(seconds(&["wait=99999999999999999999999"]), Some(30));
+    }
+
+    #[test]
+    fn what_is_no_wait_is_ignored() {
+        let ignored: [&[&str]; 11] = [
+            &[],
+            &[""],
+            &["wait"],
+            &["wait="],
+            &["wait=\"\""],
+            &["wait=-1"],
+            &["wait=+1"],
+            &["wait=1.5"],
+            &["wait=soon, wait=7"],
+            &["waiting=7"],
+            &["note=\"wait=7"],
+        ];
+        for values in ignored {
+            assert_eq!(seconds(values), None, "{values:?}");
+        }
+    }
+}

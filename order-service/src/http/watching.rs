@@ -1,0 +1,166 @@
+//! `GET /orders/events`: the status changes of the caller's orders as server-sent events.
+//!
+//! Every event carries the id of its change, so `Last-Event-ID` resumes from the database without a gap. A stream ends with
+//! the drain and with its token; a client then comes back and resumes.
+//!
+//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures_util::{
+    StreamExt,
+    stream::{once, unfold},
+};
+use serde_json::json;
+use shared::{
+    auth::{LEEWAY_SECONDS, User},
+    events::{now_ms, rfc3339},
+    http::read,
+    problem::Problem,
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::waiting::Waiting;
+use crate::orders::{
+    changes::{self, Change},
+    feed::{Subscription, Topic},
+};
+
+const LAST_EVENT_ID: &str = "Last-Event-ID";
+/// A stream on which nothing happens carries a comment this often, so that nobody in between takes it for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a client should wait before it comes back.
+const RETRY: Duration = Duration::from_secs(1);
+/// Changes read at once by a stream that is behind.
+const PAGE_MAX: usize = 200;
+
+/// Watch your orders
+///
+/// Server-sent events: `event: order` with the new status of an order of yours, and the `id` of the change. The first event has only an
+/// `id`, from which a client resumes that has seen no other.
+#[utoipa::path(get, path = "/orders/events", tag = "orders", security(("token" = [])),
+    params(("Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]+$", description = "Begin with the change behind this one. Without it, with the next one that happens.")),
+    responses(
+        (status = 200, description = "A stream, until the token expires or the service stops. Come back with the last `id`.", body = String, content_type = "text/event-stream"),
+    ))]
+pub async fn watch_orders(
+    user: User,
+    State(waiting): State<Waiting>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let last_event_id = last_event_id(&headers)?;
+    let place = waiting.place().ok_or(Problem::Unavailable("too many requests stay open; come back"))?;
+    let end = end(waiting.clone(), user.expires_at);
+    let watch = Watch::open(waiting, user.id, last_event_id, place).await?;
+    // An event without data is not dispatched, but sets the id from which a client resumes that has seen no other.
+    let first = Event::default().id(watch.last_id.to_string()).retry(RETRY);
+    let changes = unfold(watch, async |mut watch| {
+        let change = watch.next().await.ok()?;
+        Some((Ok(event(&change)), watch))
+    });
+    let events = once(async { Ok::<_, Infallible>(first) }).chain(changes).take_until(Box::pin(end));
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    match (digits, values.next()) {
+        // More digits than an id can have are above the newest.
+        (Some(digits), None) if !digits.is_empty() => Ok(Some(digits.parse().unwrap_or(i64::MAX))),
+        _ => Err(Problem::invalid(LAST_EVENT_ID, "must be one integer from 0, the id of an event")),
+    }
+}
+
+/// Returns when the drain begins or the token is no longer valid.
+async fn end(waiting: Waiting, expires_at: Option<u64>) {
+    let expired = async {
+        let Some(expires_at) = expires_at else { return std::future::pending().await };
+        // As for every request: through the last second in which a token is accepted.
+        let end_ms = expires_at.saturating_add(LEEWAY_SECONDS + 1).saturating_mul(1_000);
+        tokio::time::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms() as u64))).await;
+    };
+    tokio::select! {
+        () = expired => {}
+        () = waiting.shutdown.cancelled() => {}
+    }
+}
+
+fn event(change: &Change) -> Event {
+    let mut data = json!({"orderId": change.order_id, "status": change.status, "at": rfc3339(change.at)});
+    if let Some(reason) = &change.reason {
+        data["reason"] = json!(reason);
+    }
+    Event::default().id(change.id.to_string()).event("order").data(data.to_string())
+}
+
+/// One user's changes in the order of their ids, each once.
+struct Watch {
+    waiting: Waiting,
+    user_id: String,
+    subscription: Subscription,
+    /// The id of the last change that was returned.
+    last_id: i64,
+    /// Some changes behind `last_id` will not come from the feed; the database has them.
+    behind: bool,
+    /// Read from the database and not returned yet.
+    page: VecDeque<Change>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Watch {
+    /// Begins behind `after`; behind the newest change without it, and when there is no such change yet, as after the
+    /// return to an older backup.
+    async fn open(
+        waiting: Waiting,
+        user_id: String,
+        after: Option<i64>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Self, Problem> {
+        // First subscribed, then read, so that no change falls between the two.
+        let subscription = waiting.feed.subscribe(Topic::User(user_id.clone()));
+        let newest = read(&waiting.database, changes::newest(waiting.database.reader())).await?;
+        let last_id = after.unwrap_or(newest).min(newest);
+        let (behind, page) = (last_id < newest, VecDeque::new());
+        Ok(Self { waiting, user_id, subscription, last_id, behind, page, _place: place })
+    }
+
+    async fn next(&mut self) -> Result<Arc<Change>, Problem> {
+        loop {
+            if self.behind && self.page.is_empty() {
+                self.read_on().await?;
+            }
+            let next = match self.page.pop_front() {
+                Some(change) => Some(Arc::new(change)),
+                None => self.subscription.next().await,
+            };
+            match next {
+                Some(change) if change.id > self.last_id => {
+                    self.last_id = change.id;
+                    return Ok(change);
+                }
+                // The database had it already.
+                Some(_) => {}
+                None => self.behind = true,
+            }
+        }
+    }
+
+    /// Reads the next page. One that is not full is the last: whatever it does not show is handed over by the feed.
+    async fn read_on(&mut self) -> Result<(), Problem> {
+        let database = &self.waiting.database;
+        let page = changes::of_a_user_after(database.reader(), &self.user_id, self.last_id, PAGE_MAX as i64);
+        self.page = read(database, page).await?.into();
+        self.behind = self.page.len() == PAGE_MAX;
+        Ok(())
+    }
+}

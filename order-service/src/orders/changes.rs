@@ -1,0 +1,56 @@
+//! The status changes of orders, as the triggers of the table `orders` number them.
+//!
+//! Whoever has seen the change with id N will never see a new one below N, so reading on behind N misses nothing.
+
+use sqlx::{FromRow, SqlitePool};
+
+/// One row of the table `status_changes`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Change {
+    /// Above the ids of all changes that were committed before.
+    pub id: i64,
+    /// The order.
+    pub order_id: String,
+    /// Whose order it is.
+    pub user_id: String,
+    /// The status that it got: `created`, `confirmed` or `cancelled`.
+    pub status: String,
+    /// Present exactly when cancelled.
+    pub reason: Option<String>,
+    /// When, in Unix milliseconds.
+    pub at: i64,
+}
+
+/// The id of the newest change; 0 before the first.
+pub async fn newest(reader: &SqlitePool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM status_changes").fetch_one(reader).await
+}
+
+/// Up to `limit` changes behind `id`, in order.
+pub async fn after(reader: &SqlitePool, id: i64, limit: i64) -> sqlx::Result<Vec<Change>> {
+    sqlx::query_as(
+        "SELECT id, order_id, user_id, status, reason, at FROM status_changes WHERE id > $1 ORDER BY id LIMIT $2",
+    )
+    .bind(id)
+    .bind(limit)
+    .fetch_all(reader)
+    .await
+}
+
+/// Up to `limit` changes of this user's orders behind `id`, in order.
+pub async fn of_a_user_after(
+    reader: &SqlitePool,
+    user_id: &str,
+    id: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Change>> {
+    sqlx::query_as(
+        "SELECT id, order_id, user_id, status, reason, at
+         FROM status_changes WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+    )
+    .bind(user_id)
+    .bind(id)
+    .bind(limit)
+    .fetch_all(reader)
+    .await
+}

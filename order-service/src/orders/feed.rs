@@ -1,0 +1,178 @@
+//! The feed: one task reads each new status change once, however many wait for it, and hands it to those whom it concerns.
+//!
+//! It never waits for a subscriber. One that falls behind is told so, and reads the database itself. To miss nothing, a
+//! subscriber subscribes first and reads the database second: what the database does not show yet is handed over later.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use shared::sqlite::Database;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+use super::changes::{self, Change};
+
+/// Changes read in one step, at most.
+const PAGE_MAX: i64 = 1_000;
+/// Commits wake the task; should a wake-up be missing, it looks after this time.
+const TICK: Duration = Duration::from_secs(1);
+/// Changes that wait for a subscriber before it is told that it is behind. An order has two changes in all.
+const ORDER_BUFFER: usize = 2;
+const USER_BUFFER: usize = 256;
+
+/// What a subscriber wants to hear of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// The order with this id.
+    Order(String),
+    /// All orders of this user.
+    User(String),
+}
+
+type Topics = HashMap<Topic, broadcast::Sender<Arc<Change>>>;
+
+/// Where to subscribe. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Feed {
+    topics: Arc<Mutex<Topics>>,
+}
+
+/// Reads the database and hands out what is new.
+pub struct FeedReader {
+    feed: Feed,
+    database: Database,
+    /// The id of the last change that was handed out, or that nobody wanted.
+    position: i64,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// Nobody listens.
+    Unwanted,
+    /// So many changes were handed out; there may be more.
+    Page(usize),
+    /// So many changes were handed out, all that there were.
+    All(usize),
+}
+
+impl FeedReader {
+    /// A reader that begins behind the newest change. Nobody may have subscribed to `feed` yet.
+    pub async fn open(database: Database, feed: Feed) -> sqlx::Result<Self> {
+        let position = changes::newest(database.reader()).await?;
+        Ok(Self { feed, database, position })
+    }
+
+    /// Steps with each commit until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut commits = self.database.commits();
+        while !shutdown.is_cancelled() {
+            // Seen before the step looks: a commit during the step wakes the next one.
+            commits.borrow_and_update();
+            match self.read_once().await {
+                Ok(Read::Page(_)) => continue,
+                Ok(Read::Unwanted | Read::All(_)) => {}
+                Err(error) => {
+                    self.database.notice(&error);
+                    tracing::warn!(%error, "status changes not read; they are read again");
+                }
+            }
+            tokio::select! {
+                _ = commits.changed() => {}
+                () = tokio::time::sleep(TICK) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// One step.
+    pub async fn read_once(&mut self) -> sqlx::Result<Read> {
+        // Read before looking for subscribers. In the other order somebody could subscribe between the two and read the
+        // database, and a change that is committed behind that read, but before this one, would be skipped for good.
+        let newest = changes::newest(self.database.reader()).await?;
+        if self.feed.topics().is_empty() {
+            self.position = newest;
+            return Ok(Read::Unwanted);
+        }
+        if newest == self.position {
+            return Ok(Read::All(0));
+        }
+        let page = changes::after(self.database.reader(), self.position, PAGE_MAX).await?;
+        let handed = page.len();
+        self.position = page.last().map_or(self.position, |last| last.id);
+        self.feed.hand_out(page);
+        Ok(if handed < PAGE_MAX as usize { Read::All(handed) } else { Read::Page(handed) })
+    }
+}
+
+impl Feed {
+    /// Subscribes to a topic, until the subscription is dropped.
+    pub fn subscribe(&self, topic: Topic) -> Subscription {
+        let buffer = match topic {
+            Topic::Order(_) => ORDER_BUFFER,
+            Topic::User(_) => USER_BUFFER,
+        };
+        let mut topics = self.topics();
+        let sender = topics.entry(topic.clone()).or_insert_with(|| broadcast::channel(buffer).0);
+        let changes = sender.subscribe();
+        Subscription { feed: self.clone(), topic, changes }
+    }
+
+    /// How many topics somebody listens to.
+    pub fn topics_count(&self) -> usize {
+        self.topics().len()
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_out(&self, page: Vec<Change>) {
+        let topics = self.topics();
+        for change in page.into_iter().map(Arc::new) {
+            for topic in [Topic::Order(change.order_id.clone()), Topic::User(change.user_id.clone())] {
+                if let Some(sender) = topics.get(&topic) {
+                    // It fails only without receivers, and the last of them takes its topic along.
+                    let _ = sender.send(change.clone());
+                }
+            }
+        }
+    }
+}
+
+/// One subscriber's end of a topic.
+pub struct Subscription {
+    feed: Feed,
+    topic: Topic,
+    changes: broadcast::Receiver<Arc<Change>>,
+}
+
+impl Subscription {
+    /// The next change; `None` when some were dropped because too many waited: the database has them.
+    pub async fn next(&mut self) -> Option<Arc<Change>> {
+        match self.changes.recv().await {
+            Ok(change) => Some(change),
+            Err(RecvError::Lagged(_)) => None,
+            // The sender stays as long as this subscription does.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+
+    /// Waits until an order got its final status, or until changes were dropped.
+    pub async fn settled(&mut self) {
+        while self.next().await.is_some_and(|change| change.status == "created") {}
+    }
+}
+
+impl Drop for Subscription {
+    /// The last subscriber takes its topic along. Nobody can subscribe meanwhile: that needs the lock, too.
+    fn drop(&mut self) {
+        let mut topics = self.feed.topics();
+        if topics.get(&self.topic).is_some_and(|sender| sender.receiver_count() == 1) {
+            topics.remove(&self.topic);
+        }
+    }
+}
