@@ -59,9 +59,12 @@ async fn a_body_that_is_no_json_object_is_refused_as_a_whole() {
     let bodies = ["", "{", "[]", "null", "1", "\"x\"", r#"{"productId":"1","quantity":1}}"#, "\u{0}", &deep];
     for body in bodies {
         let answer = alice.post_text(body).await;
-        answer.problem(400);
+        let detail = answer.problem(400);
         assert_eq!(answer.body["field"], "body", "{body:.40}");
+        assert!(detail.starts_with("body must be one JSON object: "), "{body:.40}: {detail}");
     }
+    let detail = alice.post_text("[]").await.problem(400);
+    assert!(detail.contains("invalid type: sequence, expected a JSON object"), "{detail}");
     assert_eq!(alice.place("1", 1).await.len(), 36, "the service still accepts orders");
     assert_eq!(files.look().orders().await, 1);
 }

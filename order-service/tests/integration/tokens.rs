@@ -90,6 +90,6 @@ async fn a_token_without_exp_is_refused_only_where_exp_is_required() {
     let token = signed(Algorithm::HS256, SECRET, json!({"sub": "someUserId", "username": "testuser"}));
     assert_eq!(Caller::new(&lax.http, &lax.url, &token).post("1", 1).await.status, 201);
     let refused = Caller::new(&strict.http, &strict.url, &token).post("1", 1).await;
-    assert!(refused.problem(401).contains("exp"), "{refused:?}");
+    assert!(refused.problem(401).contains("claim exp"), "{refused:?}");
     assert_eq!(strict.user("someUserId").post("1", 1).await.status, 201);
 }

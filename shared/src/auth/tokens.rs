@@ -184,8 +184,9 @@ mod tests {
         let verify = |claims| tokens(false).verify(&signed(claims));
         assert!(verify(serde_json::json!({"sub": "a", "exp": now + 60, "nbf": now - 60})).is_ok());
         assert!(verify(serde_json::json!({"sub": "a", "exp": now - 10})).is_ok(), "within the leeway");
-        assert!(verify(serde_json::json!({"sub": "a", "exp": now - 60})).is_err());
-        assert!(verify(serde_json::json!({"sub": "a", "nbf": now + 60})).is_err());
+        let refusal = |claims| verify(claims).unwrap_err();
+        assert_eq!(refusal(serde_json::json!({"sub": "a", "exp": now - 60})), "the token has expired");
+        assert_eq!(refusal(serde_json::json!({"sub": "a", "nbf": now + 60})), "the token is not valid yet");
         assert!(verify(serde_json::json!({"sub": "a", "exp": (now + 60).to_string()})).is_err());
     }
 
@@ -194,5 +195,26 @@ mod tests {
         for claims in [serde_json::json!({}), serde_json::json!({"sub": ""}), serde_json::json!({"sub": 7})] {
             assert!(tokens(false).verify(&signed(claims.clone())).is_err(), "{claims}");
         }
+    }
+
+    #[test]
+    fn a_token_may_have_8_kilobytes_and_no_more() {
+        let filled = |size| signed(serde_json::json!({"sub": "a", "filler": "x".repeat(size)}));
+        let of = |length| (6_000..6_200).map(filled).find(|token| token.len() == length).unwrap();
+        assert!(tokens(false).verify(&of(8 * 1024)).is_ok());
+        assert_eq!(tokens(false).verify(&of(8 * 1024 + 1)).unwrap_err(), "the token is too long");
+    }
+
+    #[test]
+    fn a_signed_token_says_when_it_ends() {
+        let before = now_ms() as u64 / 1000;
+        let claims = tokens(true).verify(&tokens(true).sign("a", Some("b c"), Some(60)).unwrap()).unwrap();
+        let expected = before + 60..=now_ms() as u64 / 1000 + 60;
+        assert!(expected.contains(&claims.exp.unwrap()), "{claims:?}, expected {expected:?}");
+        assert_eq!((claims.sub.as_str(), claims.scope.as_deref()), ("a", Some("b c")));
+        assert_eq!(
+            tokens(true).verify(&tokens(true).sign("a", None, None).unwrap()).unwrap_err(),
+            "the token must have the claim exp"
+        );
     }
 }
