@@ -54,7 +54,7 @@ pub fn document() -> Value {
 }
 
 fn documented() -> OpenApiRouter<AppState> {
-    openapi::router("Inventory service", "Keeps stock, and takes it for orders.")
+    openapi::router("Inventory service", "Keeps stock, and takes it for orders.", "inventory")
         .routes(routes!(list_stock))
         .routes(routes!(show_stock, stock_changes::correct))
         .routes(routes!(stock_changes::restock))

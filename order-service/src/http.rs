@@ -58,7 +58,7 @@ pub fn document() -> Value {
 
 fn documented() -> OpenApiRouter<AppState> {
     let about = "Takes orders. Each is stored as `created`, and becomes `confirmed` or `cancelled` once the inventory has decided.";
-    openapi::router("Order service", about)
+    openapi::router("Order service", about, "orders")
         .routes(routes!(reading::list_orders, placing::place_order))
         .routes(routes!(watching::watch_orders))
         .routes(routes!(reading::show_order))

@@ -29,16 +29,17 @@ const DOCS_PATH: &str = "/docs";
 const DOCS_CSP: &str =
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
 
-/// A router whose document begins with this title and description.
-pub fn router<S>(title: &str, description: &str) -> OpenApiRouter<S>
+/// A router whose document begins with this title and description. `tag` is that of the service's own routes.
+pub fn router<S>(title: &str, description: &str, tag: &str) -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     let info = Info::builder().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(description));
-    let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
+    let group = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
     let tags = [
-        tag("admin", "What operators do. Tokens need the scope `admin`."),
-        tag("probes", "What machines ask about the service."),
+        TagBuilder::new().name(tag).build(),
+        group("admin", "What operators do. Tokens need the scope `admin`."),
+        group("probes", "What machines ask about the service."),
     ];
     let mut document = OpenApiBuilder::new().info(info.build()).tags(Some(tags)).build();
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");

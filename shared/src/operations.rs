@@ -178,7 +178,7 @@ async fn livez() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }
 
-/// The same as `/livez`
+/// The process answers, under another name
 #[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, description = "It is alive.", body = Liveness)))]
 async fn healthz() -> Json<Liveness> {
     livez().await

@@ -12,15 +12,20 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     auth::User,
-    body::JsonObject,
+    body::{JsonObject, integer},
     events::QUANTITY_MAX,
-    fail_point, idempotency_key,
+    fail_point,
+    idempotency_key::{self, KeyParameter},
     problem::Problem,
     trace::{self, TRACEPARENT},
 };
 use utoipa::ToSchema;
 
-use super::{prefer, reading::product_id_of, waiting::Waiting};
+use super::{
+    prefer::{self, WaitParameter},
+    reading::product_id_of,
+    waiting::Waiting,
+};
 use crate::orders::{
     Order,
     commit_queue::{CommitQueue, Refusal},
@@ -40,7 +45,7 @@ static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-r
 #[schema(as = NewOrder, example = json!({"productId": "1", "quantity": 2}))]
 #[expect(dead_code, reason = "only its schema is used")]
 struct NewOrderBody {
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00]+$")]
     product_id: String,
     #[schema(minimum = 1, maximum = 1_000_000)]
     quantity: i64,
@@ -51,8 +56,8 @@ struct NewOrderBody {
 /// 503 means certainly not stored. 504 means that it is not known: repeat the request with the same `Idempotency-Key`.
 #[utoipa::path(post, path = "/orders", tag = "orders", security(("token" = [])),
     params(
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "The same key and body again answer the same order, for 24 hours."),
-        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): answer as soon as the order is settled, or after N seconds, at most 30, as it is then."),
+        KeyParameter,
+        WaitParameter,
     ),
     request_body = NewOrderBody,
     responses(
@@ -137,8 +142,7 @@ fn order_fields(JsonObject(fields): JsonObject) -> Result<(String, i64), Problem
 }
 
 fn quantity_field(value: &Value) -> Result<i64, Problem> {
-    value
-        .as_i64()
+    integer(value)
         .filter(|quantity| (1..=QUANTITY_MAX).contains(quantity))
         .ok_or_else(|| Problem::invalid("quantity", format!("must be an integer from 1 to {QUANTITY_MAX}")))
 }

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
+use utoipa::IntoParams;
 
 static PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Names the preferences that were honoured (RFC 7240, section 3).
@@ -15,6 +16,16 @@ static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appl
 
 /// The longest wait; whoever prefers a longer one gets this.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The header in the document of a route that waits.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct WaitParameter {
+    /// `wait=N` (RFC 7240): answer as soon as the order is settled, or after N seconds, at most 30, as it is then.
+    #[param(rename = "Prefer", nullable = false, example = "wait=5")]
+    prefer: Option<String>,
+}
 
 /// How long the client prefers to wait. Of several preferences of one name the first counts (section 2).
 pub fn wait(headers: &HeaderMap) -> Option<Duration> {

@@ -7,25 +7,48 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use shared::{
-    auth::User, events::ID_MAX_CHARS, http::read, paging::PageQuery, problem::Problem, sqlite::Database,
+    auth::User,
+    events::{ID_MAX_CHARS, is_text},
+    http::read,
+    paging::{PageParameters, PageQuery},
+    problem::Problem,
+    sqlite::Database,
 };
+use utoipa::IntoParams;
 
-use super::{prefer, waiting::Waiting};
+use super::{
+    prefer::{self, WaitParameter},
+    waiting::Waiting,
+};
 use crate::orders::{
     list::{self, Wanted},
-    view::{OrderDetail, OrderView},
+    view::{OrderDetail, OrderView, Status},
 };
+
+// Only for the document, like `PageParameters`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used")]
+struct Filters {
+    /// Only orders with this status.
+    #[param(nullable = false)]
+    status: Option<Status>,
+    /// Only orders of this product.
+    #[param(
+        rename = "productId",
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\x00]+$"
+    )]
+    product_id: Option<String>,
+}
 
 /// Your orders
 ///
 /// Newest first. With the scope `admin`, everybody's.
 #[utoipa::path(get, path = "/orders", tag = "orders", security(("token" = [])),
-    params(
-        ("status" = Option<String>, Query, description = "`created`, `confirmed` or `cancelled`."),
-        ("productId" = Option<String>, Query, min_length = 1, max_length = 64),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 without it."),
-        ("cursor" = Option<String>, Query, description = "From the `Link` header of a page."),
-    ),
+    params(Filters, PageParameters),
     responses(
         (status = 200, description = "One page. An order is on exactly one page, however many arrive meanwhile.", body = [OrderView], headers(
             ("link" = Option<String>, description = "`rel=\"next\"`: the next page (RFC 8288). Absent on the last."),
@@ -58,10 +81,11 @@ fn status_of(text: &str) -> Result<&str, Problem> {
 
 /// The text, if it can be a product's id.
 pub fn product_id_of(text: &str) -> Result<&str, Problem> {
-    if (1..=ID_MAX_CHARS).contains(&text.chars().count()) {
+    if is_text(text, ID_MAX_CHARS) {
         return Ok(text);
     }
-    Err(Problem::invalid("productId", format!("must be a string of 1 to {ID_MAX_CHARS} characters")))
+    let rule = format!("must be a string of 1 to {ID_MAX_CHARS} characters, none of them U+0000");
+    Err(Problem::invalid("productId", rule))
 }
 
 /// Whose orders the user may see; `None` for everybody's.
@@ -75,7 +99,7 @@ fn owner(user: &User) -> Option<&str> {
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders", security(("token" = [])), 
     params(
         ("id" = String, Path),
-        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): answer as soon as the order is settled, or after N seconds, at most 30, as it is then."),
+        WaitParameter,
     ),
     responses(
         (status = 200, description = "The order as it is now.", body = OrderDetail, headers(

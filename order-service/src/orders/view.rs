@@ -7,6 +7,19 @@ use utoipa::ToSchema;
 
 use super::Order;
 
+// Only for the document: the table keeps the word itself.
+/// What became of an order so far.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Status {
+    /// Stored; the inventory has not answered yet.
+    Created,
+    /// Stock was taken for it.
+    Confirmed,
+    /// The inventory refused; `reason` says why.
+    Cancelled,
+}
+
 /// An order in a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -15,6 +28,7 @@ pub struct OrderView {
     id: String,
     product_id: String,
     quantity: i64,
+    #[schema(value_type = Status)]
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

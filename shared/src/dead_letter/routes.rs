@@ -190,7 +190,7 @@ async fn redrive_one(
     }
 }
 
-/// Handle up to `limit` again whose id is above `after`
+/// Handle many again, the oldest first
 #[utoipa::path(post, path = format!("{PATH}/redrive"), tag = "admin", security(("token" = ["admin"])), params(Wanted), responses(
     (status = 200, description = "What became of them.", body = Report),
 ))]
