@@ -165,7 +165,7 @@ fn answer(adjusted: Adjusted, uri: &Uri) -> Result<Response, Problem> {
 
 /// A product that was created is where the request went.
 fn changed(change: StockChange, uri: &Uri) -> Response {
-    if change.created {
+    if change.adjustment.created {
         let location = [(header::LOCATION, uri.path().to_owned())];
         return (StatusCode::CREATED, location, Json(change)).into_response();
     }

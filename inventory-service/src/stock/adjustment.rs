@@ -60,6 +60,9 @@ pub struct Adjustment {
     pub user_id: String,
     #[serde(skip)]
     stock_after: i64,
+    /// It is the first of its product: the change created the product.
+    #[serde(skip)]
+    pub created: bool,
 }
 
 /// A change that is stored.
@@ -73,9 +76,6 @@ pub struct StockChange {
     pub stock: i64,
     /// The record of the change.
     pub adjustment: Adjustment,
-    /// The change created the product.
-    #[serde(skip)]
-    pub created: bool,
 }
 
 /// What became of a request.
@@ -144,13 +144,13 @@ async fn write(tx: &mut Tx, new: &NewAdjustment, now_ms: i64) -> sqlx::Result<Ad
         return Ok(Adjusted::AboveMax);
     }
     put_stock(tx, &new.product_id, after).await?;
-    let mut adjustment = new.adjustment(after - before.unwrap_or(0), after, now_ms);
+    let mut adjustment = new.adjustment(before, after, now_ms);
     adjustment.id = insert(tx, &adjustment, new.idempotency_key.as_deref()).await?;
-    Ok(Adjusted::Made(adjustment.change(after, before.is_none())))
+    Ok(Adjusted::Made(adjustment.change(after)))
 }
 
 /// The same request means the same product, change and reason: the adjustment itself is the record of its request.
-fn replay(Made { adjustment, created }: Made, new: &NewAdjustment, stock: Option<i64>) -> Adjusted {
+fn replay(adjustment: Adjustment, new: &NewAdjustment, stock: Option<i64>) -> Adjusted {
     let amount = match new.change {
         Change::Correction(_) => adjustment.stock_after,
         Change::Restock(_) => adjustment.delta,
@@ -158,13 +158,13 @@ fn replay(Made { adjustment, created }: Made, new: &NewAdjustment, stock: Option
     let made = (&adjustment.product_id, adjustment.kind.as_str(), amount, &adjustment.reason);
     match stock {
         Some(stock) if made == (&new.product_id, new.change.kind(), new.change.amount(), &new.reason) => {
-            Adjusted::Replayed(adjustment.change(stock, created))
+            Adjusted::Replayed(adjustment.change(stock))
         }
         _ => Adjusted::KeyReused,
     }
 }
 
-fn log(StockChange { product_id, stock, adjustment, .. }: &StockChange) {
+fn log(StockChange { product_id, stock, adjustment }: &StockChange) {
     let Adjustment { id, kind, delta, user_id, .. } = adjustment;
     metrics::counter!("stock_adjustments_total", "kind" => kind.clone()).increment(1);
     tracing::info!(adjustment_id = id, product_id, kind, delta, stock, user_id, "stock adjusted");
@@ -187,35 +187,29 @@ impl Change {
 
 impl NewAdjustment {
     /// Its row, before it has an id.
-    fn adjustment(&self, delta: i64, stock_after: i64, now_ms: i64) -> Adjustment {
+    fn adjustment(&self, before: Option<i64>, after: i64, now_ms: i64) -> Adjustment {
         Adjustment {
             id: 0,
             product_id: self.product_id.clone(),
             kind: self.change.kind().to_owned(),
-            delta,
+            delta: after - before.unwrap_or(0),
             reason: self.reason.clone(),
             created_at: now_ms,
             user_id: self.user_id.clone(),
-            stock_after,
+            stock_after: after,
+            created: before.is_none(),
         }
     }
 }
 
 impl Adjustment {
-    fn change(self, stock: i64, created: bool) -> StockChange {
-        StockChange { product_id: self.product_id.clone(), stock, adjustment: self, created }
+    fn change(self, stock: i64) -> StockChange {
+        StockChange { product_id: self.product_id.clone(), stock, adjustment: self }
     }
 }
 
-/// An adjustment that a key made, and whether it is the first of its product.
-#[derive(FromRow)]
-struct Made {
-    #[sqlx(flatten)]
-    adjustment: Adjustment,
-    created: bool,
-}
-
-async fn made_with(tx: &mut Tx, user_id: &str, key: &str) -> sqlx::Result<Option<Made>> {
+/// The adjustment that a key made.
+async fn made_with(tx: &mut Tx, user_id: &str, key: &str) -> sqlx::Result<Option<Adjustment>> {
     sqlx::query_as(
         "SELECT id, product_id, kind, delta, reason, created_at, user_id, stock_after,
              NOT EXISTS (SELECT 1 FROM adjustments AS earlier
