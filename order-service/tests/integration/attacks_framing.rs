@@ -1,11 +1,9 @@
 //! Where one request ends and the next begins, and what is no request at all.
 
-use reqwest::Method;
 use uuid::Uuid;
 
 use crate::fixture::{
-    App, Caller, Files, NO_BROKER,
-    caller::Answer,
+    App, Files, NO_BROKER,
     raw::{exchange, post_head, statuses},
 };
 
@@ -236,15 +234,12 @@ async fn a_body_of_a_megabyte_is_refused_however_its_length_is_told() {
 async fn a_method_that_no_route_has_is_refused() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice: Caller = app.user("alice");
-    for method in ["TRACE", "CONNECT", "OPTIONS", "PATCH", "PROPFIND", "get", "FOO"] {
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        if method == Method::CONNECT {
-            let answer =
-                exchange(&app.url, "CONNECT /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-            assert!(matches!(*statuses(&answer), ["400" | "405"]), "{answer}");
-            continue;
-        }
-        Answer::of(alice.request(method, "/orders")).await.problem(405);
+    for method in ["TRACE", "OPTIONS", "PATCH", "PROPFIND", "get", "FOO"] {
+        let request = format!("{method} /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = exchange(&app.url, request).await;
+        assert_eq!(statuses(&answer), ["405"], "{method}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{method}: {answer}");
     }
+    let tunnel = "CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(statuses(&exchange(&app.url, tunnel).await), ["404"], "no path, no tunnel");
 }

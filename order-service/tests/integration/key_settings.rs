@@ -38,7 +38,9 @@ async fn a_service_without_exactly_one_key_refuses_to_start() {
         for name in ["JWT_SECRET,", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"] {
             assert!(errors.contains(name), "{variables:?}, {name} is not named: {errors}");
         }
-        assert!(!errors.contains(SECRET), "{errors}");
+        let none = variables.iter().all(|(_, value)| value.is_empty());
+        let told = if none { "none is set" } else { "several are set" };
+        assert!(errors.contains(told) && !errors.contains(SECRET), "{variables:?}: {errors}");
     }
 }
 
