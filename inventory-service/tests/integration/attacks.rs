@@ -7,7 +7,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::fixture::{Home, Inventory};
+use crate::{
+    fixture::{Home, Inventory},
+    keeper::token,
+};
 
 /// OWASP REST Security Cheat Sheet, "Security Headers".
 const SECURITY_HEADERS: [(&str, &str); 5] = [
@@ -72,18 +75,48 @@ async fn raw_attacks_on_the_inventory_are_refused_and_never_hide_a_second_reques
 }
 
 #[tokio::test]
+async fn a_hostile_body_from_a_stock_keeper_changes_nothing() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let put = |scope: &str, media_type: &str, rest: &str| {
+        format!(
+            "PUT /inventory/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+             Idempotency-Key: a\r\nContent-Type: {media_type}\r\n{rest}",
+            token(&home, "alice", Some(scope))
+        )
+    };
+    let sized = |body: &str| format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let chunk = format!("4000\r\n{}\r\n", " ".repeat(0x4000));
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(64));
+    let stolen = r#"{"stock":1000000,"reason":"x"}"#;
+    let (keeper, json) = ("inventory:write", "application/json");
+    let cases = [
+        (put("orders", json, &sized(stolen)), "403"),
+        (put("inventory:writer", json, &sized(stolen)), "403"),
+        (put(keeper, "text/plain", &sized(stolen)), "415"),
+        (put(keeper, json, &sized(&" ".repeat(1024 * 1024))), "413"),
+        (put(keeper, json, &chunked), "413"),
+        (put(keeper, json, &sized(&"[".repeat(10_000))), "400"),
+        (put(keeper, json, &sized(&stolen[1..])), "400"),
+        (put(keeper, json, &sized(&stolen.replace("reason", "delta"))), "400"),
+        (put(keeper, json, &format!("Content-Length: 1000\r\n\r\n{stolen}")), "408"),
+    ];
+    for (request, status) in cases {
+        let (statuses, received) = exchange(&inventory, &request).await;
+        assert_eq!(statuses, [status], "{request:.400}: {received:.400}");
+        assert!(received.contains("application/problem+json"), "{received}");
+    }
+    assert_eq!(home.stock("1").await, 10);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
 async fn every_answer_of_the_inventory_has_the_security_headers() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
     let client = Client::new();
-    let signed = |scope: Option<&str>| {
-        let settings = shared::settings::JwtSettings {
-            jwt_secret: Some(shared::settings::DEMO_SECRET.parse().unwrap()),
-            ..Default::default()
-        };
-        shared::auth::Tokens::new(&settings).unwrap().sign("alice", scope, None).unwrap()
-    };
-    let (user, admin) = (signed(Some("orders")), signed(Some("admin")));
+    let [user, admin] = ["orders", "admin"].map(|scope| token(&home, "alice", Some(scope)));
     let cases = [
         (Method::GET, "/inventory", "", 200),
         (Method::GET, "/inventory/1", "", 200),
@@ -103,8 +136,8 @@ async fn every_answer_of_the_inventory_has_the_security_headers() {
         // The broker is away, and with it the consumer.
         (Method::POST, "/admin/adopt", &admin, 503),
     ];
-    for (method, path, token, status) in cases {
-        let request = client.request(method.clone(), inventory.at(path)).bearer_auth(token);
+    for (method, path, bearer, status) in cases {
+        let request = client.request(method.clone(), inventory.at(path)).bearer_auth(bearer);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), status, "{method} {path}");
         for (name, value) in SECURITY_HEADERS {

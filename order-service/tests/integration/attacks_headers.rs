@@ -1,13 +1,19 @@
 //! What every answer tells a browser or a cache, whatever the answer is.
 
 use reqwest::{Method, header::HeaderMap};
-use shared::auth::ADMIN_SCOPE;
+use serde_json::json;
+use shared::{
+    auth::{ADMIN_SCOPE, Tokens},
+    settings::JwtSettings,
+};
 use tokio::task::JoinSet;
 
 use crate::fixture::{
     App, Caller, Files, NO_BROKER,
+    app::SECRET,
     caller::Answer,
     raw::{exchange, post_head},
+    signer::hmac_token,
 };
 
 /// OWASP REST Security Cheat Sheet, "Security Headers".
@@ -91,11 +97,8 @@ async fn what_is_refused_before_it_is_a_request_has_no_body_and_only_the_headers
 async fn an_admin_route_is_refused_to_every_token_without_the_exact_scope() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
-    let settings = shared::settings::JwtSettings {
-        jwt_secret: Some(crate::fixture::app::SECRET.parse().unwrap()),
-        ..Default::default()
-    };
-    let tokens = shared::auth::Tokens::new(&settings).unwrap();
+    let jwt_secret = Some(SECRET.parse().unwrap());
+    let tokens = Tokens::new(&JwtSettings { jwt_secret, ..JwtSettings::default() }).unwrap();
     let routes = [
         (Method::GET, "/admin/dead-letters"),
         (Method::GET, "/admin/dead-letters/1"),
@@ -127,11 +130,8 @@ async fn an_admin_route_is_refused_to_every_token_without_the_exact_scope() {
     let admin = tokens.sign("root", Some(&format!("orders {ADMIN_SCOPE}")), None).unwrap();
     assert_eq!(Caller::new(&app.http, &app.url, &admin).get("/admin/dead-letters").await.status, 200);
     // A scope that is no string is no scope.
-    let forged = crate::fixture::signer::hmac_token(
-        serde_json::json!({"alg": "HS256"}),
-        crate::fixture::app::SECRET.as_bytes(),
-        &serde_json::json!({"sub": "alice", "scope": ["admin"]}),
-    );
+    let listed = json!({"sub": "alice", "scope": ["admin"]});
+    let forged = hmac_token(json!({"alg": "HS256"}), SECRET.as_bytes(), &listed);
     Caller::new(&app.http, &app.url, &forged).get("/admin/dead-letters").await.problem(401);
     let twice = post_head().replace("POST /orders", "GET /orders");
     let line = twice.lines().find(|line| line.starts_with("Authorization")).unwrap().to_owned();
