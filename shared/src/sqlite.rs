@@ -54,8 +54,8 @@ pub struct Database {
     writable: Arc<AtomicBool>,
     broken: CancellationToken,
     committed: watch::Sender<()>,
-    // Held for as long as any clone lives: the operating system releases it with the last one.
-    _lock: Arc<File>,
+    // Held until the database is closed, and at most as long as the process lives.
+    lock: Arc<File>,
 }
 
 impl Database {
@@ -73,7 +73,7 @@ impl Database {
             writable: Arc::new(AtomicBool::new(true)),
             broken: CancellationToken::new(),
             committed: watch::Sender::new(()),
-            _lock: Arc::new(lock),
+            lock: Arc::new(lock),
         })
     }
 
@@ -189,10 +189,13 @@ impl Database {
         Ok(())
     }
 
-    /// Closes both pools; SQLite then folds the WAL into the file.
+    /// Closes both pools, upon which SQLite folds the WAL into the file, and leaves the file to whoever opens it next.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(database = %self.path.display(), %error, "the lock is held until the process ends");
+        }
     }
 }
 
