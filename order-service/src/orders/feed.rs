@@ -168,10 +168,12 @@ impl Subscription {
 }
 
 impl Drop for Subscription {
-    /// The last subscriber takes its topic along. Nobody can subscribe meanwhile: that needs the lock, too.
+    /// The last subscriber takes its topic along. Its receiver goes under the lock, too: of two that leave at once each would
+    /// otherwise count the other one, and leave the topic behind for ever.
     fn drop(&mut self) {
         let mut topics = self.feed.topics();
-        if topics.get(&self.topic).is_some_and(|sender| sender.receiver_count() == 1) {
+        self.changes = broadcast::channel(1).1;
+        if topics.get(&self.topic).is_some_and(|sender| sender.receiver_count() == 0) {
             topics.remove(&self.topic);
         }
     }

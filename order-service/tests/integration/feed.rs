@@ -79,3 +79,23 @@ async fn a_subscriber_that_is_slow_is_told_so_and_holds_up_nobody() {
     let next = slow.next().await.expect("what is kept goes on");
     assert_eq!(next.id, 1_500 - 256 + 1, "with the newest, in order");
 }
+
+#[test]
+fn subscribers_that_leave_at_the_same_moment_leave_no_topic_behind() {
+    let feed = Feed::default();
+    for _ in 0..20_000 {
+        let (left, right) =
+            (feed.subscribe(Topic::Order("a".into())), feed.subscribe(Topic::Order("a".into())));
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|threads| {
+            for subscription in [left, right] {
+                let start = &start;
+                threads.spawn(move || {
+                    start.wait();
+                    drop(subscription);
+                });
+            }
+        });
+        assert_eq!(feed.topics_count(), 0);
+    }
+}
