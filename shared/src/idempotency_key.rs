@@ -3,7 +3,10 @@
 //! A convention (the IETF draft -07 has lapsed): the draft's form is a quoted string of RFC 9651, section 3.3.3,
 //! and most clients send it bare.
 
-use axum::http::HeaderMap;
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::Response,
+};
 use utoipa::IntoParams;
 
 use crate::problem::Problem;
@@ -11,6 +14,8 @@ use crate::problem::Problem;
 /// The header's name.
 pub const NAME: &str = "Idempotency-Key";
 const MAX_CHARS: usize = 255;
+/// On the answer to a request that was a repeat.
+static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The header in the document of a route that takes it.
 #[derive(IntoParams)]
@@ -46,6 +51,11 @@ pub fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         1..=MAX_CHARS => Ok(Some(key)),
         _ => Err(Problem::invalid(NAME, format!("must have 1 to {MAX_CHARS} characters"))),
     }
+}
+
+/// Tells in the answer that the key had done its work before, and that nothing was stored.
+pub fn note_replayed(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
 }
 
 /// The content of a quoted string, given what follows its opening quote.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -31,8 +31,6 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 const REASON_MAX_CHARS: usize = 200;
 /// The reason of a restock that gives none.
 const RESTOCK: &str = "restock";
-
-static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 // Only for the document: `fields` reads the bodies itself, so that an error names the field.
 /// What was counted.
@@ -152,7 +150,7 @@ fn answer(adjusted: Adjusted, uri: &Uri) -> Result<Response, Problem> {
         Adjusted::Made(change) => Ok(changed(change, uri)),
         Adjusted::Replayed(change) => {
             let mut response = changed(change, uri);
-            response.headers_mut().insert(IDEMPOTENCY_REPLAYED.clone(), HeaderValue::from_static("true"));
+            idempotency_key::note_replayed(&mut response);
             Ok(response)
         }
         Adjusted::KeyReused => Err(Problem::KeyReused),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -35,8 +35,6 @@ use crate::orders::{
 
 /// A POST waits this long for its commit before the answer is 504.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
-
-static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 // Only for the document: `order_fields` reads the body itself, so that an error names the field.
 /// A new order.
@@ -117,7 +115,7 @@ async fn created(waiting: &Waiting, stored: Order, wait: Option<Duration>, repla
     let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], body).into_response();
     prefer::note_applied(&mut response, applied);
     if replayed {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED.clone(), HeaderValue::from_static("true"));
+        idempotency_key::note_replayed(&mut response);
     }
     response
 }
