@@ -19,7 +19,7 @@ use futures_util::{
     StreamExt,
     stream::{once, unfold},
 };
-use serde_json::json;
+use serde::Serialize;
 use shared::{
     auth::{LEEWAY_SECONDS, User},
     events::{now_ms, rfc3339},
@@ -95,12 +95,22 @@ async fn end(waiting: Waiting, expires_at: Option<u64>) {
     }
 }
 
+/// The data of an event.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusChange<'a> {
+    order_id: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    at: String,
+}
+
 fn event(change: &Change) -> Event {
-    let mut data = json!({"orderId": change.order_id, "status": change.status, "at": rfc3339(change.at)});
-    if let Some(reason) = &change.reason {
-        data["reason"] = json!(reason);
-    }
-    Event::default().id(change.id.to_string()).event("order").data(data.to_string())
+    let Change { id, order_id, status, reason, at, .. } = change;
+    let data = StatusChange { order_id, status, reason: reason.as_deref(), at: rfc3339(*at) };
+    // Texts always have a JSON form.
+    Event::default().id(id.to_string()).event("order").json_data(data).unwrap_or_default()
 }
 
 /// One user's changes in the order of their ids, each once.
