@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::{
     bus::{Observer, Publisher, connection},
-    fixture::Home,
+    fixture::{CONTRACT, Home},
 };
 
 /// Orders that wait, many pulls' worth.
@@ -51,7 +51,7 @@ impl Runner {
 
     async fn get(&self, path: &str) -> Option<String> {
         let url = format!("http://127.0.0.1:{}{path}", self.port.number());
-        reqwest::get(url).await.ok()?.text().await.ok()
+        CONTRACT.try_send(reqwest::Client::new().get(url)).await.ok()?.text().await.ok()
     }
 
     async fn until_ready(&self) {

@@ -198,13 +198,7 @@ async fn a_bad_change_names_the_field_and_changes_nothing() {
     let long_key = "k".repeat(256);
     assert_eq!(keeper.restock_with(&long_key, "1", 1).await.body["field"], "Idempotency-Key");
     keeper.restock("unknown", 1).await.problem(404);
-    keeper
-        .request(Method::PUT, one)
-        .body(good)
-        .send()
-        .await
-        .map(|answer| assert_eq!(answer.status(), 415))
-        .unwrap();
+    Answer::of(keeper.request(Method::PUT, one).body(good)).await.problem(415);
     assert_eq!(home.number("SELECT count(*) FROM adjustments").await, 2, "the two seeds");
     assert_eq!(home.number("SELECT sum(stock) FROM products").await, 15);
 

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::{
     bus::{Observer, Publisher, connection, order},
-    fixture::Home,
+    fixture::{CONTRACT, Home},
 };
 
 /// Room for the WAL and the file that a probe makes.
@@ -41,7 +41,7 @@ impl Runner {
 
     async fn get(&self, path: &str) -> (u16, String) {
         let url = format!("http://127.0.0.1:{}{path}", self.port.number());
-        match reqwest::get(url).await {
+        match CONTRACT.try_send(reqwest::Client::new().get(url)).await {
             Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_default()),
             Err(_) => (0, String::new()),
         }

@@ -91,9 +91,23 @@ async fn ten_thousand_idle_connections_leave_the_service_quick() {
     }
     let files = Files::new();
     let mut service = Service::start(&files, NO_BROKER, &[]).await;
-    let (alice, url) = (service.user("alice"), service.url());
-    // Each lives for five seconds, so those that were closed are replaced while the service is asked.
-    let idle = idle_connections(&url, IDLE).await;
+    // Each lives for five seconds. Where opening them takes most of that time, it is tried again.
+    let mut lasted = false;
+    for _ in 0..5 {
+        let idle = idle_connections(&service.url(), IDLE).await;
+        let median = median_answer(&service.user("alice")).await;
+        assert!(median < Duration::from_secs(1), "the median answer took {median:?}");
+        lasted = idle.iter().filter(|stream| is_open(stream)).count() > IDLE / 2;
+        if lasted {
+            break;
+        }
+    }
+    assert!(lasted, "most connections were closed before the service was asked: there was no attack");
+    assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
+}
+
+/// Asks for life and places an order, often; how long the former takes.
+async fn median_answer(alice: &Caller) -> Duration {
     let mut times = Vec::new();
     for _ in 0..21 {
         let started = Instant::now();
@@ -101,12 +115,8 @@ async fn ten_thousand_idle_connections_leave_the_service_quick() {
         times.push(started.elapsed());
         assert_eq!(alice.post("1", 1).await.status, 201);
     }
-    let open = idle.iter().filter(|stream| is_open(stream)).count();
-    assert!(open > IDLE / 2, "only {open} connections were still open: the attack did not last");
     times.sort_unstable();
-    assert!(times[10] < Duration::from_secs(1), "the median answer took {:?}", times[10]);
-    drop(idle);
-    assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
+    times[10]
 }
 
 fn is_open(stream: &TcpStream) -> bool {

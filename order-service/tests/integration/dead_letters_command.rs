@@ -6,6 +6,7 @@ use crate::{
     dead_letters::{write_dead_letter, write_order},
     fixture::{
         Files, NO_BROKER,
+        caller::CONTRACT,
         nats::confirmed,
         process::{Service, command, run},
     },
@@ -20,7 +21,7 @@ async fn dead_letters(service: &Service, arguments: &[&str]) -> (String, Option<
 }
 
 async fn metrics(service: &Service) -> String {
-    service.http.get(format!("{}/metrics", service.url())).send().await.unwrap().text().await.unwrap()
+    CONTRACT.send(service.http.get(format!("{}/metrics", service.url()))).await.text().await.unwrap()
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::fixture::{
     Broker, Files, NO_BROKER,
     app::SECRET,
+    caller::CONTRACT,
     nats::stored_messages,
     process::{Service, command, run},
     wait_until,
@@ -32,7 +33,7 @@ async fn sigterm_under_load_ends_cleanly_and_every_201_is_stored_and_announced()
                 let body = serde_json::json!({"productId": "1", "quantity": 1});
                 let request = user.request(Method::POST, "/orders").json(&body);
                 // Not taken: the connection was closed or refused.
-                let Ok(response) = request.send().await else { return ids };
+                let Ok(response) = CONTRACT.try_send(request).await else { return ids };
                 assert_eq!(response.status(), 201);
                 let order: Value = response.json().await.expect("a 201 comes whole");
                 ids.push(order["id"].as_str().unwrap().to_owned());
@@ -57,9 +58,11 @@ async fn sigterm_under_load_ends_cleanly_and_every_201_is_stored_and_announced()
 /// A POST that waits for the write lock, so that a drain has something to wait for.
 async fn stuck_post(service: &Service) -> JoinHandle<reqwest::Result<Response>> {
     let body = serde_json::json!({"productId": "1", "quantity": 1});
-    let post = tokio::spawn(service.user("alice").request(Method::POST, "/orders").json(&body).send());
+    let post = service.user("alice").request(Method::POST, "/orders").json(&body);
+    let post = tokio::spawn(async { CONTRACT.try_send(post).await });
     tokio::task::yield_now().await;
-    let ready = || async { service.http.get(format!("{}/readyz", service.url())).send().await.is_ok() };
+    let ready =
+        || async { CONTRACT.try_send(service.http.get(format!("{}/readyz", service.url()))).await.is_ok() };
     wait_until("the service takes requests after that one", ready).await;
     post
 }
@@ -146,7 +149,7 @@ async fn metrics_tell_what_waits() {
     for _ in 0..3 {
         service.user("alice").place("1", 1).await;
     }
-    let metrics = service.http.get(format!("{}/metrics", service.url())).send().await.unwrap();
+    let metrics = CONTRACT.send(service.http.get(format!("{}/metrics", service.url()))).await;
     let metrics = metrics.text().await.unwrap();
     let version = env!("CARGO_PKG_VERSION");
     for line in [

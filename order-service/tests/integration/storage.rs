@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::{
     Broker, Caller, Files, NO_BROKER,
+    caller::CONTRACT,
     nats::{Inventory, stored_messages},
     process::{Service, command, run},
     wait_until,
@@ -97,7 +98,7 @@ impl Orders {
 }
 
 async fn get(service: &Service, path: &str) -> (u16, String) {
-    let answer = service.http.get(format!("{}{path}", service.url())).send().await.unwrap();
+    let answer = CONTRACT.send(service.http.get(format!("{}{path}", service.url()))).await;
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
@@ -182,7 +183,7 @@ async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_bef
     overwrite(&files, page, &[0xA5; PAGE]);
     let request = service.user("alice").request(reqwest::Method::GET, "/orders");
     // The process may be gone before it has answered.
-    if let Ok(answer) = request.send().await {
+    if let Ok(answer) = CONTRACT.try_send(request).await {
         assert!(answer.status().is_server_error(), "{answer:?}");
     }
     assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
@@ -224,7 +225,7 @@ async fn a_write_that_meets_a_damaged_page_is_not_stored_and_stops_the_service_t
     overwrite(&files, page, &[0xA5; PAGE]);
     let body = serde_json::json!({"productId": "1", "quantity": 1});
     let request = service.user("alice").request(reqwest::Method::POST, "/orders").json(&body);
-    if let Ok(answer) = request.send().await {
+    if let Ok(answer) = CONTRACT.try_send(request).await {
         assert_eq!(answer.status(), 503);
     }
     assert_eq!(service.end().await.code(), Some(1), "{}", service.log());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::fixture::{
     App, Broker, Caller, Files, NO_BROKER,
-    caller::Answer,
+    caller::{Answer, CONTRACT},
     nats::{Inventory, cancelled},
     wait_until,
 };
@@ -25,7 +25,7 @@ fn get(caller: &Caller, id: &str, prefer: &str) -> RequestBuilder {
 
 /// How many requests wait, as the service counts them.
 async fn waiting(app: &App) -> String {
-    let metrics = app.http.get(format!("{}/metrics", app.url)).send().await.unwrap().text().await.unwrap();
+    let metrics = CONTRACT.send(app.http.get(format!("{}/metrics", app.url))).await.text().await.unwrap();
     let line = metrics.lines().find_map(|line| line.strip_prefix("http_requests_waiting "));
     line.unwrap_or_default().to_owned()
 }

@@ -17,7 +17,7 @@ use tokio::{
 use crate::fixture::{
     App, Broker, Caller, Db, Files, NO_BROKER,
     app::SECRET,
-    caller::Answer,
+    caller::{Answer, CONTRACT},
     nats::{Inventory, cancelled},
     wait_until,
 };
@@ -209,7 +209,7 @@ async fn a_slow_watcher_slows_nobody_and_is_closed() {
 
     // Whoever takes nothing for some seconds is closed. What was on its way still comes, and then the end.
     let metrics =
-        async || app.http.get(format!("{}/metrics", app.url)).send().await.unwrap().text().await.unwrap();
+        async || CONTRACT.send(app.http.get(format!("{}/metrics", app.url))).await.text().await.unwrap();
     wait_until("only the quick one is left", || async {
         metrics().await.lines().any(|line| line == "http_requests_waiting 1")
     })
