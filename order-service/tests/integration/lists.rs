@@ -64,8 +64,10 @@ async fn a_list_is_filtered_by_status_and_product_and_its_pages_keep_the_filters
     let odd = "a&b=c d/ü";
     let mut placed = Vec::new();
     for number in 0..24 {
-        placed.push((alice.place(["1", odd, "1"][number % 3], 1).await, number));
-        app.user("bob").place("1", 1).await;
+        let product = ["1", odd, "1"][number % 3];
+        placed.push((alice.place(product, 1).await, number));
+        // Each filter would find these, too.
+        app.user("bob").place(product, 1).await;
     }
     let look = files.look();
     for (id, number) in placed.iter().filter(|(_, number)| number % 4 == 0) {
