@@ -59,6 +59,24 @@ async fn a_change_is_an_event_with_the_id_to_resume_from() {
     app.stop().await;
 }
 
+#[tokio::test]
+async fn a_stream_on_which_nothing_happens_carries_heartbeats() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let mut response = CONTRACT.send(app.user("alice").watch_request(None)).await;
+    let mut text = String::new();
+    // A comment is a line that begins with a colon; clients pass it over.
+    let heartbeat = async {
+        while !text.contains("\n: heartbeat\n") {
+            let chunk = response.chunk().await.unwrap().expect("a stream that goes on");
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    tokio::time::timeout(simulator::testing::DEADLINE, heartbeat).await.expect("a heartbeat in time");
+    drop(response);
+    app.stop().await;
+}
+
 /// Watches until every order of the user is settled, and comes back again and again meanwhile.
 async fn watch_with_interruptions(caller: Caller, orders: usize) -> Vec<(i64, String, String)> {
     let (mut seen, mut last_id, mut settled) = (Vec::new(), Some(0), 0);
