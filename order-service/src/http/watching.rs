@@ -9,7 +9,7 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use axum::{
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, HeaderName, header},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -35,6 +35,7 @@ use crate::orders::{
 };
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// A stream on which nothing happens carries a comment this often, so that nobody in between takes it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client should wait before it comes back.
@@ -67,7 +68,9 @@ pub async fn watch_orders(
         Some((Ok(event(&change)), watch))
     });
     let events = once(async { Ok::<_, Infallible>(first) }).chain(changes).take_until(Box::pin(end));
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response())
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
+    // A stream is kept by no cache, like every answer, and by no buffer on the way (nginx reads the second one).
+    Ok(([(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], stream).into_response())
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
