@@ -21,6 +21,7 @@ async fn a_body_that_breaks_a_rule_is_refused_by_the_name_of_the_field_and_store
         (r#"{"productId":"1","quantity":1,"Quantity":1}"#, "Quantity"),
         (r#"{"quantity":1}"#, "productId"),
         (r#"{"productId":"","quantity":1}"#, "productId"),
+        (r#"{"productId":"\u0000","quantity":1}"#, "productId"),
         (r#"{"productId":1,"quantity":1}"#, "productId"),
         (r#"{"productId":null,"quantity":1}"#, "productId"),
         (r#"{"productId":["1"],"quantity":1}"#, "productId"),
