@@ -90,15 +90,14 @@ impl FeedReader {
 
     /// One step.
     pub async fn read_once(&mut self) -> sqlx::Result<Read> {
-        // Read before looking for subscribers. In the other order somebody could subscribe between the two and read the
-        // database, and a change that is committed behind that read, but before this one, would be skipped for good.
-        let newest = changes::newest(self.database.reader()).await?;
         if self.feed.topics().is_empty() {
-            self.position = newest;
-            return Ok(Read::Unwanted);
-        }
-        if newest == self.position {
-            return Ok(Read::All(0));
+            let newest = changes::newest(self.database.reader()).await?;
+            // Looked at once more after the read. Without that, somebody could have subscribed before it and read the database,
+            // and a change that was committed behind that read, but before this one, would be skipped for good.
+            if self.feed.topics().is_empty() {
+                self.position = newest;
+                return Ok(Read::Unwanted);
+            }
         }
         let page = changes::after(self.database.reader(), self.position, PAGE_MAX).await?;
         let handed = page.len();
