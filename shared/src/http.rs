@@ -45,6 +45,8 @@ const DESCRIPTORS_KEPT: u64 = 128;
 const HEAD_MAX_BYTES: usize = 32 * 1024;
 /// The pause after a failed accept, for example when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A request that writes waits this long for its commit before the answer is 504.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A read waits this long for the database before the answer is 503.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest request id that is taken over from a client, in bytes.

@@ -1,7 +1,5 @@
 //! The two routes that change stock. Both need the scope `inventory:write`, and take an `Idempotency-Key`.
 
-use std::time::Duration;
-
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
@@ -14,6 +12,7 @@ use shared::{
     auth::StockKeeper,
     body::{JsonObject, integer},
     events::{ID_MAX_CHARS, is_text},
+    http::COMMIT_TIMEOUT,
     idempotency_key::{self, KeyParameter},
     problem::Problem,
     sqlite::Database,
@@ -25,8 +24,6 @@ use crate::stock::{
     adjustment::{self, Adjusted, Change, NewAdjustment, Refusal, StockChange},
 };
 
-/// A change waits this long for its commit before the answer is 504.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest reason, in characters.
 const REASON_MAX_CHARS: usize = 200;
 /// The reason of a restock that gives none.

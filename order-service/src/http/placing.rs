@@ -15,6 +15,7 @@ use shared::{
     body::{JsonObject, integer},
     events::QUANTITY_MAX,
     fail_point,
+    http::COMMIT_TIMEOUT,
     idempotency_key::{self, KeyParameter},
     problem::Problem,
     trace::{self, TRACEPARENT},
@@ -32,9 +33,6 @@ use crate::orders::{
     placement::{NewOrder, Placed},
     view::OrderView,
 };
-
-/// A POST waits this long for its commit before the answer is 504.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 // Only for the document: `order_fields` reads the body itself, so that an error names the field.
 /// A new order.

@@ -23,15 +23,16 @@ use crate::{
     auth::{Admin, Tokens},
     events::rfc3339,
     http::read,
+    paging,
     problem::Problem,
 };
 
 /// Where the routes begin.
 pub const PATH: &str = "/admin/dead-letters";
 /// Dead letters in one list, or redriven in one request, at most.
-pub const LIMIT_MAX: i64 = 200;
+pub const LIMIT_MAX: i64 = paging::LIMIT_MAX as i64;
 /// The same when the request does not say.
-const LIMIT_DEFAULT: i64 = 50;
+const LIMIT_DEFAULT: i64 = paging::LIMIT_DEFAULT as i64;
 
 /// `GET` a list or one, `POST …/redrive` all or one, `DELETE` one.
 pub fn routes<S>() -> OpenApiRouter<S>
