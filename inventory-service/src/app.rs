@@ -19,11 +19,11 @@ use crate::{
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline.
+/// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let tokens = Tokens::new(&settings.jwt)?;
     let products = seed::read(settings.seed_file.as_deref())?;
-    let service =
+    let mut service =
         Service::open("inventory-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
     seed::apply(&service.database, &products)
         .await
@@ -33,7 +33,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), DecideOrders);
-    service.spawn(|_| redriver.run());
+    service.spawn("redriver", |_| redriver.run());
 
     let state = AppState {
         tokens,

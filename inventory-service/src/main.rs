@@ -13,13 +13,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("inventory-service: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    telemetry::exit_code("inventory-service", run(Cli::parse()).await)
 }
 
 async fn run(cli: Cli) -> Result<()> {
@@ -40,10 +34,12 @@ async fn run(cli: Cli) -> Result<()> {
 async fn serve(settings: Settings) -> Result<()> {
     telemetry::start_logging(&settings.log)?;
     telemetry::metrics();
-    let shutdown = shutdown::on_signal()?;
     let address = (settings.server.host, settings.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listen on HOST {}, PORT {}", address.0, address.1))?;
-    app::run(settings, listener, shutdown).await
+    shutdown::on_signal(async |shutdown| {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listen on HOST {}, PORT {}", address.0, address.1))?;
+        app::run(settings, listener, shutdown).await
+    })
+    .await
 }

@@ -23,24 +23,24 @@ use crate::{
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline.
+/// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let tokens = Tokens::new(&settings.jwt)?;
-    let service =
+    let mut service =
         Service::open("order-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
 
     let (queue, committer) =
         commit_queue(settings.queue_size, service.database.clone(), service.relay.clone());
-    service.spawn(|_| committer.run());
+    service.spawn("committer", |_| committer.run());
     service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), SettleOrders);
-    service.spawn(|_| redriver.run());
+    service.spawn("redriver", |_| redriver.run());
     let sweeper = Sweeper::new(service.database.clone(), service.broker.clone(), service.relay.clone());
-    service.spawn(|shutdown| async move { sweeper.run(shutdown).await });
+    service.spawn("sweeper", |shutdown| async move { sweeper.run(shutdown).await });
     let feed = Feed::default();
     let reader = FeedReader::open(service.database.clone(), feed.clone()).await?;
-    service.spawn(|shutdown| reader.run(shutdown));
+    service.spawn("feed reader", |shutdown| reader.run(shutdown));
 
     let state = AppState {
         tokens,

@@ -3,7 +3,10 @@
 //! Until the last step, which is one commit, the service stays idle and the command can be repeated: the consumer gets a new
 //! id, so that its previous owner notices and stops; it is set back where that heals; then the database takes the new id.
 
-use std::time::Duration;
+use std::{
+    io::{Write, stdout},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use async_nats::jetstream::consumer::PullConsumer;
@@ -111,6 +114,6 @@ pub fn describe(name: &str, adoption: &Adoption, healing: Healing) -> String {
 /// The `adopt` command: has the service that listens on `client`'s port adopt, and prints what was done.
 pub async fn command(client: &AdminClient) -> Result<()> {
     let answer = client.call(Method::POST, ADOPT_PATH).await?;
-    println!("{}", answer["detail"].as_str().unwrap_or_default());
-    Ok(())
+    let detail = answer["detail"].as_str().unwrap_or_default();
+    writeln!(stdout(), "{detail}").context("write to standard output")
 }

@@ -18,7 +18,7 @@ use sqlx::{
 use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
 
-use crate::shutdown;
+use crate::{log, shutdown};
 
 /// What the command is told.
 #[derive(Debug, Clone, Args)]
@@ -33,12 +33,13 @@ pub struct BackupCommand {
 impl BackupCommand {
     /// Writes the copy of `database`, and on standard error what it holds. SIGINT and SIGTERM leave no file behind.
     pub async fn run(&self, database: &Path) -> Result<()> {
-        let interrupted = shutdown::on_signal()?;
-        let contents = tokio::select! {
-            contents = self.write(database) => contents?,
-            () = interrupted.cancelled() => bail!("interrupted; there is no backup"),
-        };
-        eprintln!("backup of {}: {contents}", database.display());
+        let contents = shutdown::on_signal(async |interrupted| {
+            tokio::select! {
+                contents = self.write(database) => contents,
+                () = interrupted.cancelled() => bail!("interrupted; there is no backup"),
+            }
+        });
+        log::STDERR.tell(&format!("backup of {}: {}", database.display(), contents.await?));
         Ok(())
     }
 

@@ -65,6 +65,7 @@ pub struct Broker {
     max_bytes: i64,
     connections: Arc<AtomicU64>,
     connected: Arc<Notify>,
+    client_ended: CancellationToken,
     complaints: Arc<Complaints>,
     state: watch::Sender<BrokerState>,
     ownership: Arc<OnceLock<Ownership>>,
@@ -88,8 +89,12 @@ impl Broker {
         let state = watch::Sender::new(BrokerState::Unreachable);
         let on_event =
             event_callback(connections.clone(), connected.clone(), complaints.clone(), state.clone());
+        let client_ended = CancellationToken::new();
+        // Dropped with the callback, which the client keeps as long as its own tasks live.
+        let alive = client_ended.clone().drop_guard();
         let client = connect_options(settings, service)
             .event_callback(move |event| {
+                let _alive = &alive;
                 on_event(event);
                 async {}
             })
@@ -103,6 +108,7 @@ impl Broker {
             max_bytes: settings.nats_max_bytes,
             connections,
             connected,
+            client_ended,
             complaints,
             state,
             ownership: Arc::default(),
@@ -144,7 +150,8 @@ impl Broker {
         }
     }
 
-    /// Observes the broker until `shutdown`.
+    /// Observes the broker until `shutdown`. Ends before only with the client: its tasks are its own, and without them no connection
+    /// would ever come back.
     pub async fn keep(&self, shutdown: CancellationToken) {
         loop {
             // Before the first connection there is nothing to ask, and the client itself says why there is none.
@@ -157,6 +164,10 @@ impl Broker {
             self.mark().await;
             tokio::select! {
                 () = shutdown.cancelled() => return self.mark().await,
+                () = self.client_ended.cancelled() => {
+                    tracing::error!("the NATS client has ended; only a start makes another one");
+                    return;
+                }
                 () = self.connected.notified() => {}
                 () = tokio::time::sleep(OBSERVE_EVERY) => {}
             }

@@ -25,6 +25,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -123,12 +124,16 @@ fn render(response: &mut Response, problem: &Problem, id: &str) {
 
 /// Serves `app` until `shutdown`, then finishes the requests in hand and returns.
 pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationToken) {
-    let graceful = GracefulShutdown::new();
+    let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let room = Arc::new(Semaphore::new(connections_max()));
     let next = async || (room.clone().acquire_owned().await, listener.accept().await);
     loop {
         let (permit, accepted) = tokio::select! {
             next = next() => next,
+            Some(ended) = connections.join_next() => {
+                note(ended);
+                continue;
+            }
             () = shutdown.cancelled() => break,
         };
         let stream = match accepted {
@@ -140,7 +145,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
             }
         };
         let connection = graceful.watch(connection(stream, app.clone()));
-        tokio::spawn(async move {
+        connections.spawn(async move {
             // A client that goes away in the middle of a request is no fault of ours.
             let _ = connection.await;
             drop(permit);
@@ -148,6 +153,17 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
     }
     drop(listener);
     graceful.shutdown().await;
+    while let Some(ended) = connections.join_next().await {
+        note(ended);
+    }
+}
+
+/// A panic outside of every route costs one client its connection. It must not cost more: clients could bring it about.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        metrics::counter!("http_panics_total").increment(1);
+        tracing::error!(%error, "a connection was closed without an answer");
+    }
 }
 
 /// As many connections as there are file descriptors for, so that idle ones never take those of the database.

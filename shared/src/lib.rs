@@ -3,7 +3,7 @@
 //! The contract: [`subjects`], [`events`], [`trace`].
 //! Delivery: [`outbox`] → [`relay`] ([`stream_memory`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
 //! Whose consumer it is: [`identity`], [`adoption`].
-//! Ground: [`service`], [`sqlite`] ([`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`], [`shutdown`].
+//! Ground: [`service`] ([`tasks`]), [`sqlite`] ([`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`] ([`log`]), [`shutdown`].
 //! For crash tests: [`fail_point`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`openapi`], [`operations`], [`admin`].
 
@@ -23,6 +23,7 @@ pub mod http;
 pub mod idempotency_key;
 pub mod identity;
 pub mod jetstream;
+pub mod log;
 pub mod openapi;
 pub mod operations;
 pub mod outbox;
@@ -37,6 +38,7 @@ pub mod storage_failure;
 pub mod stream_memory;
 pub mod subjects;
 pub mod suspect;
+pub mod tasks;
 pub mod telemetry;
 pub mod trace;
 mod write_deadline;

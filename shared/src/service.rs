@@ -2,6 +2,9 @@
 //!
 //! Drain: no new connections and no new pulls; the requests and the batch in hand are committed and answered, then
 //! the relay empties the outbox as far as the broker lets it, then the database is closed.
+//!
+//! A background task that dies ends the service at once, with an error that names it: a drain would wait for what that task no longer
+//! does, and whatever was committed goes on after the next start.
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
@@ -9,7 +12,7 @@ use anyhow::{Result, bail};
 use axum::Router;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::Broker,
@@ -21,6 +24,7 @@ use crate::{
     relay::Relay,
     settings::NatsSettings,
     sqlite::Database,
+    tasks::Tasks,
 };
 
 /// A service's database, broker and relay, and the tasks that work with them.
@@ -35,8 +39,8 @@ pub struct Service {
     pub operations: Arc<Operations>,
     identity: Identity,
     shutdown: CancellationToken,
-    // Tasks that may still enqueue events. The relay outlives them.
-    producers: TaskTracker,
+    // Tasks that end with the shutdown, and may enqueue events until then. The relay outlives them.
+    tasks: Tasks,
 }
 
 impl Service {
@@ -59,16 +63,20 @@ impl Service {
             broker: broker.clone(),
             shutdown: shutdown.clone(),
         });
-        Ok(Self { database, broker, relay, operations, identity, shutdown, producers: TaskTracker::new() })
+        Ok(Self { database, broker, relay, operations, identity, shutdown, tasks: Tasks::default() })
     }
 
-    /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled.
-    pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
-        self.producers.spawn(task(self.shutdown.clone()));
+    /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
+    pub fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        task: impl FnOnce(CancellationToken) -> F,
+    ) {
+        self.tasks.spawn(name, task(self.shutdown.clone()));
     }
 
     /// Runs the durable consumer `name` on `subject`, as long as it belongs to this database.
-    pub fn consume(&self, name: &'static str, subject: &'static str, handler: impl EventHandler) {
+    pub fn consume(&mut self, name: &'static str, subject: &'static str, handler: impl EventHandler) {
         self.broker.guard(Ownership::new(self.database.clone(), self.identity.clone(), name, subject));
         let consumer = Consumer {
             name,
@@ -78,11 +86,11 @@ impl Service {
             relay: self.relay.clone(),
             handler,
         };
-        self.spawn(|shutdown| async move { consumer.run(shutdown).await });
+        self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
     }
 
     /// Serves `app` until the shutdown, then drains. Fails when the drain takes longer than `deadline`, and at once
-    /// when the database is found damaged.
+    /// when the database is found damaged or a task dies.
     pub async fn run(self, listener: TcpListener, app: Router, deadline: Duration) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
         let (shutdown, database) = (self.shutdown.clone(), self.database.clone());
@@ -91,30 +99,33 @@ impl Service {
             tokio::time::sleep(deadline).await;
         };
         tokio::select! {
-            () = self.serve_and_drain(listener, app) => tracing::info!("drained"),
+            ended = self.serve_and_drain(listener, app) => ended?,
             error = database.until_broken() => return Err(error),
             () = overdue => bail!(
                 "not drained within DRAIN_SECONDS ({} s); what is unfinished goes on after the next start",
                 deadline.as_secs()
             ),
         }
+        tracing::info!("drained");
         Ok(())
     }
 
-    async fn serve_and_drain(self, listener: TcpListener, app: Router) {
-        let (last_call, relaying) = (CancellationToken::new(), TaskTracker::new());
+    async fn serve_and_drain(mut self, listener: TcpListener, app: Router) -> Result<()> {
+        let (last_call, mut relaying) = (CancellationToken::new(), Tasks::default());
         let (broker, relay, operations) = (self.broker, self.relay, self.operations);
         let (keeping, sending) = (last_call.clone(), last_call.clone());
-        relaying.spawn(async move { broker.keep(keeping).await });
-        relaying.spawn(async move { relay.run(sending).await });
-        relaying.spawn(async move { operations.watch_database().await });
+        relaying.spawn("broker watch", async move { broker.keep(keeping).await });
+        relaying.spawn("relay", async move { relay.run(sending).await });
+        self.tasks.spawn("database watch", async move { operations.watch_database().await });
+        self.tasks.spawn("server", serve(listener, app, self.shutdown.clone()));
 
-        serve(listener, app, self.shutdown).await;
-        self.producers.close();
-        self.producers.wait().await;
+        tokio::select! {
+            ended = self.tasks.all_ended_after(&self.shutdown) => ended?,
+            error = relaying.first_end() => return Err(error),
+        }
         last_call.cancel();
-        relaying.close();
-        relaying.wait().await;
+        relaying.all_ended_after(&last_call).await?;
         self.database.close().await;
+        Ok(())
     }
 }

@@ -1,8 +1,16 @@
 //! Settings that both services have. Each is a flag and an environment variable of the same name, read once.
 
-use std::{convert::Infallible, fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    io::{Write, stdout},
+    net::IpAddr,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{
     ArgAction, Args, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
@@ -131,8 +139,8 @@ pub struct TokenCommand {
 impl TokenCommand {
     /// Prints the token alone on a line, so that a shell can take it.
     pub fn print(&self, tokens: &Tokens) -> Result<()> {
-        println!("{}", tokens.sign(&self.sub, self.scope.as_deref(), self.ttl)?);
-        Ok(())
+        let token = tokens.sign(&self.sub, self.scope.as_deref(), self.ttl)?;
+        writeln!(stdout(), "{token}").context("write to standard output")
     }
 }
 

@@ -1,0 +1,96 @@
+//! Lines on their way to standard error or output, written by a thread of their own. The log is made of them.
+//!
+//! Whoever should take them may be gone, may stand still, or may be a full disk. The lines are then what is lost, and nothing else:
+//! one that cannot be written or finds no room in the queue is dropped and counted, and nobody waits for it.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        LazyLock,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Lines that wait to be written, at most; some seconds of a busy service.
+const LINES_MAX: usize = 10_000;
+/// The end of the process waits this long for lines that nobody takes.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+/// The pause between two attempts to find room for the mark of a flush.
+const ROOM_PAUSE: Duration = Duration::from_millis(1);
+
+/// Where lines go. As a writer it takes one line a call, and never fails.
+pub struct Outlet(LazyLock<SyncSender<Item>>);
+
+/// Standard error: the log, and the error that ends a process.
+pub static STDERR: Outlet = Outlet(LazyLock::new(|| start(io::stderr())));
+/// Standard output.
+pub static STDOUT: Outlet = Outlet(LazyLock::new(|| start(io::stdout())));
+
+enum Item {
+    Line(Vec<u8>),
+    /// Answered when all that stood before it was written.
+    Mark(SyncSender<()>),
+}
+
+impl Outlet {
+    /// Writes one line.
+    pub fn tell(&self, line: &str) {
+        self.send(format!("{line}\n").into_bytes());
+    }
+
+    /// Waits until all lines so far are written, but not long for somebody who does not take them. Called when the process ends.
+    pub fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        let (start, mut mark) = (Instant::now(), Item::Mark(done));
+        while let Err(TrySendError::Full(refused)) = self.0.try_send(mark) {
+            if start.elapsed() > FLUSH_WITHIN {
+                return;
+            }
+            mark = refused;
+            thread::sleep(ROOM_PAUSE);
+        }
+        let _ = written.recv_timeout(FLUSH_WITHIN);
+    }
+
+    fn send(&self, line: Vec<u8>) {
+        if self.0.try_send(Item::Line(line)).is_err() {
+            lost();
+        }
+    }
+}
+
+impl Write for &Outlet {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.send(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn start(target: impl Write + Send + 'static) -> SyncSender<Item> {
+    let (sender, items) = sync_channel(LINES_MAX);
+    // Without the thread every line is lost, and counted.
+    let _ = thread::Builder::new().name("log".to_owned()).spawn(move || write(target, items));
+    sender
+}
+
+fn write(mut target: impl Write, items: Receiver<Item>) {
+    for item in items {
+        match item {
+            Item::Line(line) if target.write_all(&line).is_err() => lost(),
+            Item::Line(_) => {}
+            Item::Mark(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+fn lost() {
+    metrics::counter!("log_lines_lost_total").increment(1);
+}
