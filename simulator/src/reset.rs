@@ -13,8 +13,11 @@ use crate::workspace;
 /// Held by the topology and by each service for as long as it uses the folder.
 const LOCKS: [&str; 3] = [LOCK_FILE, "order.db.lock", "inventory.db.lock"];
 
-/// The files of both databases begin with one of these.
+/// The databases of both services…
 const DATABASES: [&str; 2] = ["order.db", "inventory.db"];
+/// … and what SQLite and the services put beside each, under its name and one of these. Anything else was put there by somebody, such
+/// as a backup.
+const BESIDE: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".suspect"];
 
 /// Erases the data of `sim up` in db/; refuses while something runs on it.
 #[derive(Debug, Args)]
@@ -65,7 +68,7 @@ fn erase(folder: &Path) -> Result<Vec<String>> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name == "nats" {
             fs::remove_dir_all(entry.path()).context("cannot erase nats/")?;
-        } else if name == LOCK_FILE || DATABASES.iter().any(|database| name.starts_with(database)) {
+        } else if name == LOCK_FILE || is_of_a_database(&name) {
             fs::remove_file(entry.path()).with_context(|| format!("cannot erase {name}"))?;
         } else {
             continue;
@@ -74,6 +77,10 @@ fn erase(folder: &Path) -> Result<Vec<String>> {
     }
     erased.sort_unstable();
     Ok(erased)
+}
+
+fn is_of_a_database(name: &str) -> bool {
+    DATABASES.iter().filter_map(|database| name.strip_prefix(database)).any(|rest| BESIDE.contains(&rest))
 }
 
 #[cfg(test)]
@@ -94,22 +101,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_topologys_own_files_are_erased() {
-        let folder = folder_with(&[
-            "order.db",
-            "order.db-wal",
-            "inventory.db",
-            "order.db.lock",
-            ".gitignore",
-            "notes",
-        ]);
+    fn only_the_topologys_own_files_are_erased_and_a_backup_beside_them_stays() {
+        let own = ["order.db", "order.db-wal", "order.db-shm", "order.db-journal", "order.db.lock"];
+        let others = [".gitignore", "inventory.db-2026", "notes", "order.db.bak", "order.db.gz"];
+        let folder = folder_with(&[&own[..], &["inventory.db", "inventory.db.suspect"], &others].concat());
         reset(folder.path()).unwrap();
         let left = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut left: Vec<String> = left.collect();
         left.sort_unstable();
-        assert_eq!(left, [".gitignore", "notes"]);
+        assert_eq!(left, others);
     }
 
     #[test]
