@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use shared::telemetry;
 use simulator::chaos::{self, ChaosArgs};
 use simulator::check::{self, CheckArgs};
 use simulator::load::{self, LoadArgs};
@@ -30,13 +31,7 @@ enum Command {
 // One thread: the load shall leave the machine to the services, and nothing else here has work for two.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sim: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    telemetry::exit_code("sim", run(Cli::parse()).await)
 }
 
 async fn run(cli: Cli) -> Result<()> {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
+use shared::log::STDOUT;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -22,7 +23,7 @@ const GONE: Duration = Duration::from_secs(5);
 /// Where a part's log goes.
 #[derive(Debug, Clone)]
 pub enum Logs {
-    /// To standard output, each line with the part's name in front.
+    /// To standard output, each line with the part's name in front. Lines that nobody takes are dropped.
     Prefixed,
     /// To `NAME.log` in this folder, appended.
     Folder(PathBuf),
@@ -138,10 +139,11 @@ impl Drop for Process {
     }
 }
 
+/// Goes on whatever becomes of standard output: a full pipe would otherwise wait for a reader that is gone.
 async fn forward(name: &'static str, output: impl AsyncRead + Unpin) {
     let mut lines = BufReader::new(output).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
-        println!("{name:<9} | {}", String::from_utf8_lossy(&line));
+        STDOUT.tell(&format!("{name:<9} | {}", String::from_utf8_lossy(&line)));
     }
 }
 

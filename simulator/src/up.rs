@@ -1,9 +1,12 @@
-//! `sim up`: the topology for a person, with its data in `db/`, until Ctrl-C.
+//! `sim up`: the topology for a person, with its data in `db/`, until Ctrl-C or the end of the terminal.
+//!
+//! What it prints may have lost its reader, so it goes through an outlet that never fails: nothing may keep it from stopping its parts.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use shared::log::STDOUT;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::binaries::{Binaries, Profile};
@@ -47,8 +50,9 @@ pub async fn run(args: UpArgs) -> Result<()> {
         () = signals.next() => None,
         exited = topology.first_exit() => Some(exited),
     };
-    println!("stopping: services first, then the broker");
+    STDOUT.tell("stopping: services first, then the broker");
     let stopped = topology.stop().await;
+    STDOUT.flush();
     match exited {
         Some((part, status)) => bail!("{} ended by itself: {}", part.name(), status?),
         None => stopped,
@@ -86,38 +90,58 @@ fn config(args: UpArgs) -> Result<TopologyConfig> {
 fn print_welcome(topology: &Topology) -> Result<()> {
     let order = topology.order_url();
     let token = topology.token("demo")?;
-    println!();
-    println!("order service      {order}");
-    println!("inventory service  {}", topology.inventory_url());
-    println!("NATS               {}  (monitoring {})", topology.nats_url(), topology.monitor_url());
-    println!("data               {}", topology.folder().display());
-    println!();
-    println!("Place an order:");
-    println!(
-        "  curl -i {order}/orders -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
-         -d '{{\"productId\":\"1\",\"quantity\":2}}'"
-    );
-    println!("Ctrl-C stops everything.");
-    println!();
+    let (inventory, nats) = (topology.inventory_url(), topology.nats_url());
+    let (monitor, data) = (topology.monitor_url(), topology.folder().display());
+    STDOUT.tell(&format!(
+        "
+order service      {order}
+inventory service  {inventory}
+NATS               {nats}  (monitoring {monitor})
+data               {data}
+
+Place an order:
+  curl -i {order}/orders -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
+         -d '{{\"productId\":\"1\",\"quantity\":2}}'
+Ctrl-C stops everything.
+"
+    ));
     Ok(())
 }
 
-/// Ctrl-C and SIGTERM.
+/// Ctrl-C, SIGTERM, and SIGHUP, which tells that the terminal is closed.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` under `nohup`, which means to outlive the terminal.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let hangup = if ignores_hangup() { None } else { Some(listen(SignalKind::hangup())?) };
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup })
     }
 
     pub(crate) async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+/// Whether whoever started this process had SIGHUP ignored. To listen for it would undo that. Known on Linux only.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -1,0 +1,142 @@
+//! `sim up` when its terminal is closed, or nobody reads what it prints.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{ExitStatus, Stdio},
+};
+
+use simulator::{
+    binaries::Binaries,
+    ports::{self, Port},
+    testing::{DEADLINE, wait_until},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// The folder of a `sim up`, its ports, and a stand-in for cargo.
+struct Up {
+    folder: TempDir,
+    ports: [Port; 4],
+}
+
+impl Up {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        build_nothing(&folder.path().join("cargo"));
+        Self { folder, ports: std::array::from_fn(|_| Port::claim().unwrap()) }
+    }
+
+    /// The command line, and the services that this build has.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("CARGO", self.folder.path().join("cargo")).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let flags = ["--order-port", "--inventory-port", "--nats-port", "--monitor-port"];
+        let ports = flags.into_iter().zip(&self.ports);
+        let ports = ports.flat_map(|(flag, port)| [flag.to_owned(), port.number().to_string()]);
+        let data = self.folder.path().join("db").to_str().unwrap().to_owned();
+        ["up".to_owned(), "--data".to_owned(), data].into_iter().chain(ports).collect()
+    }
+
+    /// Reads what it prints until everything runs.
+    async fn is_welcoming(&self, child: &mut Child) {
+        let (mut printed, mut piece) = (String::new(), [0; 4096]);
+        let output = child.stdout.as_mut().unwrap();
+        while !printed.contains("Ctrl-C stops everything") {
+            let length = timeout(DEADLINE, output.read(&mut piece)).await.expect("it starts").unwrap();
+            assert!(length > 0, "it ended: {printed}");
+            printed.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    }
+
+    /// Neither the broker nor a service holds a port, and the data may be used by the next one.
+    async fn nothing_is_left(&self) {
+        let ports: Vec<_> = self.ports.iter().map(|port| ("a port", port.number())).collect();
+        wait_until("nothing listens any more", async || ports::check_free(&ports).is_ok()).await;
+        for lock in ["topology.lock", "order.db.lock", "inventory.db.lock"] {
+            let lock = std::fs::File::open(self.folder.path().join("db").join(lock)).unwrap();
+            wait_until("nobody uses the data", async || lock.try_lock().is_ok()).await;
+        }
+    }
+}
+
+/// A cargo that names what `cargo test` has built, so that the test need not wait for a release build.
+fn build_nothing(cargo: &Path) {
+    let Binaries { order, inventory } = Binaries::beside_test().unwrap();
+    let lines = [order, inventory].map(|path| format!("echo '{{\"executable\":\"{}\"}}'\n", path.display()));
+    std::fs::write(cargo, format!("#!/bin/sh\n{}", lines.concat())).unwrap();
+    std::fs::set_permissions(cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+async fn signal(name: &str, child: &Child) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
+}
+
+async fn end(child: &mut Child) -> ExitStatus {
+    timeout(DEADLINE, child.wait()).await.expect("it ends").unwrap()
+}
+
+#[tokio::test]
+async fn a_hangup_stops_everything_although_nobody_reads_what_is_printed() {
+    let up = Up::new();
+    let mut child = up.command(env!("CARGO_BIN_EXE_sim")).args(up.arguments()).spawn().unwrap();
+    up.is_welcoming(&mut child).await;
+    drop((child.stdout.take(), child.stderr.take()));
+    signal("-HUP", &child).await;
+    assert_eq!(end(&mut child).await.code(), Some(0));
+    up.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_topology_whose_output_nobody_reads_goes_on_until_it_is_stopped() {
+    let up = Up::new();
+    let mut command = up.command(env!("CARGO_BIN_EXE_sim"));
+    let mut child = command.env("RUST_LOG", "trace").args(up.arguments()).spawn().unwrap();
+    up.is_welcoming(&mut child).await;
+    drop((child.stdout.take(), child.stderr.take()));
+    let url = format!("http://127.0.0.1:{}/livez", up.ports[0].number());
+    for _ in 0..200 {
+        assert!(reqwest::get(&url).await.unwrap().status().is_success());
+    }
+    signal("-TERM", &child).await;
+    assert_eq!(end(&mut child).await.code(), Some(0));
+    up.nothing_is_left().await;
+}
+
+/// `script` opens a terminal of its own for the command; killed, it takes the terminal along.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_closed_terminal_takes_everything_along_that_sim_up_started() {
+    let up = Up::new();
+    let line = format!("exec {} {}", env!("CARGO_BIN_EXE_sim"), up.arguments().join(" "));
+    let mut script = up.command("script").args(["-qfc", &line, "/dev/null"]).spawn().unwrap();
+    up.is_welcoming(&mut script).await;
+    signal("-KILL", &script).await;
+    up.nothing_is_left().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_runs_under_nohup_outlives_its_terminal() {
+    let up = Up::new();
+    let mut child = up.command("nohup").arg(env!("CARGO_BIN_EXE_sim")).args(up.arguments()).spawn().unwrap();
+    up.is_welcoming(&mut child).await;
+    signal("-HUP", &child).await;
+    let url = format!("http://127.0.0.1:{}/readyz", up.ports[0].number());
+    for _ in 0..20 {
+        assert!(reqwest::get(&url).await.unwrap().status().is_success());
+    }
+    signal("-TERM", &child).await;
+    assert_eq!(end(&mut child).await.code(), Some(0));
+    up.nothing_is_left().await;
+}
