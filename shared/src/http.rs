@@ -227,6 +227,7 @@ mod tests {
     use axum::routing::get;
 
     use super::*;
+    use crate::telemetry;
 
     async fn ask(path: &str) -> Response {
         let own =
@@ -250,5 +251,26 @@ mod tests {
         for (name, value) in SECURITY_HEADERS {
             assert_eq!(panicked.headers().get_all(&name).iter().collect::<Vec<_>>(), [value], "{name}");
         }
+    }
+
+    fn panics() -> u64 {
+        let metrics = telemetry::metrics().render();
+        let count = metrics.lines().find_map(|line| line.strip_prefix("http_panics_total "));
+        count.map_or(0, |count| count.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_outside_of_every_route_is_counted_and_costs_only_its_own_connection() {
+        let (before, shutdown) = (panics(), CancellationToken::new());
+        let app = Router::new().route("/panic", get(async || panic!("as it must") as &str));
+        let app = app.route("/", get(async || "served"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(serve(listener, app, shutdown.clone()));
+        assert!(reqwest::get(format!("{url}/panic")).await.is_err());
+        assert_eq!(reqwest::get(&url).await.unwrap().text().await.unwrap(), "served");
+        shutdown.cancel();
+        serving.await.unwrap();
+        assert!(panics() > before);
     }
 }

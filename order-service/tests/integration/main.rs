@@ -21,6 +21,7 @@ mod identity;
 mod key_settings;
 mod keys;
 mod lists;
+mod lost_log;
 mod migration;
 mod overload;
 mod process;

@@ -2,9 +2,15 @@
 
 use std::time::Instant;
 
+use shared::tasks::Tasks;
+use simulator::testing::DEADLINE;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
 use crate::fixture::{
     App, Broker, Files,
     nats::{Inventory, stored_messages},
+    parts::Parts,
     process::Service,
     wait_until,
 };
@@ -122,4 +128,15 @@ async fn a_service_that_is_killed_sends_after_its_restart_what_it_had_accepted()
     assert_eq!(announced(&broker).await, placed);
     assert_eq!(app.user("alice").get("/orders").await.body.as_array().unwrap().len(), 10);
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_nats_client_that_has_ended_is_noticed_since_it_would_never_connect_again() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let (parts, mut tasks) = (Parts::open(&files, &broker).await, Tasks::default());
+    let connection = parts.connection.clone();
+    tasks.spawn("broker watch", async move { connection.keep(CancellationToken::new()).await });
+    parts.connection.context().client().drain().await.unwrap();
+    let error = timeout(DEADLINE, tasks.first_end()).await.expect("the watch ends").to_string();
+    assert!(error.contains("\"broker watch\" ended by itself"), "{error}");
 }

@@ -30,7 +30,7 @@ use crate::client::{Buyer, accepted, audited, read_all, topology};
 const CALLERS: usize = 20;
 const ORDERS_OF_A_CALLER: usize = 10;
 /// A gap that orders lead to is passed so often before the process dies there.
-const SKIP: &str = "2";
+pub const SKIP: &str = "2";
 /// After this time without the end more orders are placed.
 const ROUND: Duration = Duration::from_millis(500);
 /// What orders lead to is reached this soon.
@@ -42,7 +42,7 @@ const ABORTED: Option<i32> = Some(6);
 
 /// What leads a process to a gap.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cause {
+pub enum Cause {
     /// Orders that are placed.
     Orders,
     /// Its start.
@@ -115,41 +115,69 @@ const GAPS: [(Part, &str, Cause, &str); 38] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_may_die_at_every_step_and_no_order_is_lost() {
     let stock = json!([{"productId": "1", "stock": 1_000_000}, {"productId": "2", "stock": 100}]);
-    let (topology, folder) = topology(stock).await;
-    let mut world = World { topology, folder, told: Vec::new() };
+    let mut world = World::start(stock).await;
     for (number, (part, point, cause, closed_by)) in GAPS.into_iter().enumerate() {
-        let settled = world.crash_at((part, point, cause), &format!("run-{number}")).await;
+        let skip = if cause == Cause::Orders { SKIP } else { "0" };
+        let failure = Failure { part, point, cause, skip, end: End::Abort };
+        let settled = world.fail(failure, &format!("run-{number}")).await;
         println!("{:<9} | {point:<49} | {closed_by:<34} | {} ms", part.name(), settled.as_millis());
     }
-    world.topology.stop().await.unwrap();
-    let report = audited(world.folder.path(), &world.told).await;
-    assert_eq!(
-        (report.foreign.count, report.dead_letters),
-        (0, 2),
-        "the garbage, once at each service: {report}"
-    );
+    world.audit().await;
+}
+
+/// How a process ends at a fail-point.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// As a crash ends it.
+    Abort,
+    /// By itself, because a task of it panicked.
+    Panic,
+}
+
+/// What is done to a process.
+#[derive(Clone, Copy)]
+pub struct Failure<'a> {
+    pub part: Part,
+    pub point: &'a str,
+    pub cause: Cause,
+    /// How often the point is passed unharmed.
+    pub skip: &'a str,
+    pub end: End,
 }
 
 /// The topology, and what every caller was told.
-struct World {
-    topology: Topology,
-    folder: TempDir,
+pub struct World {
+    pub topology: Topology,
+    pub folder: TempDir,
     told: Vec<Line>,
 }
 
 impl World {
-    /// Lets the process die at the gap, starts it again, and waits until every order is settled. Returns how long that took.
-    async fn crash_at(&mut self, (part, point, cause): (Part, &str, Cause), run: &str) -> Duration {
+    pub async fn start(stock: Value) -> Self {
+        let (topology, folder) = topology(stock).await;
+        Self { topology, folder, told: Vec::new() }
+    }
+
+    /// Lets the process fail, starts it again, and waits until every order is settled. Returns how long that took.
+    pub async fn fail(&mut self, failure: Failure<'_>, run: &str) -> Duration {
+        let Failure { part, cause, .. } = failure;
         let mut orders = self.prepare(part, cause, run).await;
-        self.restart_armed(part, point, if cause == Cause::Orders { SKIP } else { "0" }).await;
+        self.restart_armed(failure).await;
         if cause == Cause::Redrive {
             redrive_all(&self.topology, part).await;
         }
         if matches!(cause, Cause::Orders | Cause::Start) {
             place_orders(&self.topology, run, &mut orders);
         }
-        self.await_abort(part, point, run, &mut orders).await;
+        self.await_end(failure, run, &mut orders).await;
         self.recover(part, orders).await
+    }
+
+    /// Ends with nothing violated, and with one dead letter at each service: the garbage whose redrive did not happen.
+    pub async fn audit(mut self) {
+        self.topology.stop().await.unwrap();
+        let report = audited(self.folder.path(), &self.told).await;
+        assert_eq!((report.foreign.count, report.dead_letters), (0, 2), "{report}");
     }
 
     /// What must be so before the process starts that dies. Returns callers that still wait for an answer.
@@ -158,10 +186,12 @@ impl World {
             Cause::Orders | Cause::Start => {}
             Cause::Redrive => publish_garbage(&self.topology, part).await,
             Cause::Held => {
-                self.restart_armed(part, "consumer: pulled, nothing decided", SKIP).await;
+                let point = "consumer: pulled, nothing decided";
+                let crash = Failure { part, point, cause: Cause::Orders, skip: SKIP, end: End::Abort };
+                self.restart_armed(crash).await;
                 let mut orders = JoinSet::new();
                 place_orders(&self.topology, run, &mut orders);
-                self.await_abort(part, "consumer: pulled, nothing decided", run, &mut orders).await;
+                self.await_end(crash, run, &mut orders).await;
                 return orders;
             }
             Cause::Wiped => {
@@ -176,16 +206,21 @@ impl World {
         JoinSet::new()
     }
 
-    async fn restart_armed(&mut self, part: Part, point: &str, skip: &str) {
+    async fn restart_armed(&mut self, Failure { part, point, skip, end, .. }: Failure<'_>) {
         self.topology.kill(part).await.unwrap();
-        let variables = [("FAIL_POINT", point), ("FAIL_POINT_SKIP", skip)];
-        self.topology.set_environment(variables.map(|(name, value)| (name.into(), value.into())).into());
+        let mut variables = vec![("FAIL_POINT".to_owned(), point.to_owned())];
+        variables.push(("FAIL_POINT_SKIP".to_owned(), skip.to_owned()));
+        if end == End::Panic {
+            variables.push(("FAIL_POINT_PANIC".to_owned(), "1".to_owned()));
+        }
+        self.topology.set_environment(variables);
         // A process that reaches its end at once is not ready before; the abort is what the caller waits for.
         let _ = self.topology.start_part(part).await;
     }
 
-    /// Waits for the death at the gap. Where callers lead to it, more of them come until it is reached.
-    async fn await_abort(&mut self, part: Part, point: &str, run: &str, orders: &mut JoinSet<Vec<Line>>) {
+    /// Waits for the end at the fail-point. Where callers lead to it, more of them come until it is reached.
+    async fn await_end(&mut self, failure: Failure<'_>, run: &str, orders: &mut JoinSet<Vec<Line>>) {
+        let Failure { part, point, end, .. } = failure;
         let (start, mut rounds) = (Instant::now(), 0);
         let (ended, status) = loop {
             if let Ok(exit) = timeout(ROUND, self.topology.first_exit()).await {
@@ -200,7 +235,9 @@ impl World {
                 place_orders(&self.topology, &format!("{run}-again-{rounds}"), orders);
             }
         };
-        assert_eq!((ended, status.unwrap().signal()), (part, ABORTED), "{point}");
+        let status = status.unwrap();
+        let expected = if end == End::Abort { (part, ABORTED, None) } else { (part, None, Some(1)) };
+        assert_eq!((ended, status.signal(), status.code()), expected, "{point}");
         self.topology.set_environment(Vec::new());
         self.topology.kill(part).await.unwrap();
     }
@@ -244,7 +281,7 @@ async fn dead_letters(topology: &Topology, part: Part) -> Vec<Value> {
 /// Asks for the redrive that the process does not survive.
 async fn redrive_all(topology: &Topology, part: Part) {
     let answer = admin(topology, part, Method::POST, "/admin/dead-letters/redrive").await;
-    assert!(answer.is_err(), "{answer:?}");
+    assert!(!answer.as_ref().is_ok_and(|answer| answer.status().is_success()), "{answer:?}");
 }
 
 async fn admin(topology: &Topology, part: Part, method: Method, path: &str) -> reqwest::Result<Response> {
