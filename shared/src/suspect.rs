@@ -54,7 +54,7 @@ pub(crate) fn mark(database: &Path, cause: &str) {
 /// `quick_check` reads every page and row; it leaves out what would take much longer, whether each index matches its table.
 pub(crate) async fn check(database: &Path, connection: &SqlitePool) -> Result<()> {
     let marker = marker(database);
-    let Ok(cause) = fs::read_to_string(&marker) else { return Ok(()) };
+    let Some(cause) = read(&marker)? else { return Ok(()) };
     let (file, cause) = (database.display(), cause.trim());
     tracing::warn!(database = %file, cause, "the database was found damaged before; it is checked first");
     let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check").fetch_all(connection).await?;
@@ -65,6 +65,17 @@ pub(crate) async fn check(database: &Path, connection: &SqlitePool) -> Result<()
     fs::remove_file(&marker).with_context(|| format!("remove the marker {}", marker.display()))?;
     tracing::info!(database = %file, "the database passed its check; the marker is removed");
     Ok(())
+}
+
+/// What the marker says; `None` when there is none. One that cannot be read is there all the same.
+fn read(marker: &Path) -> Result<Option<String>> {
+    match fs::read(marker) {
+        Ok(cause) => Ok(Some(String::from_utf8_lossy(&cause).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| {
+            format!("read the marker {}, which tells whether the database is damaged", marker.display())
+        }),
+    }
 }
 
 /// An error of the start; where it tells of a damaged file, the marker is left and the error says what to do.
