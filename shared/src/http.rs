@@ -203,7 +203,7 @@ pub async fn read<T>(
     query: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T, Problem> {
     if database.is_broken() {
-        return Err(Problem::Unavailable("the database is damaged; the service stops"));
+        return Err(Problem::Unavailable("the database is damaged or gone; the service stops"));
     }
     match tokio::time::timeout(READ_TIMEOUT, query).await {
         Ok(Ok(rows)) => Ok(rows),

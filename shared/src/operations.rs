@@ -25,8 +25,8 @@ use crate::{
     telemetry,
 };
 
-/// How often a database that is not writable is tried again.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// How often the database is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the `healthcheck` command waits for an answer.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,7 +50,7 @@ struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     consumer: Option<&'static str>,
-    /// What to do then.
+    /// Why it is not ready, where that needs words, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     detail: Option<String>,
@@ -81,7 +81,8 @@ impl Operations {
     /// A broker that is away must not take a service out of a load balancer that can still accept orders; its
     /// state, found by a round trip at most a second or two ago, is in the body.
     fn readiness(&self) -> Response {
-        let (draining, writable) = (self.shutdown.is_cancelled(), self.database.is_writable());
+        let (draining, failure) = (self.shutdown.is_cancelled(), self.database.failure());
+        let writable = failure.is_none();
         let broker = self.broker.state().borrow().clone();
         let foreign = matches!(broker, BrokerState::Foreign(_));
         let ready = writable && !draining && !foreign;
@@ -96,7 +97,11 @@ impl Operations {
             database: if writable { "writable" } else { "not writable" },
             broker: if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
             consumer: foreign.then_some("not owned"),
-            detail: if let BrokerState::Foreign(why) = broker { Some(why) } else { None },
+            detail: match (failure, broker) {
+                (Some(failure), _) => Some(failure.why().to_owned()),
+                (None, BrokerState::Foreign(why)) => Some(why),
+                _ => None,
+            },
         };
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         (status, Json(body)).into_response()
@@ -150,17 +155,27 @@ impl Operations {
         http::text(telemetry::metrics().render())
     }
 
-    /// Tries a real write once a second while the database is not writable.
+    /// Looks at the database once a second until `shutdown`: whether its files are in place, and whether it can be written.
     pub async fn watch_database(&self) {
         while !self.shutdown.is_cancelled() {
-            if !self.database.is_writable()
-                && let Err(error) = self.database.probe().await
-            {
-                tracing::debug!(%error, "database still not writable");
-            }
-            let _ = tokio::time::timeout(PROBE_EVERY, self.shutdown.cancelled()).await;
+            self.database.end_if_gone().await;
+            self.pause().await;
         }
     }
+
+    async fn watch_writes(&self) {
+        while !self.shutdown.is_cancelled() {
+            if let Err(error) = self.database.tend().await {
+                tracing::debug!(%error, "database still not writable");
+            }
+            self.pause().await;
+        }
+    }
+        // Beside each other: a lock is waited for, and the files are looked at all the same.
+        tokio::join!(self.watch_files(), self.watch_writes());
+    }
+
+    async fn watch_files(&self) {
 }
 
 /// The routes of the probes: `/livez` and `/healthz` (the process answers), `/readyz`.
@@ -170,6 +185,10 @@ where
     Arc<Operations>: FromRef<S>,
 {
     OpenApiRouter::new().routes(routes!(livez)).routes(routes!(healthz)).routes(routes!(readyz))
+
+    async fn pause(&self) {
+        let _ = tokio::time::timeout(LOOK_EVERY, self.shutdown.cancelled()).await;
+    }
 }
 
 /// The process answers

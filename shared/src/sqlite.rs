@@ -1,21 +1,17 @@
 //! One SQLite file per service: one write connection, a read-only pool, and full durability.
 //!
-//! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused by a
-//! lock on `<file>.lock`, because two writers would each believe in their own relay and consumer. Storage that is
-//! full is waited for; a file that is damaged is [`suspect`](crate::suspect) and ends the process.
+//! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused ([`files`]),
+//! because two writers would each believe in their own relay and consumer. Storage that is full or locked is waited
+//! for ([`condition`]); a file that is damaged is [`suspect`](crate::suspect) and ends the process.
 
-use std::{
-    error::Error,
-    fs::{self, File, TryLockError},
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod condition;
+mod files;
+mod wal;
+mod write;
 
-use anyhow::{Context, Result, bail};
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
 use serde::Serialize;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
@@ -23,9 +19,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use crate::{storage_failure::StorageFailure, suspect};
+pub use self::write::WriteError;
+use self::{condition::Condition, files::Files};
+use crate::suspect;
 
 /// A write transaction. It holds the only write connection until it is committed or dropped.
 pub type Tx = Transaction<'static, Sqlite>;
@@ -42,44 +39,37 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// The WAL file is cut back to this size, in bytes, after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// What a probe writes, in bytes: about what a full batch of 1,000 orders writes.
-const PROBE_BYTES: i64 = 4 << 20;
-
 /// An open database file.
 #[derive(Clone)]
 pub struct Database {
-    path: Arc<Path>,
     writer: SqlitePool,
     reader: SqlitePool,
-    writable: Arc<AtomicBool>,
-    broken: CancellationToken,
+    condition: Arc<Condition>,
+    wal_due: Arc<wal::Due>,
     committed: watch::Sender<()>,
-    // Held until the database is closed, and at most as long as the process lives.
-    lock: Arc<File>,
+    // The last field, and so dropped after the pools.
+    files: Arc<Files>,
 }
 
 impl Database {
     /// Opens or creates the file, refuses a second process, and applies the delivery tables' migrations and `own`.
     pub async fn open(path: &Path, own: &Migrator) -> Result<Self> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).with_context(|| format!("create the folder {}", folder.display()))?;
-        }
-        let lock = lock(path)?;
-        let (writer, reader) = connect(path, own).await.map_err(|error| suspect::explain(path, error))?;
+        let files = Files::lock(path)?;
+        let connected = connect(files.path(), own).await;
+        let (writer, reader) = connected.map_err(|error| suspect::explain(files.path(), error))?;
+        files.note_opened()?;
         Ok(Self {
-            path: path.into(),
             writer,
             reader,
-            writable: Arc::new(AtomicBool::new(true)),
-            broken: CancellationToken::new(),
+            condition: Arc::new(Condition::good()),
+            wal_due: Arc::default(),
             committed: watch::Sender::new(()),
-            lock: Arc::new(lock),
+            files: Arc::new(files),
         })
     }
 
-    /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock.
-    ///
-    /// Never hold one inside a request's future: dropping a future whose COMMIT is on the way may commit unseen.
+    /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock. What is to be kept is
+    /// written with [`Database::write`].
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         let mut begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         if let Err(sqlx::Error::InvalidSavePointStatement) = begun {
@@ -96,7 +86,7 @@ impl Database {
         Ok(())
     }
 
-    /// Changes with each [`Database::commit`]; several at once may show as one.
+    /// Changes with each commit of [`Database::write`]; several at once may show as one.
     pub fn commits(&self) -> watch::Receiver<()> {
         self.committed.subscribe()
     }
@@ -115,87 +105,11 @@ impl Database {
         &self.reader
     }
 
-    /// `false` from the first failed write until [`Database::probe`] succeeds.
-    pub fn is_writable(&self) -> bool {
-        self.writable.load(Ordering::Relaxed)
-    }
-
-    /// Takes note of what `error`, or whatever caused it, says about the storage, if anything.
-    ///
-    /// A damaged file is never answered from again: a marker is left beside it, and [`Database::until_broken`] ends.
-    pub fn notice(&self, error: &(dyn Error + 'static)) {
-        let Some(failure) = StorageFailure::of(error) else { return };
-        let was_writable = self.writable.swap(false, Ordering::Relaxed);
-        if failure == StorageFailure::Broken {
-            return self.give_up(error);
-        }
-        if was_writable {
-            tracing::error!(
-                database = %self.path.display(),
-                ?failure,
-                %error,
-                "database not writable; writes are refused until it is"
-            );
-            metrics::counter!("database_write_failures_total").increment(1);
-        }
-    }
-
-    fn give_up(&self, error: &(dyn Error + 'static)) {
-        if !self.broken.is_cancelled() {
-            tracing::error!(database = %self.path.display(), %error, "database damaged; the service stops");
-            metrics::counter!("database_damaged_total").increment(1);
-            suspect::mark(&self.path, &error.to_string());
-            self.broken.cancel();
-        }
-    }
-
-    /// Whether the file was found damaged. Nothing more may be answered from it.
-    pub fn is_broken(&self) -> bool {
-        self.broken.is_cancelled()
-    }
-
-    /// Waits until the file is found damaged; the error says what to do.
-    pub async fn until_broken(&self) -> anyhow::Error {
-        self.broken.cancelled().await;
-        anyhow::anyhow!(
-            "the database {} is damaged; the service stopped at once. The next start checks the file before it serves; \
-             what was found is in {}",
-            self.path.display(),
-            suspect::marker(&self.path).display()
-        )
-    }
-
-    /// Tries a real write. Called once a second while the database is not writable.
-    pub async fn probe(&self) -> sqlx::Result<()> {
-        self.write_and_fold_back().await.inspect_err(|error| self.notice(error))?;
-        if !self.is_broken() && !self.writable.swap(true, Ordering::Relaxed) {
-            tracing::info!(database = %self.path.display(), "database writable again");
-        }
-        Ok(())
-    }
-
-    /// Writes as much as a full batch takes, and folds it back into the file, so that the next batches find its space in
-    /// the WAL. Unless somebody reads at this moment, they then need no new space: a disk that is nearly full does not
-    /// pass this and fail them, again and again.
-    async fn write_and_fold_back(&self) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query("CREATE TABLE probe AS SELECT zeroblob($1) AS filler")
-            .bind(PROBE_BYTES)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query("DROP TABLE probe").execute(&mut *tx).await?;
-        tx.commit().await?;
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;
-        Ok(())
-    }
-
     /// Closes both pools, upon which SQLite folds the WAL into the file, and leaves the file to whoever opens it next.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
-        if let Err(error) = self.lock.unlock() {
-            tracing::warn!(database = %self.path.display(), %error, "the lock is held until the process ends");
-        }
+        self.files.unlock();
     }
 }
 
@@ -206,7 +120,7 @@ async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, SqlitePool)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(options(path).create_if_missing(true))
+        .connect_with(options(path))
         .await
         .with_context(|| format!("open the database {}", path.display()))?;
     suspect::check(path, &writer).await?;
@@ -217,6 +131,9 @@ async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, SqlitePool)
         .with_context(|| format!("migrate the database {}", path.display()))?;
     let reader = SqlitePoolOptions::new()
         .max_connections(READERS)
+        // One of them is open all the time, so that the files beside the database stay the same.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .test_before_acquire(false)
         .connect_with(options(path).pragma("query_only", "ON"))
         .await
@@ -246,24 +163,4 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
-}
-
-fn lock(path: &Path) -> Result<File> {
-    let name = suspect::beside(path, ".lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .with_context(|| format!("open the lock file {}", name.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another process uses the database {}; stop it, or set DATABASE to another file",
-            path.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("lock the file {}", name.display()))
-        }
-    }
 }

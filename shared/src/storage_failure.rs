@@ -4,6 +4,7 @@
 
 use std::error::Error;
 
+const BUSY: i32 = 5;
 const READONLY: i32 = 8;
 const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
@@ -20,13 +21,30 @@ const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 pub enum StorageFailure {
     /// No space is left. Writes are refused until there is some; reads go on.
     Full,
+    /// Somebody else held the lock for longer than a statement waits for it. Treated like [`StorageFailure::Full`].
+    Locked,
     /// It cannot be written at present, for another reason that may pass. Treated like [`StorageFailure::Full`].
     Unavailable,
+    /// The files are no longer the ones that were opened. No error tells of it.
+    Gone,
     /// The file is damaged, or the device below it fails. Nothing in it can be trusted before it is checked.
     Broken,
 }
 
 impl StorageFailure {
+    /// For whoever asks why the service is not ready.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Full => "no space is left on the database's disk; writes are refused until there is some",
+            Self::Locked => "another process holds the database's lock; writes are refused until it lets go",
+            Self::Unavailable => {
+                "the database cannot be written, the log says why; it is tried once a second"
+            }
+            Self::Broken => "the database is damaged; the service stops",
+            Self::Gone => "the database was moved, removed or replaced; the service stops",
+        }
+    }
+
     /// The failure that `error`, or whatever caused it, tells of; `None` when the storage is not at fault.
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut causes = std::iter::successors(Some(error), |&cause| cause.source());
@@ -34,9 +52,10 @@ impl StorageFailure {
     }
 
     fn of_sqlx(error: &sqlx::Error) -> Option<Self> {
-        use sqlx::Error::{Database, PoolClosed, PoolTimedOut, WorkerCrashed};
+        use sqlx::Error::{Database, PoolClosed, WorkerCrashed};
         match error {
-            PoolTimedOut | PoolClosed | WorkerCrashed => Some(Self::Unavailable),
+            // Not PoolTimedOut: a queue before a connection is no fault of the storage.
+            PoolClosed | WorkerCrashed => Some(Self::Unavailable),
             Database(error) => Self::of_code(error.code()?.parse().ok()?),
             _ => None,
         }
@@ -45,6 +64,7 @@ impl StorageFailure {
     fn of_code(extended: i32) -> Option<Self> {
         match (extended & 0xff, extended) {
             (FULL, _) | (IOERR, IOERR_SHMSIZE) => Some(Self::Full),
+            (BUSY, _) => Some(Self::Locked),
             (READONLY | CANTOPEN, _) | (IOERR, IOERR_NOMEM) => Some(Self::Unavailable),
             (IOERR | CORRUPT | NOTADB, _) => Some(Self::Broken),
             _ => None,
@@ -77,7 +97,7 @@ mod tests {
     fn a_code_tells_a_full_disk_from_a_broken_file() {
         const IOERR_FSYNC: i32 = IOERR | (4 << 8);
         const CORRUPT_INDEX: i32 = CORRUPT | (3 << 8);
-        const BUSY: i32 = 5;
+        const BUSY_RECOVERY: i32 = BUSY | (1 << 8);
         const CONSTRAINT: i32 = 19;
         let cases = [
             (FULL, Some(StorageFailure::Full)),
@@ -87,7 +107,8 @@ mod tests {
             (IOERR_FSYNC, Some(StorageFailure::Broken)),
             (CORRUPT_INDEX, Some(StorageFailure::Broken)),
             (NOTADB, Some(StorageFailure::Broken)),
-            (BUSY, None),
+            (BUSY, Some(StorageFailure::Locked)),
+            (BUSY_RECOVERY, Some(StorageFailure::Locked)),
             (CONSTRAINT, None),
         ];
         for (code, expected) in cases {

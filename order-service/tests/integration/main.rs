@@ -9,6 +9,7 @@ mod attacks_headers;
 mod attacks_slow;
 mod backup;
 mod command_line;
+mod database_files;
 mod dead_letters;
 mod dead_letters_command;
 mod delivery;

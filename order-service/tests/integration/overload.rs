@@ -1,13 +1,15 @@
 //! Bounded queues: more than fits is refused at once, and certainly not stored.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use order_service::orders::commit_queue::{Refusal, commit_batch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
     App, Files, NO_BROKER,
     parts::{Parts, new_order},
+    wait_until,
 };
 
 #[tokio::test]
@@ -52,6 +54,44 @@ async fn a_batch_that_never_got_a_transaction_is_certainly_not_stored() {
     lock.release().await;
     assert_eq!(results, [Err(Refusal::NotStored), Err(Refusal::NotStored)]);
     assert_eq!(files.look().orders().await, 0);
+    assert!(!parts.database.is_writable(), "nobody else need wait for the lock");
+    parts.database.probe().await.unwrap();
     let results = commit_batch(&parts.database, &batch).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+/// Bytes of the WAL.
+fn wal(files: &Files) -> u64 {
+    fs::metadata(files.folder().join("order.db-wal")).unwrap().len()
+}
+
+#[tokio::test]
+async fn the_wal_is_cut_back_although_somebody_reads_at_every_moment() {
+    const LARGE: u64 = 64 << 20;
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (reader, stop) = (files.reader(), CancellationToken::new());
+    let reading = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let mut current = reader.begin().await.unwrap();
+            while !stop.is_cancelled() {
+                sqlx::query("SELECT * FROM orders").fetch_optional(&mut *current).await.unwrap();
+                // The next one reads before this one ends.
+                let mut next = reader.begin().await.unwrap();
+                sqlx::query("SELECT * FROM orders").fetch_optional(&mut *next).await.unwrap();
+                current = next;
+            }
+        }
+    });
+    let look = files.look();
+    look.change("CREATE TABLE filler (bytes BLOB)").await;
+    while wal(&files) < LARGE {
+        look.change("INSERT INTO filler VALUES (zeroblob(1000000))").await;
+    }
+    wait_until("the WAL is cut back", || async { wal(&files) < LARGE }).await;
+    app.user("alice").place("1", 1).await;
+    stop.cancel();
+    reading.await.unwrap();
+    app.stop().await;
 }

@@ -218,6 +218,65 @@ async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_bef
 }
 
 #[tokio::test]
+async fn a_lock_that_somebody_else_holds_makes_the_service_not_ready_until_it_is_released() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let alice = service.user("alice");
+    let id = alice.place("1", 1).await;
+    // Nobody writes meanwhile.
+    let lock = files.hold_write_lock().await;
+    wait_until("it is not ready", || async { get(&service, "/readyz").await.0 == 503 }).await;
+    let (_, body) = get(&service, "/readyz").await;
+    assert!(body.contains(r#""database":"not writable""#) && body.contains("lock"), "{body}");
+    let started = Instant::now();
+    assert!(alice.post("1", 1).await.problem(503).contains("nothing was stored"));
+    assert!(started.elapsed() < AT_ONCE, "refused in {:?}", started.elapsed());
+    assert_eq!(alice.order(&id).await["status"], "created", "a read goes on");
+
+    lock.release().await;
+    wait_until("it is ready again", || async { get(&service, "/readyz").await.0 == 200 }).await;
+    alice.place("1", 1).await;
+    assert_eq!(files.look().orders().await, 2, "what was refused was not stored");
+    assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
+}
+
+#[tokio::test]
+async fn the_marker_of_a_database_lies_beside_the_file_and_not_beside_a_link_to_it() {
+    let files = Files::new();
+    let (_, _, page) = with_backup(&files).await;
+    let link = files.folder().join("link.db");
+    std::os::unix::fs::symlink(files.database(), &link).unwrap();
+    let mut command = command(&[]);
+    command.env("DATABASE", link).env("NATS_URL", NO_BROKER);
+    let mut service = Service::spawn(&files, command, &[]).await;
+    overwrite(&files, page, &[0xA5; PAGE]);
+    let _ = CONTRACT.try_send(service.user("alice").request(reqwest::Method::GET, "/orders")).await;
+    assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
+    assert!(files.folder().join("order.db.suspect").exists());
+}
+
+#[tokio::test]
+async fn a_marker_that_cannot_be_read_is_refused_and_not_taken_for_none() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    assert_eq!(service.terminate().await.code(), Some(0));
+    let marker = files.folder().join("order.db.suspect");
+    // A folder can be read by nobody, not even by root.
+    fs::create_dir(&marker).unwrap();
+    let mut command = command(&["--port", "0"]);
+    command.env("DATABASE", files.database()).env("NATS_URL", NO_BROKER);
+    let (output, errors) = run(command).await;
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("order.db.suspect") && errors.contains("directory"), "{errors}");
+
+    fs::remove_dir(&marker).unwrap();
+    fs::write(&marker, [0xFF]).unwrap();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    assert!(!marker.exists(), "a marker without a readable text has the file checked like any other");
+    assert_eq!(service.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_write_that_meets_a_damaged_page_is_not_stored_and_stops_the_service_too() {
     let files = Files::new();
     let (_, backup, page) = with_backup(&files).await;
