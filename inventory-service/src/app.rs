@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use shared::{
     auth::Tokens,
+    commit_queue::commit_queue,
     dead_letter::redrive::redriver,
     service::Service,
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
@@ -14,7 +15,7 @@ use crate::{
     event_handlers::DecideOrders,
     http::{AppState, routes},
     settings::Settings,
-    stock::seed,
+    stock::{commit_queue, seed},
 };
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -30,6 +31,8 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         .inspect_err(|error| service.database.notice(error))
         .context("seed the stock")?;
 
+    let (changes, batches) = commit_queue(commit_queue::WAITING_MAX, service.database.clone());
+    service.spawn("committer", |_| commit_queue::run(batches));
     service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), DecideOrders);
@@ -37,6 +40,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
 
     let state = AppState {
         tokens,
+        changes,
         database: service.database.clone(),
         operations: service.operations.clone(),
         dead_letters,

@@ -14,6 +14,7 @@ use serde_json::Value;
 use shared::{
     adoption::{ADOPT_PATH, Healing},
     auth::{Admin, StockKeeper, Tokens},
+    commit_queue::CommitQueue,
     dead_letter::{self, redrive::DeadLetters},
     http::{read, with_defaults},
     openapi,
@@ -27,6 +28,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::stock::{
     self, Product,
+    adjustment::NewAdjustment,
     movement::{self, Movement, Position},
 };
 
@@ -35,6 +37,8 @@ use crate::stock::{
 pub struct AppState {
     /// Verifies bearer tokens.
     pub tokens: Tokens,
+    /// Where stock changes go.
+    pub changes: CommitQueue<NewAdjustment>,
     /// Where stock is read.
     pub database: Database,
     /// Probes and metrics.

@@ -1,9 +1,10 @@
 //! Stock: the rules and the SQL, free of HTTP and NATS.
 //!
 //! [`reservation`] decides a batch of orders, [`seed`] puts the first stock on the shelf, [`adjustment`] changes it by
-//! hand, and [`movement`] lists what has moved it.
+//! hand, [`commit_queue`] groups concurrent changes into one transaction, and [`movement`] lists what has moved it.
 
 pub mod adjustment;
+pub mod commit_queue;
 pub mod movement;
 pub mod reservation;
 pub mod seed;

@@ -5,6 +5,7 @@ use shared::{
     auth::Tokens,
     dead_letter::redrive::redriver,
     service::Service,
+    commit_queue::commit_queue,
     subjects::{ORDER_CONSUMER, ORDER_PROCESSED},
 };
 use tokio::net::TcpListener;
@@ -14,7 +15,7 @@ use crate::{
     event_handlers::SettleOrders,
     http::{AppState, routes, waiting::Waiting},
     orders::{
-        commit_queue::commit_queue,
+        commit_queue,
         feed::{Feed, FeedReader},
     },
     settings::Settings,
@@ -29,9 +30,9 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let mut service =
         Service::open("order-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
 
-    let (queue, committer) =
-        commit_queue(settings.queue_size, service.database.clone(), service.relay.clone());
-    service.spawn("committer", |_| committer.run());
+    let (queue, batches) = commit_queue(settings.queue_size, service.database.clone());
+    let relay = service.relay.clone();
+    service.spawn("committer", |_| commit_queue::run(batches, relay));
     service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), SettleOrders);

@@ -17,6 +17,7 @@ use serde_json::Value;
 use shared::{
     adoption::{ADOPT_PATH, Healing},
     auth::{Admin, Tokens},
+    commit_queue::CommitQueue,
     dead_letter::{self, redrive::DeadLetters},
     http::with_defaults,
     openapi,
@@ -27,7 +28,7 @@ use shared::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::waiting::Waiting;
-use crate::orders::{commit_queue::CommitQueue, pending};
+use crate::orders::{pending, placement::NewOrder};
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]
@@ -35,7 +36,7 @@ pub struct AppState {
     /// Verifies bearer tokens.
     pub tokens: Tokens,
     /// Where new orders go.
-    pub queue: CommitQueue,
+    pub queue: CommitQueue<NewOrder>,
     /// Where orders are read.
     pub database: Database,
     /// For requests that stay open until something happens.

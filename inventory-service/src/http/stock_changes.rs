@@ -11,17 +11,17 @@ use serde_json::Value;
 use shared::{
     auth::StockKeeper,
     body::{JsonObject, integer},
+    commit_queue::{CommitQueue, Refusal},
     events::{ID_MAX_CHARS, is_text},
     http::COMMIT_TIMEOUT,
     idempotency_key::{self, KeyParameter},
     problem::Problem,
-    sqlite::Database,
 };
 use utoipa::ToSchema;
 
 use crate::stock::{
     STOCK_MAX,
-    adjustment::{self, Adjusted, Change, NewAdjustment, Refusal, StockChange},
+    adjustment::{Adjusted, Change, NewAdjustment, StockChange},
 };
 
 /// The longest reason, in characters.
@@ -76,7 +76,7 @@ struct RestockBody {
     ))]
 pub async fn correct(
     keeper: StockKeeper,
-    State(database): State<Database>,
+    State(queue): State<CommitQueue<NewAdjustment>>,
     product_id: Result<Path<String>, PathRejection>,
     uri: Uri,
     headers: HeaderMap,
@@ -90,7 +90,7 @@ pub async fn correct(
         user_id: keeper.id,
         idempotency_key: idempotency_key::read(&headers)?,
     };
-    adjust(database, new, &uri).await
+    adjust(queue, new, &uri).await
 }
 
 /// Add what came in to a known product's stock
@@ -109,7 +109,7 @@ pub async fn correct(
     ))]
 pub async fn restock(
     keeper: StockKeeper,
-    State(database): State<Database>,
+    State(queue): State<CommitQueue<NewAdjustment>>,
     product_id: Result<Path<String>, PathRejection>,
     uri: Uri,
     headers: HeaderMap,
@@ -123,22 +123,24 @@ pub async fn restock(
         user_id: keeper.id,
         idempotency_key: idempotency_key::read(&headers)?,
     };
-    adjust(database, new, &uri).await
+    adjust(queue, new, &uri).await
 }
 
-/// Makes the change in a task of its own: a client that goes away drops this future, and must not drop a transaction.
-///
-/// A drain cuts no change in half either. A task whose client waits ends before the server does. A task whose client is
-/// gone is not waited for by name; but it holds the write connection from BEGIN to the end of COMMIT, and closing the
-/// database waits for that connection. A task that has not begun by then finds the database closed, and changes nothing.
-async fn adjust(database: Database, new: NewAdjustment, uri: &Uri) -> Result<Response, Problem> {
-    let changing = tokio::spawn(async move { adjustment::adjust(&database, &new).await });
-    match tokio::time::timeout(COMMIT_TIMEOUT, changing).await {
-        Ok(Ok(Ok(adjusted))) => answer(adjusted, uri),
-        Ok(Ok(Err(Refusal::NotStored))) => {
+/// Has the change committed. A client that goes away meanwhile changes nothing about that.
+async fn adjust(
+    queue: CommitQueue<NewAdjustment>,
+    new: NewAdjustment,
+    uri: &Uri,
+) -> Result<Response, Problem> {
+    let adjusted = tokio::time::timeout(COMMIT_TIMEOUT, queue.commit(new)).await;
+    match adjusted.unwrap_or(Err(Refusal::Unknown)) {
+        Ok(adjusted) => answer(adjusted, uri),
+        Err(Refusal::Busy) => Err(Problem::Unavailable("too many changes wait; nothing was stored")),
+        Err(Refusal::NotStored) => {
             Err(Problem::Unavailable("the database is not writable; nothing was stored"))
         }
-        Ok(Ok(Err(Refusal::Unknown)) | Err(_)) | Err(_) => Err(Problem::OutcomeUnknown),
+        Err(Refusal::Rejected) => Err(Problem::Internal),
+        Err(Refusal::Unknown) => Err(Problem::OutcomeUnknown),
     }
 }
 

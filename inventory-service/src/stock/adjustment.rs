@@ -4,11 +4,7 @@
 //! never deleted: any number of requests with one key make one change, for ever.
 
 use serde::Serialize;
-use shared::{
-    events::now_ms,
-    sqlite::{Database, Tx},
-    storage_failure::commit_never_happened,
-};
+use shared::sqlite::Tx;
 use sqlx::FromRow;
 use utoipa::ToSchema;
 
@@ -93,42 +89,8 @@ pub enum Adjusted {
     AboveMax,
 }
 
-/// Why a request has no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The database cannot be written. Certainly not stored.
-    NotStored,
-    /// COMMIT failed: it may be stored.
-    Unknown,
-}
-
-/// Makes the change in a transaction of its own. Never call it inside a request's future; give it a task.
-pub async fn adjust(database: &Database, new: &NewAdjustment) -> Result<Adjusted, Refusal> {
-    if !database.is_writable() {
-        return Err(Refusal::NotStored);
-    }
-    let not_stored = |error: sqlx::Error| {
-        database.notice(&error);
-        tracing::error!(%error, product_id = new.product_id, "stock not changed");
-        Refusal::NotStored
-    };
-    let mut tx = database.begin().await.map_err(not_stored)?;
-    let adjusted = write(&mut tx, new, now_ms()).await.map_err(not_stored)?;
-    let Adjusted::Made(change) = &adjusted else { return Ok(adjusted) };
-    database.commit(tx).await.map_err(|error| {
-        if commit_never_happened(&error) {
-            return not_stored(error);
-        }
-        database.notice(&error);
-        tracing::error!(%error, product_id = new.product_id, "commit failed; its outcome is unknown");
-        Refusal::Unknown
-    })?;
-    log(change);
-    Ok(adjusted)
-}
-
 /// Decides the request against what the transaction sees, and writes the new stock with its adjustment.
-async fn write(tx: &mut Tx, new: &NewAdjustment, now_ms: i64) -> sqlx::Result<Adjusted> {
+pub async fn adjust(tx: &mut Tx, new: &NewAdjustment, now_ms: i64) -> sqlx::Result<Adjusted> {
     let before = stock_of(tx, &new.product_id).await?;
     if let Some(key) = &new.idempotency_key
         && let Some(made) = made_with(tx, &new.user_id, key).await?
@@ -162,12 +124,6 @@ fn replay(adjustment: Adjustment, new: &NewAdjustment, stock: Option<i64>) -> Ad
         }
         _ => Adjusted::KeyReused,
     }
-}
-
-fn log(StockChange { product_id, stock, adjustment }: &StockChange) {
-    let Adjustment { id, kind, delta, user_id, .. } = adjustment;
-    metrics::counter!("stock_adjustments_total", "kind" => kind.clone()).increment(1);
-    tracing::info!(adjustment_id = id, product_id, kind, delta, stock, user_id, "stock adjusted");
 }
 
 impl Change {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use shared::{
     auth::User,
     body::{JsonObject, integer},
+    commit_queue::{CommitQueue, Refusal},
     events::QUANTITY_MAX,
     fail_point,
     http::COMMIT_TIMEOUT,
@@ -29,7 +30,6 @@ use super::{
 };
 use crate::orders::{
     Order,
-    commit_queue::{CommitQueue, Refusal},
     placement::{NewOrder, Placed},
     view::OrderView,
 };
@@ -65,7 +65,7 @@ struct NewOrderBody {
     ))]
 pub async fn place_order(
     user: User,
-    State(queue): State<CommitQueue>,
+    State(queue): State<CommitQueue<NewOrder>>,
     State(waiting): State<Waiting>,
     headers: HeaderMap,
     body: JsonObject,
@@ -80,7 +80,7 @@ pub async fn place_order(
         idempotency_key: idempotency_key::read(&headers)?,
     };
     fail_point::reach("orders: valid, not queued");
-    let placed = tokio::time::timeout(COMMIT_TIMEOUT, queue.place(new)).await;
+    let placed = tokio::time::timeout(COMMIT_TIMEOUT, queue.commit(new)).await;
     let (order, replayed) = match placed.unwrap_or(Err(Refusal::Unknown)) {
         Ok(Placed::Created(order)) => (order, false),
         Ok(Placed::Replayed(order)) => (order, true),

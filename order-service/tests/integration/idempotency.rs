@@ -1,13 +1,10 @@
 //! `Idempotency-Key`: a request that is repeated makes no second order.
 
 use futures_util::future::join_all;
-use order_service::orders::{
-    commit_queue::commit_batch,
-    placement::{self, KEY_LIFETIME_MS, Placed},
-};
+use order_service::orders::placement::{self, KEY_LIFETIME_MS, Placed};
 use reqwest::Method;
 use serde_json::json;
-use shared::events::now_ms;
+use shared::{commit_queue::commit_batch, events::now_ms};
 
 use crate::fixture::{
     App, Broker, Files, NO_BROKER,
