@@ -1,10 +1,11 @@
 //! The `backup` command: a consistent, verified copy of the database, made by a process of its own while the service runs.
 //!
-//! One read transaction is copied with `VACUUM INTO` to a temporary file in the target's folder, checked, flushed to disk and
-//! only then given its name: there is never half a file under it. The copy is a database of its own, without an identity.
+//! One read transaction is copied with `VACUUM INTO` to a file in a temporary folder beside the target, checked, flushed to
+//! disk and only then given its name: there is never half a file under it. The copy is a database of its own, without an
+//! identity. What a killed backup left behind is removed by the next one.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, IsTerminal, Write, stdout},
     path::{Path, PathBuf},
 };
@@ -15,10 +16,13 @@ use sqlx::{
     AssertSqlSafe, Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::sync::oneshot;
 
 use crate::{log, shutdown};
+
+/// How the names of the temporary folders begin.
+const PREFIX: &str = ".backup-";
 
 /// What the command is told.
 #[derive(Debug, Clone, Args)]
@@ -48,7 +52,7 @@ impl BackupCommand {
         if self.file == Path::new("-") {
             ensure!(!stdout().is_terminal(), "standard output is a terminal; redirect it, or name a file");
             let (copy, contents) = copy(database, folder_of(database)).await?;
-            print(copy.path()).await.context("write to standard output")?;
+            print(copy.file.path()).await.context("write to standard output")?;
             return Ok(contents);
         }
         self.check_target(database)?;
@@ -76,8 +80,8 @@ impl BackupCommand {
         Ok(())
     }
 
-    fn name(&self, copy: NamedTempFile) -> Result<()> {
-        let named = if self.force { copy.persist(&self.file) } else { copy.persist_noclobber(&self.file) };
+    fn name(&self, Draft { file, .. }: Draft) -> Result<()> {
+        let named = if self.force { file.persist(&self.file) } else { file.persist_noclobber(&self.file) };
         named
             .map_err(|failed| failed.error)
             .with_context(|| format!("name the copy {}", self.file.display()))?;
@@ -94,15 +98,49 @@ fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// A verified copy that is on disk, deleted when it is dropped, and how large it is and what it holds.
-async fn copy(database: &Path, folder: &Path) -> Result<(NamedTempFile, String)> {
-    let temporary = tempfile::Builder::new().prefix(".backup-").tempfile_in(folder);
-    let copy = temporary.with_context(|| format!("make a file in the folder {}", folder.display()))?;
-    fill(&copy, database)
+/// A copy that has no name yet, in a temporary folder; both are deleted when they are dropped.
+struct Draft {
+    file: NamedTempFile,
+    // Locked as long as the process lives, so that others can tell it from one that was left behind.
+    _lock: File,
+    _folder: TempDir,
+}
+
+impl Draft {
+    fn beside(target_folder: &Path) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(target_folder)?;
+        let lock = File::open(folder.path())?;
+        lock.lock()?;
+        let file = NamedTempFile::new_in(&folder)?;
+        Ok(Self { file, _lock: lock, _folder: folder })
+    }
+}
+
+/// Removes what backups left in `folder` that were killed. That it cannot be removed is no reason to make no backup.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_ours =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+        if is_ours && path.is_dir() && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            match fs::remove_dir_all(&path) {
+                Ok(()) => eprintln!("removed {}, left by a backup that was killed", path.display()),
+                Err(error) => eprintln!("cannot remove {}: {error}", path.display()),
+            }
+        }
+    }
+}
+
+/// A verified copy that is on disk, and how large it is and what it holds.
+async fn copy(database: &Path, folder: &Path) -> Result<(Draft, String)> {
+    remove_leftovers(folder);
+    let copy = Draft::beside(folder);
+    let copy = copy.with_context(|| format!("make a file in the folder {}", folder.display()))?;
+    fill(&copy.file, database)
         .await
         .with_context(|| format!("copy {} into the folder {}", database.display(), folder.display()))?;
-    let rows = finish(copy.path()).await.context("check the copy")?;
-    let file = copy.as_file();
+    let rows = finish(copy.file.path()).await.context("check the copy")?;
+    let file = copy.file.as_file();
     file.sync_all().context("flush the copy to disk")?;
     let contents = format!("{} bytes; rows: {rows}", file.metadata()?.len());
     Ok((copy, contents))

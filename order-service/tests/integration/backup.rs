@@ -14,7 +14,11 @@ use std::{
 
 use simulator::testing::DEADLINE;
 use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
-use tokio::{io::AsyncReadExt, process::Command, task::JoinSet};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
@@ -179,15 +183,12 @@ async fn a_backup_to_standard_output_is_the_database_and_nothing_else() {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn an_interrupted_backup_ends_at_once_and_leaves_no_file_behind() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    // More than a pipe holds, so that the command waits for its reader, with its copy still there.
+/// A backup that waits for the reader of its output, with its copy still there.
+async fn stuck_backup(files: &Files) -> Child {
+    // More than a pipe holds.
     let columns = "subject, body, headers, reason, detail, attempts, first_seen_at, last_seen_at";
     let row = "'order_processed', zeroblob(1000000), '{}', 'invalid_event', '', 1, 0, 0";
     files.look().change(&format!("INSERT INTO dead_letters ({columns}) VALUES ({row})")).await;
-    let before = names_in(&files.folder());
     let mut command = command(&["backup", "-"]);
     command
         .env("DATABASE", files.database())
@@ -196,6 +197,38 @@ async fn an_interrupted_backup_ends_at_once_and_leaves_no_file_behind() {
         .kill_on_drop(true);
     let mut child = command.spawn().unwrap();
     child.stdout.as_mut().unwrap().read_u8().await.unwrap();
+    child
+}
+
+#[tokio::test]
+async fn what_a_killed_backup_leaves_behind_is_removed_by_the_next_one_and_one_under_way_is_not() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let before = names_in(&files.folder());
+    let mut killed = stuck_backup(&files).await;
+    let left = names_in(&files.folder());
+    assert_eq!(left.len(), before.len() + 1);
+    let target = files.folder().join("copy.db");
+    let (code, _, errors) = backup(&files, &[target.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    fs::remove_file(&target).unwrap();
+    assert_eq!(names_in(&files.folder()), left, "what is under way stays");
+
+    killed.kill().await.unwrap();
+    assert_eq!(names_in(&files.folder()), left, "nobody could tidy up");
+    let (code, _, errors) = backup(&files, &[target.to_str().unwrap()]).await;
+    assert!(code == Some(0) && errors.contains("left by a backup that was killed"), "{errors}");
+    fs::remove_file(&target).unwrap();
+    assert_eq!(names_in(&files.folder()), before);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_interrupted_backup_ends_at_once_and_leaves_no_file_behind() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let before = names_in(&files.folder());
+    let mut child = stuck_backup(&files).await;
     assert_eq!(names_in(&files.folder()).len(), before.len() + 1);
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
