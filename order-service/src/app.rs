@@ -1,11 +1,13 @@
 //! Puts the order service together.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use shared::{
     auth::Tokens,
+    commit_queue::commit_queue,
     dead_letter::redrive::redriver,
     service::Service,
-    commit_queue::commit_queue,
     subjects::{ORDER_CONSUMER, ORDER_PROCESSED},
 };
 use tokio::net::TcpListener;
@@ -49,6 +51,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         database: service.database.clone(),
         waiting: Waiting::new(feed, service.database.clone(), service.operations.shutdown.clone()),
         operations: service.operations.clone(),
+        pending_orders: Arc::default(),
         dead_letters,
     };
     service.run(listener, routes(state), settings.server.drain_seconds).await

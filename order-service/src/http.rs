@@ -23,6 +23,7 @@ use shared::{
     openapi,
     operations::{self, Adopted, Operations},
     problem::Problem,
+    row_count::RowCount,
     sqlite::Database,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -43,6 +44,8 @@ pub struct AppState {
     pub waiting: Waiting,
     /// Probes and metrics.
     pub operations: Arc<Operations>,
+    /// How many orders are not settled.
+    pub pending_orders: Arc<RowCount>,
     /// What can never succeed, for the admin routes.
     pub dead_letters: DeadLetters,
 }
@@ -73,9 +76,13 @@ fn documented() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/metrics", tag = "probes", responses(
     (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
 ))]
-async fn metrics(State(operations): State<Arc<Operations>>, State(waiting): State<Waiting>) -> Response {
+async fn metrics(
+    State(operations): State<Arc<Operations>>,
+    State(waiting): State<Waiting>,
+    State(pending_orders): State<Arc<RowCount>>,
+) -> Response {
     metrics::gauge!("http_requests_waiting").set(waiting.taken() as f64);
-    match pending::count(operations.database.reader()).await {
+    match pending_orders.rows(pending::count(operations.database.reader())).await {
         Ok(orders) => metrics::gauge!("orders_pending").set(orders as f64),
         Err(error) => {
             operations.database.notice(&error);

@@ -5,7 +5,7 @@
 //! Whose consumer it is: [`identity`], [`adoption`].
 //! Ground: [`service`] ([`tasks`]), [`sqlite`] ([`commit_queue`], [`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`] ([`log`]), [`shutdown`].
 //! For crash tests: [`fail_point`].
-//! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`openapi`], [`operations`], [`admin`].
+//! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`openapi`], [`operations`] ([`row_count`]), [`admin`].
 
 pub mod admin;
 pub mod adoption;
@@ -31,6 +31,7 @@ pub mod outbox;
 pub mod paging;
 pub mod problem;
 pub mod relay;
+pub mod row_count;
 pub mod service;
 pub mod settings;
 pub mod shutdown;

@@ -21,6 +21,7 @@ use crate::{
     dead_letter::store,
     http, outbox,
     problem::Problem,
+    row_count::RowCount,
     sqlite::Database,
     telemetry,
 };
@@ -73,9 +74,17 @@ pub struct Operations {
     pub broker: Broker,
     /// Cancelled while the process drains.
     pub shutdown: CancellationToken,
+    outbox_rows: RowCount,
+    dead_letters: RowCount,
 }
 
 impl Operations {
+    /// Of a service that drains once `shutdown` is cancelled.
+    pub fn new(database: Database, broker: Broker, shutdown: CancellationToken) -> Self {
+        let (outbox_rows, dead_letters) = <(RowCount, RowCount)>::default();
+        Self { database, broker, shutdown, outbox_rows, dead_letters }
+    }
+
     /// `/readyz`: 503 only while the database is not writable, the process drains, or the consumer is another database's.
     ///
     /// A broker that is away must not take a service out of a load balancer that can still accept orders; its
@@ -138,14 +147,14 @@ impl Operations {
         metrics::gauge!("broker_connected").set(f64::from(u8::from(reachable)));
         metrics::gauge!("consumer_owned").set(f64::from(u8::from(!foreign)));
         metrics::gauge!("database_writable").set(f64::from(u8::from(self.database.is_writable())));
-        match outbox::count(self.database.reader()).await {
+        match self.outbox_rows.rows(outbox::count(self.database.reader())).await {
             Ok(rows) => metrics::gauge!("outbox_rows").set(rows as f64),
             Err(error) => {
                 self.database.notice(&error);
                 tracing::warn!(%error, "outbox not counted");
             }
         }
-        match store::count(self.database.reader()).await {
+        match self.dead_letters.rows(store::count(self.database.reader())).await {
             Ok(rows) => metrics::gauge!("dead_letters").set(rows as f64),
             Err(error) => {
                 self.database.notice(&error);
@@ -157,6 +166,11 @@ impl Operations {
 
     /// Looks at the database once a second until `shutdown`: whether its files are in place, and whether it can be written.
     pub async fn watch_database(&self) {
+        // Beside each other: a lock is waited for, and the files are looked at all the same.
+        tokio::join!(self.watch_files(), self.watch_writes());
+    }
+
+    async fn watch_files(&self) {
         while !self.shutdown.is_cancelled() {
             self.database.end_if_gone().await;
             self.pause().await;
@@ -171,11 +185,10 @@ impl Operations {
             self.pause().await;
         }
     }
-        // Beside each other: a lock is waited for, and the files are looked at all the same.
-        tokio::join!(self.watch_files(), self.watch_writes());
-    }
 
-    async fn watch_files(&self) {
+    async fn pause(&self) {
+        let _ = tokio::time::timeout(LOOK_EVERY, self.shutdown.cancelled()).await;
+    }
 }
 
 /// The routes of the probes: `/livez` and `/healthz` (the process answers), `/readyz`.
@@ -185,10 +198,6 @@ where
     Arc<Operations>: FromRef<S>,
 {
     OpenApiRouter::new().routes(routes!(livez)).routes(routes!(healthz)).routes(routes!(readyz))
-
-    async fn pause(&self) {
-        let _ = tokio::time::timeout(LOOK_EVERY, self.shutdown.cancelled()).await;
-    }
 }
 
 /// The process answers
@@ -259,7 +268,7 @@ mod tests {
         // Nothing listens on port 1: the broker is away all the time.
         let settings = Settings::parse_from(["test", "--nats-url", "nats://127.0.0.1:1"]);
         let broker = Broker::connect(&settings.nats, "test").await.unwrap();
-        let operations = Arc::new(Operations { database, broker, shutdown: CancellationToken::new() });
+        let operations = Arc::new(Operations::new(database, broker, CancellationToken::new()));
         let ready = r#"{"status":"ready","database":"writable","broker":"unreachable"}"#;
         assert_eq!(readyz(&operations).await, (StatusCode::OK, ready.to_owned()));
 

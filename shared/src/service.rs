@@ -58,11 +58,7 @@ impl Service {
         let identity = Identity::establish(&database, path).await?;
         let broker = Broker::connect(nats, name).await?;
         let relay = Relay::new(database.clone(), broker.clone(), name);
-        let operations = Arc::new(Operations {
-            database: database.clone(),
-            broker: broker.clone(),
-            shutdown: shutdown.clone(),
-        });
+        let operations = Operations::new(database.clone(), broker.clone(), shutdown.clone()).into();
         Ok(Self { database, broker, relay, operations, identity, shutdown, tasks: Tasks::default() })
     }
 
