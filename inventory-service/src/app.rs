@@ -1,6 +1,6 @@
 //! Puts the inventory service together.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use shared::{
     auth::Tokens,
     commit_queue::commit_queue,
@@ -26,10 +26,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let products = seed::read(settings.seed_file.as_deref())?;
     let mut service =
         Service::open("inventory-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
-    seed::apply(&service.database, &products)
-        .await
-        .inspect_err(|error| service.database.notice(error))
-        .context("seed the stock")?;
+    seed::apply(&service.database, &products).await?;
 
     let (changes, batches) = commit_queue(commit_queue::WAITING_MAX, service.database.clone());
     service.spawn("committer", |_| commit_queue::run(batches));

@@ -77,17 +77,18 @@ async fn announce(broker: &Broker, ownership: &Ownership, consumer: &PullConsume
 }
 
 async fn commit(ownership: &Ownership, adopted: &Identity, healing: Healing) -> Result<()> {
-    let mut tx = ownership.database.begin().await?;
-    sqlx::query("UPDATE database_identity SET id = $1, generation = $2")
-        .bind(&adopted.id)
-        .bind(adopted.generation)
-        .execute(&mut *tx)
-        .await?;
-    if healing == Healing::SendAgain {
-        sqlx::query("UPDATE broker_memory SET lost = 1").execute(&mut *tx).await?;
-    }
-    tx.commit().await.inspect_err(|error| ownership.database.notice(error))?;
-    Ok(())
+    let written = ownership.database.write(|mut tx| async move {
+        sqlx::query("UPDATE database_identity SET id = $1, generation = $2")
+            .bind(&adopted.id)
+            .bind(adopted.generation)
+            .execute(&mut *tx)
+            .await?;
+        if healing == Healing::SendAgain {
+            sqlx::query("UPDATE broker_memory SET lost = 1").execute(&mut *tx).await?;
+        }
+        Ok((tx, ()))
+    });
+    Ok(written.await?)
 }
 
 /// What an operator is told, of the consumer `name`.

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use async_nats::jetstream::{Context, consumer::PullConsumer};
 use uuid::Uuid;
 
@@ -40,25 +40,24 @@ impl Identity {
     /// Reads who `database` is. A file without an id, or one that is not the file that got it, gets an id of its own.
     pub async fn establish(database: &Database, path: &Path) -> Result<Self> {
         let inode = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.ino() as i64;
-        let mut tx = database.begin().await?;
-        let known: (String, i64) = sqlx::query_as("SELECT id, inode FROM database_identity")
-            .fetch_one(&mut *tx)
-            .await
-            .context("read the database's identity")?;
-        if known.0.is_empty() || known.1 != inode {
-            let id = Uuid::now_v7().to_string();
-            sqlx::query("UPDATE database_identity SET id = $1, inode = $2")
-                .bind(&id)
-                .bind(inode)
-                .execute(&mut *tx)
-                .await?;
-            let was = Some(known.0).filter(|id| !id.is_empty());
-            tracing::info!(database = id, copy_of = was, path = %path.display(), "the database has a new id");
-        }
-        let identity =
-            sqlx::query_as("SELECT id, generation FROM database_identity").fetch_one(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(identity)
+        let established = database.write(|mut tx| async move {
+            let (known, known_inode): (String, i64) =
+                sqlx::query_as("SELECT id, inode FROM database_identity").fetch_one(&mut *tx).await?;
+            if known.is_empty() || known_inode != inode {
+                let id = Uuid::now_v7().to_string();
+                sqlx::query("UPDATE database_identity SET id = $1, inode = $2")
+                    .bind(&id)
+                    .bind(inode)
+                    .execute(&mut *tx)
+                    .await?;
+                let was = Some(known).filter(|id| !id.is_empty());
+                tracing::info!(database = id, copy_of = was, path = %path.display(), "the database has a new id");
+            }
+            let query = "SELECT id, generation FROM database_identity";
+            let identity = sqlx::query_as(query).fetch_one(&mut *tx).await?;
+            Ok((tx, identity))
+        });
+        established.await.map_err(Error::from).context("establish the database's identity")
     }
 
     /// What a consumer's metadata say of its database; `None` when it is nobody's yet.
@@ -162,14 +161,7 @@ impl Ownership {
     /// Raises the generation if the database has changed since the latest time, here first and then at the consumer.
     pub(crate) async fn mark(&self, context: &Context) -> Result<()> {
         let mut marked_at = self.marked_at.lock().await;
-        let mut tx = self.database.begin().await.context("raise the database's generation")?;
-        let changes: i64 = sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut *tx).await?;
-        if *marked_at == Some(changes) {
-            return Ok(());
-        }
-        let raise = "UPDATE database_identity SET generation = generation + 1 RETURNING id, generation";
-        let raised: Identity = sqlx::query_as(raise).fetch_one(&mut *tx).await?;
-        tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+        let Some((raised, changes)) = self.raise(*marked_at).await? else { return Ok(()) };
         fail_point::reach("identity: generation committed, not at the broker");
         self.set_identity(raised.clone());
         let consumer = self.open(context).await?;
@@ -177,8 +169,22 @@ impl Ownership {
         if Identity::of(&consumer).is_some_and(|owner| owner.id == raised.id) {
             self.write(context, &consumer, &raised).await?;
         }
-        *marked_at = Some(changes + 1);
+        *marked_at = Some(changes);
         Ok(())
+    }
+
+    /// The higher generation, and the rows that were changed up to it; `None` if none was changed since `marked_at`.
+    async fn raise(&self, marked_at: Option<i64>) -> Result<Option<(Identity, i64)>> {
+        let raised = self.database.write(|mut tx| async move {
+            let changes: i64 = sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut *tx).await?;
+            if marked_at == Some(changes) {
+                return Ok((tx, None));
+            }
+            let raise = "UPDATE database_identity SET generation = generation + 1 RETURNING id, generation";
+            let raised = sqlx::query_as(raise).fetch_one(&mut *tx).await?;
+            Ok((tx, Some((raised, changes + 1))))
+        });
+        raised.await.map_err(Error::from).context("raise the database's generation")
     }
 
     fn belongs_to_another(&self, owner: &Identity, ours: &Identity) -> String {

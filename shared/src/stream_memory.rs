@@ -3,7 +3,7 @@
 //! Looked at once when a session begins, before anything is published in it: a stream with another creation time was wiped,
 //! and one that does not hold the message it acknowledged last was truncated.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use sqlx::{FromRow, SqlitePool};
 
@@ -34,15 +34,17 @@ pub async fn begin_session(database: &Database, broker: &Broker, session: &Sessi
     if same && holds(broker, &latest).await? {
         return Ok(());
     }
-    let mut tx = database.begin().await.context("take note of the stream")?;
-    sqlx::query(
-        "UPDATE broker_memory SET lost = lost OR stream_created <> '', stream_created = $1,
-             acked_sequence = 0, acked_message_id = ''",
-    )
-    .bind(&session.stream_created)
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await.inspect_err(|error| database.notice(error))?;
+    let noted = database.write(|mut tx| async move {
+        sqlx::query(
+            "UPDATE broker_memory SET lost = lost OR stream_created <> '', stream_created = $1,
+                 acked_sequence = 0, acked_message_id = ''",
+        )
+        .bind(&session.stream_created)
+        .execute(&mut *tx)
+        .await?;
+        Ok((tx, ()))
+    });
+    noted.await.map_err(Error::from).context("take note of the stream")?;
     if same {
         tracing::warn!(acked_sequence = latest.sequence, "the stream no longer holds what it acknowledged");
     }

@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use serde::Deserialize;
 use shared::{
     events::{ID_MAX_CHARS, is_text, now_ms},
-    sqlite::{Database, json},
+    sqlite::{Database, Tx, json},
 };
 
 use super::STOCK_MAX;
@@ -51,15 +51,27 @@ fn parse(text: &str) -> Result<Vec<SeedProduct>> {
 }
 
 /// Adds the products that were never seen before, each with the adjustment that explains its stock.
-pub async fn apply(database: &Database, products: &[SeedProduct]) -> sqlx::Result<()> {
+pub async fn apply(database: &Database, products: &[SeedProduct]) -> Result<()> {
+    let added = database.write(|mut tx| async move {
+        let added = add(&mut tx, products).await?;
+        Ok((tx, added))
+    });
+    let added = added.await.map_err(Error::from).context("seed the stock")?;
+    if added > 0 {
+        tracing::info!(products = added, "stock seeded");
+    }
+    Ok(())
+}
+
+/// Returns how many products are new.
+async fn add(tx: &mut Tx, products: &[SeedProduct]) -> sqlx::Result<u64> {
     let rows: Vec<_> = products.iter().map(|product| (&product.product_id, product.stock)).collect();
-    let mut tx = database.begin().await?;
     let added = sqlx::query(
         "INSERT INTO products (id, stock) SELECT value ->> 0, value ->> 1 FROM json_each($1) WHERE true
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(json(&rows))
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await?
     .rows_affected();
     // A new product is one without any adjustment: whoever makes a product later adjusts it in the same transaction.
@@ -69,13 +81,9 @@ pub async fn apply(database: &Database, products: &[SeedProduct]) -> sqlx::Resul
          WHERE NOT EXISTS (SELECT 1 FROM adjustments WHERE product_id = products.id)",
     )
     .bind(now_ms())
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await?;
-    tx.commit().await?;
-    if added > 0 {
-        tracing::info!(products = added, "stock seeded");
-    }
-    Ok(())
+    Ok(added)
 }
 
 #[cfg(test)]
