@@ -154,14 +154,14 @@ impl<H: EventHandler> Consumer<H> {
 
     /// Whether the ack floor has moved since the latest reset after a dead process; the database remembers it.
     async fn note_progress(&self, floor: i64) -> Result<bool> {
-        let mut tx = self.database.begin().await?;
-        let noted = sqlx::query("UPDATE broker_memory SET reset_floor = $1 WHERE reset_floor IS NOT $1")
-            .bind(floor)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        tx.commit().await?;
-        Ok(noted > 0)
+        let noted = self.database.write(|mut tx| async move {
+            let noted = sqlx::query("UPDATE broker_memory SET reset_floor = $1 WHERE reset_floor IS NOT $1")
+                .bind(floor)
+                .execute(&mut *tx)
+                .await?;
+            Ok((tx, noted.rows_affected() > 0))
+        });
+        Ok(noted.await?)
     }
 
     /// One pull: handles what is there in batches, waiting up to [`PULL_EXPIRES`] for more.
