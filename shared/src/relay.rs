@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use async_nats::{HeaderMap, jetstream::message::PublishMessage};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::Notify;
@@ -207,12 +207,15 @@ impl Relay {
     /// Deletes the acknowledged rows and remembers the latest acknowledgement.
     async fn delete(&self, acked: &mut Acked) -> Result<()> {
         if !acked.ids.is_empty() {
-            let mut tx = self.database.begin().await.context("delete relayed rows")?;
-            fail_point::reach("relay: PubAcks seen, rows not deleted");
-            outbox::delete(&mut tx, &acked.ids).await?;
-            stream_memory::remember(&mut tx, &acked.latest).await?;
-            fail_point::reach("relay: rows deleted, not committed");
-            tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+            let (ids, latest) = (&acked.ids, &acked.latest);
+            let deleted = self.database.write(|mut tx| async move {
+                fail_point::reach("relay: PubAcks seen, rows not deleted");
+                outbox::delete(&mut tx, ids).await?;
+                stream_memory::remember(&mut tx, latest).await?;
+                fail_point::reach("relay: rows deleted, not committed");
+                Ok((tx, ()))
+            });
+            deleted.await.map_err(Error::from).context("delete relayed rows")?;
             fail_point::reach("relay: delete committed");
         }
         *acked = Acked { cursor: acked.cursor, by: acked.by.take(), ..Acked::default() };
