@@ -80,12 +80,14 @@ impl Sweeper {
         self.see_to_a_loss().await?;
         self.notice_new_session().await?;
         let waiting_since_ms = self.waiting_since_ms().await?;
-        let mut tx = self.database.begin().await?;
-        let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX).await?;
-        if swept > 0 {
-            fail_point::reach("sweeper: swept, not committed");
-        }
-        tx.commit().await?;
+        let written = self.database.write(|mut tx| async move {
+            let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX).await?;
+            if swept > 0 {
+                fail_point::reach("sweeper: swept, not committed");
+            }
+            Ok((tx, swept))
+        });
+        let swept = written.await?;
         if swept > 0 {
             fail_point::reach("sweeper: committed, relay not woken");
             tracing::info!(orders = swept, "pending orders are sent again");
@@ -100,11 +102,13 @@ impl Sweeper {
         if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
         }
-        let mut tx = self.database.begin().await?;
-        stream_memory::settle_loss(&mut tx).await?;
-        let orders = pending::mark_lost(&mut tx).await?;
-        fail_point::reach("sweeper: loss noticed, not committed");
-        tx.commit().await?;
+        let written = self.database.write(|mut tx| async move {
+            stream_memory::settle_loss(&mut tx).await?;
+            let orders = pending::mark_lost(&mut tx).await?;
+            fail_point::reach("sweeper: loss noticed, not committed");
+            Ok((tx, orders))
+        });
+        let orders = written.await?;
         fail_point::reach("sweeper: loss committed, nothing swept");
         tracing::warn!(orders, "messages are lost or in doubt; all pending orders are sent again");
         metrics::counter!("stream_losses_total").increment(1);
@@ -116,9 +120,11 @@ impl Sweeper {
         let BrokerState::Connected(current) = self.broker.state().borrow().clone() else { return Ok(()) };
         let mut session = self.session.lock().await;
         if session.as_ref() != Some(&current) {
-            let mut tx = self.database.begin().await?;
-            pending::reset_backoff(&mut tx).await?;
-            tx.commit().await?;
+            let written = self.database.write(|mut tx| async move {
+                pending::reset_backoff(&mut tx).await?;
+                Ok((tx, ()))
+            });
+            written.await?;
             *session = Some(current);
         }
         Ok(())
@@ -154,9 +160,11 @@ impl Sweeper {
     }
 
     /// Deletes expired idempotency keys.
-    async fn purge_once(&self, now_ms: i64) -> sqlx::Result<()> {
-        let mut tx = self.database.begin().await?;
-        placement::purge_expired_keys(&mut tx, now_ms, PURGE_MAX).await?;
-        tx.commit().await
+    async fn purge_once(&self, now_ms: i64) -> Result<()> {
+        let purged = self.database.write(|mut tx| async move {
+            placement::purge_expired_keys(&mut tx, now_ms, PURGE_MAX).await?;
+            Ok((tx, ()))
+        });
+        Ok(purged.await?)
     }
 }
