@@ -53,6 +53,10 @@ impl Database {
     /// A damaged file is never answered from again: a marker is left beside it, and [`Database::until_broken`] ends.
     pub fn notice(&self, error: &(dyn Error + 'static)) {
         let Some(failure) = StorageFailure::of(error) else { return };
+        self.refuse_writes(failure, error);
+    }
+
+    fn refuse_writes(&self, failure: StorageFailure, error: &(dyn Error + 'static)) {
         let before = self.condition.failure().replace(failure);
         if failure == StorageFailure::Broken {
             return self.give_up(error);
@@ -101,7 +105,9 @@ impl Database {
     /// Whether the files are the ones that were opened. From the first time that they are not, writes are refused;
     /// [`Database::end_if_gone`] ends the service then.
     pub(super) fn is_in_place(&self) -> bool {
-        let Some(missing) = self.files.missing() else { return true };
+        // Whoever closes it lets SQLite remove what lies beside the file.
+        let missing = if self.writer.is_closed() { None } else { self.files.missing() };
+        let Some(missing) = missing else { return true };
         let before = self.condition.failure().replace(StorageFailure::Gone);
         if before != Some(StorageFailure::Gone) {
             tracing::error!(
@@ -138,7 +144,13 @@ impl Database {
         if !self.is_writable() {
             return self.probe().await;
         }
-        self.begin().await?.rollback().await?;
+        let begun = self.begin().await.inspect_err(|error| {
+            // Few wait for the write connection, each in its turn: somebody has been writing for all this time.
+            if let sqlx::Error::PoolTimedOut = error {
+                self.refuse_writes(StorageFailure::Unavailable, error);
+            }
+        });
+        begun?.rollback().await?;
         self.bound_wal().await.inspect_err(|error| self.notice(error))
     }
 
