@@ -2,7 +2,7 @@
 //!
 //! Handlers are called through [`handle`] only: one that panics is a failure of its messages, and not of the process.
 
-use std::{any::Any, fmt, future::Future, panic::AssertUnwindSafe};
+use std::{any::Any, error::Error, fmt, future::Future, panic::AssertUnwindSafe};
 
 use anyhow::Result;
 use async_nats::{
@@ -54,36 +54,26 @@ pub trait EventHandler: Send + Sync + 'static {
     fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
 }
 
-/// Why a batch was not handled. Its transaction must be rolled back.
+/// The error of a handler that panicked with this text.
 #[derive(Debug)]
-pub enum Failure {
-    /// The handler returned an error.
-    Error(anyhow::Error),
-    /// The handler panicked with this text.
-    Panicked(String),
-}
+pub struct Panicked(pub String);
 
-impl fmt::Display for Failure {
+impl fmt::Display for Panicked {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Error(error) => write!(formatter, "{error:#}"),
-            Self::Panicked(text) => write!(formatter, "the handler panicked: {text}"),
-        }
+        write!(formatter, "the handler panicked: {}", self.0)
     }
 }
 
-/// Has `handler` decide a batch. One outcome per delivery, in the same order.
-pub async fn handle<H: EventHandler>(
-    handler: &H,
-    tx: &mut Tx,
-    batch: &[Delivery],
-) -> Result<Vec<Outcome>, Failure> {
-    // Unwind safe: a handler has no state of its own, and whoever gets a failure drops the transaction.
+impl Error for Panicked {}
+
+/// Has `handler` decide a batch. One outcome per delivery, in the same order; a panic is an error, [`Panicked`].
+pub async fn handle<H: EventHandler>(handler: &H, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+    // Unwind safe: a handler has no state of its own, and whoever gets an error drops the transaction.
     match AssertUnwindSafe(handler.handle(tx, batch)).catch_unwind().await {
-        Ok(result) => result.map_err(Failure::Error),
+        Ok(result) => result,
         Err(panic) => {
             metrics::counter!("handler_panics_total").increment(1);
-            Err(Failure::Panicked(panic_text(panic.as_ref())))
+            Err(Panicked(panic_text(panic.as_ref())).into())
         }
     }
 }

@@ -79,13 +79,6 @@ impl Database {
         begun.inspect_err(|error| self.notice(error))
     }
 
-    /// Commits, and wakes whoever waits for changes.
-    pub async fn commit(&self, tx: Tx) -> sqlx::Result<()> {
-        tx.commit().await?;
-        self.committed.send_replace(());
-        Ok(())
-    }
-
     /// Changes with each commit of [`Database::write`]; several at once may show as one.
     pub fn commits(&self) -> watch::Receiver<()> {
         self.committed.subscribe()

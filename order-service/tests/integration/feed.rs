@@ -27,7 +27,7 @@ async fn confirm(parts: &Parts, id: &str) {
     };
     let mut tx = parts.database.begin().await.unwrap();
     SettleOrders.handle(&mut tx, &[delivery]).await.unwrap();
-    parts.database.commit(tx).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 #[tokio::test]

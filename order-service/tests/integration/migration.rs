@@ -13,7 +13,7 @@ async fn old_database(files: &Files, sql: &'static str) {
     let database = Database::open(&files.database(), &Migrator::with_migrations(first)).await.unwrap();
     let mut tx = database.begin().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
-    database.commit(tx).await.unwrap();
+    tx.commit().await.unwrap();
     database.close().await;
 }
 

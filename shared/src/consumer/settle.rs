@@ -4,15 +4,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use async_nats::jetstream::{AckKind, message::Acker};
 
 use super::Consumer;
 use crate::{
     dead_letter::{self, Never},
-    delivery::{self, Delivery, EventHandler, Failure, Outcome},
+    delivery::{self, Delivery, EventHandler, Outcome, Panicked},
     fail_point,
-    sqlite::Tx,
+    sqlite::{Tx, WriteError},
 };
 
 /// On this delivery a message becomes a dead letter before it is handled: it may be what kills the process.
@@ -26,93 +26,89 @@ impl<H: EventHandler> Consumer<H> {
         if batch.is_empty() {
             return Ok(());
         }
-        // Without a transaction, for example because somebody else holds the write lock, no message is at fault.
-        let tx = match self.database.begin().await {
-            Ok(tx) => tx,
-            Err(error) => {
-                tracing::warn!(messages = batch.len(), %error, "no transaction; the messages are delivered again");
-                return give_back(ackers).await;
-            }
-        };
-        match self.commit(tx, batch).await {
+        match self.commit(batch).await {
             Ok(outcomes) => self.acknowledge(batch, ackers, &outcomes).await,
-            Err(_) if !self.database.is_writable() => give_back(ackers).await,
-            Err(failure) if batch.len() == 1 => self.fail(&batch[0], ackers, failure).await,
-            Err(failure) => {
-                tracing::warn!(messages = batch.len(), error = %failure, "batch failed; one by one");
+            Err(WriteError::Rejected(error)) if batch.len() == 1 => self.fail(&batch[0], ackers, error).await,
+            Err(WriteError::Rejected(error)) => {
+                let error = format!("{error:#}");
+                tracing::warn!(messages = batch.len(), error, "batch failed; one by one");
                 for (delivery, acker) in batch.chunks(1).zip(ackers.chunks(1)) {
                     Box::pin(self.settle(delivery, acker)).await?;
                 }
                 Ok(())
             }
+            // No message is at fault. One whose outcome is unknown is found as a repeat if it was stored.
+            Err(WriteError::NotStored(error) | WriteError::Unknown(error)) => {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    messages = batch.len(),
+                    error,
+                    "not committed; the messages are delivered again"
+                );
+                give_back(ackers).await
+            }
         }
     }
 
     /// What becomes of the one message at fault: an error may pass, a panic never does.
-    async fn fail(&self, delivery: &Delivery, ackers: &[Acker], failure: Failure) -> Result<()> {
+    async fn fail(&self, delivery: &Delivery, ackers: &[Acker], error: Error) -> Result<()> {
         let (subject, attempt) = (&delivery.subject, delivery.attempt);
         metrics::counter!("messages_failed_total", "consumer" => self.name).increment(1);
-        match failure {
-            Failure::Error(error) => {
+        match error.downcast() {
+            Ok(Panicked(detail)) => {
+                tracing::error!(subject, attempt, detail, "the handler panicked on a message");
+                self.set_aside(delivery, ackers, Never { reason: "handler_panicked", detail }).await
+            }
+            Err(error) => {
                 let error = format!("{error:#}");
                 tracing::error!(subject, attempt, error, "message not handled; it is delivered again");
                 give_back(ackers).await
-            }
-            Failure::Panicked(detail) => {
-                tracing::error!(subject, attempt, detail, "the handler panicked on a message");
-                self.set_aside(delivery, ackers, Never { reason: "handler_panicked", detail }).await
             }
         }
     }
 
     /// Makes the message a dead letter, in a transaction of its own.
     async fn set_aside(&self, delivery: &Delivery, ackers: &[Acker], never: Never) -> Result<()> {
-        let (batch, outcomes) = (std::slice::from_ref(delivery), [Outcome::Never(never)]);
-        let stored = async {
-            let mut tx = self.database.begin().await?;
-            store_dead_letters(&mut tx, batch, &outcomes).await?;
-            tx.commit().await
-        };
-        match stored.await {
-            Ok(()) => self.acknowledge(batch, ackers, &outcomes).await,
+        let (batch, outcomes) = (std::slice::from_ref(delivery), &[Outcome::Never(never)]);
+        let stored = self.database.write(|mut tx| async move {
+            store_dead_letters(&mut tx, batch, outcomes).await?;
+            Ok((tx, ()))
+        });
+        match stored.await.map_err(Error::from) {
+            Ok(()) => self.acknowledge(batch, ackers, outcomes).await,
             Err(error) => {
-                self.database.notice(&error);
-                tracing::warn!(subject = delivery.subject, %error, "no dead letter stored; the message is delivered again");
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    subject = delivery.subject,
+                    error,
+                    "no dead letter stored; the message is delivered again"
+                );
                 give_back(ackers).await
             }
         }
     }
 
     /// One transaction: the handler's effects, their answers, and the dead letters of the batch.
-    async fn commit(&self, mut tx: Tx, batch: &[Delivery]) -> Result<Vec<Outcome>, Failure> {
-        let outcomes = if batch[0].attempt >= GIVE_UP_AT_ATTEMPT {
-            vec![Outcome::Never(Never {
-                reason: "too_many_deliveries",
-                detail: format!("delivered {} times without being handled", batch[0].attempt),
-            })]
-        } else {
-            delivery::handle(&self.handler, &mut tx, batch)
-                .await
-                .inspect_err(|failure| self.notice(failure))?
-        };
-        let committed = async {
+    async fn commit(&self, batch: &[Delivery]) -> Result<Vec<Outcome>, WriteError> {
+        let outcomes = self.database.write(|mut tx| async move {
+            let outcomes = self.decide(&mut tx, batch).await?;
             store_dead_letters(&mut tx, batch, &outcomes).await?;
             fail_point::reach("consumer: decided, not committed");
-            self.database.commit(tx).await
-        };
-        committed.await.map_err(|error| {
-            self.database.notice(&error);
-            Failure::Error(error.into())
-        })?;
+            Ok((tx, outcomes))
+        });
+        let outcomes = outcomes.await?;
         fail_point::reach("consumer: committed, not acked");
         self.relay.wake();
         Ok(outcomes)
     }
 
-    fn notice(&self, failure: &Failure) {
-        if let Failure::Error(error) = failure {
-            self.database.notice(error.as_ref());
+    async fn decide(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        let attempts = batch[0].attempt;
+        if attempts < GIVE_UP_AT_ATTEMPT {
+            return delivery::handle(&self.handler, tx, batch).await;
         }
+        let detail = format!("delivered {attempts} times without being handled");
+        Ok(vec![Outcome::Never(Never { reason: "too_many_deliveries", detail })])
     }
 
     /// Acknowledges after the commit. A plain ack suffices: a lost one costs a redelivery, which is a repeat.

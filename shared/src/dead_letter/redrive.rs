@@ -4,16 +4,16 @@
 //! one transaction. One task does this, one dead letter after the other: no write transaction lives in a request's
 //! future, and one dead letter at fault fails no other.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Never, store};
 use crate::{
     broker::{Broker, BrokerState},
-    delivery::{self, EventHandler, Failure, Outcome},
+    delivery::{self, EventHandler, Outcome},
     fail_point,
     relay::Relay,
-    sqlite::{Database, Tx},
+    sqlite::{Database, Tx, WriteError},
 };
 
 /// Requests that wait for the task; further ones wait for room.
@@ -55,7 +55,7 @@ pub enum Discarded {
 pub enum Refusal {
     /// This database is not the consumer's: until it adopts it, nothing may be decided in it. Nothing was changed.
     NotOwned,
-    /// There is no write transaction to be had. Certainly nothing was changed.
+    /// The database cannot be written. Certainly nothing was changed.
     NotNow,
     /// It was begun, and nobody can tell how it ended; the row is still there exactly if nothing happened.
     Unknown,
@@ -151,30 +151,30 @@ impl<H: EventHandler> Redriver<H> {
         if let BrokerState::Foreign(_) = *self.broker.state().borrow() {
             return Err(Refusal::NotOwned);
         }
-        let mut tx = self.begin().await?;
-        let redriven = match self.handle(&mut tx, id).await {
-            Ok(redriven) => redriven,
-            // The transaction is dropped, and so rolled back.
-            Err(error) => return Ok(self.failed(&error)),
+        let work = |mut tx| async move {
+            let redriven = self.handle(&mut tx, id).await?;
+            fail_point::reach("redrive: handled, not committed");
+            Ok((tx, redriven))
         };
-        fail_point::reach("redrive: handled, not committed");
         let ended = match mode {
-            Mode::Commit => {
-                let committed = self.database.commit(tx).await;
-                committed.context("commit; it happened exactly if the dead letter is gone")
-            }
-            Mode::DryRun => tx.rollback().await.context("roll back"),
+            Mode::Commit => self.database.write(work).await,
+            Mode::DryRun => self.database.rehearse(work).await,
         };
         fail_point::reach("redrive: committed, not answered");
         self.relay.wake();
-        Ok(ended.map_or_else(|error| self.failed(&error), |()| redriven))
+        ended.or_else(|error| match error {
+            WriteError::NotStored(error) => Err(not_now(&error)),
+            WriteError::Rejected(error) => Ok(Redriven::Failed(format!("{error:#}"))),
+            WriteError::Unknown(error) => Ok(Redriven::Failed(format!(
+                "commit; it happened exactly if the dead letter is gone: {error:#}"
+            ))),
+        })
     }
 
     /// The handler's effect and what becomes of the row, neither committed.
     async fn handle(&self, tx: &mut Tx, id: i64) -> Result<Redriven> {
         let Some(letter) = store::find(&mut **tx, id).await? else { return Ok(Redriven::Gone) };
-        let mut outcomes =
-            delivery::handle(&self.handler, tx, &[letter.delivery()?]).await.map_err(reason)?;
+        let mut outcomes = delivery::handle(&self.handler, tx, &[letter.delivery()?]).await?;
         ensure!(outcomes.len() == 1, "{} outcomes for one message", outcomes.len());
         match outcomes.remove(0) {
             Outcome::Done(word) => {
@@ -189,11 +189,23 @@ impl<H: EventHandler> Redriver<H> {
     }
 
     async fn discard_once(&self, id: i64, by: &str) -> Result<Discarded, Refusal> {
-        let mut tx = self.begin().await?;
-        let found = store::find(&mut *tx, id).await.map_err(|error| self.not_discarded(id, &error))?;
+        let found = self.database.write(|mut tx| async move {
+            let found = store::find(&mut *tx, id).await?;
+            store::delete(&mut tx, id).await?;
+            Ok((tx, found))
+        });
+        let found = found.await.map_err(|error| match error {
+            WriteError::NotStored(error) => not_now(&error),
+            WriteError::Rejected(error) | WriteError::Unknown(error) => {
+                tracing::error!(
+                    dead_letter = id,
+                    error = format!("{error:#}"),
+                    "dead letter perhaps not discarded"
+                );
+                Refusal::Unknown
+            }
+        })?;
         let Some(letter) = found else { return Ok(Discarded::Gone) };
-        store::delete(&mut tx, id).await.map_err(|error| self.not_discarded(id, &error))?;
-        tx.commit().await.map_err(|error| self.not_discarded(id, &error))?;
         tracing::warn!(
             dead_letter = id,
             by,
@@ -207,31 +219,11 @@ impl<H: EventHandler> Redriver<H> {
         metrics::counter!("dead_letters_discarded_total").increment(1);
         Ok(Discarded::Done)
     }
-
-    async fn begin(&self) -> Result<Tx, Refusal> {
-        self.database.begin().await.map_err(|error| {
-            tracing::warn!(%error, "no transaction for a dead letter");
-            Refusal::NotNow
-        })
-    }
-
-    fn failed(&self, error: &anyhow::Error) -> Redriven {
-        self.database.notice(error.as_ref());
-        Redriven::Failed(format!("{error:#}"))
-    }
-
-    fn not_discarded(&self, id: i64, error: &sqlx::Error) -> Refusal {
-        self.database.notice(error);
-        tracing::error!(dead_letter = id, %error, "dead letter perhaps not discarded");
-        Refusal::Unknown
-    }
 }
 
-fn reason(failure: Failure) -> anyhow::Error {
-    match failure {
-        Failure::Error(error) => error,
-        panicked @ Failure::Panicked(_) => anyhow!(panicked.to_string()),
-    }
+fn not_now(error: &anyhow::Error) -> Refusal {
+    tracing::warn!(error = format!("{error:#}"), "nothing can be written for a dead letter");
+    Refusal::NotNow
 }
 
 fn report(id: i64, by: &str, redriven: &Redriven) {

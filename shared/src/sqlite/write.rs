@@ -36,17 +36,34 @@ impl Database {
     where
         F: Future<Output = Result<(Tx, T)>>,
     {
-        if !self.is_writable() || !self.is_in_place() {
-            return Err(WriteError::NotStored(anyhow!("the database is not writable")));
-        }
-        let tx = self.begin().await.map_err(|error| WriteError::NotStored(error.into()))?;
-        let (tx, written) = work(tx).await.map_err(|error| self.rolled_back(error))?;
+        let (tx, written) = self.run(work).await?;
         tx.commit().await.map_err(|error| self.not_committed(error))?;
         if !self.is_in_place() {
             return Err(WriteError::Unknown(anyhow!("the file was moved, removed or replaced")));
         }
         self.committed.send_replace(());
         Ok(written)
+    }
+
+    /// As [`Database::write`], and rolls everything back in the end. What failed in it was not stored either.
+    pub async fn rehearse<T, F>(&self, work: impl FnOnce(Tx) -> F) -> Result<T, WriteError>
+    where
+        F: Future<Output = Result<(Tx, T)>>,
+    {
+        let (tx, written) = self.run(work).await?;
+        tx.rollback().await.map_err(|error| self.rolled_back(error.into()))?;
+        Ok(written)
+    }
+
+    async fn run<T, F>(&self, work: impl FnOnce(Tx) -> F) -> Result<(Tx, T), WriteError>
+    where
+        F: Future<Output = Result<(Tx, T)>>,
+    {
+        if !self.is_writable() || !self.is_in_place() {
+            return Err(WriteError::NotStored(anyhow!("the database is not writable")));
+        }
+        let tx = self.begin().await.map_err(|error| WriteError::NotStored(error.into()))?;
+        work(tx).await.map_err(|error| self.rolled_back(error))
     }
 
     fn rolled_back(&self, error: Error) -> WriteError {
