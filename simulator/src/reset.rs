@@ -10,8 +10,9 @@ use clap::Args;
 use crate::topology::LOCK_FILE;
 use crate::workspace;
 
-/// Held by the topology and by each service for as long as it uses the folder.
-const LOCKS: [&str; 3] = [LOCK_FILE, "order.db.lock", "inventory.db.lock"];
+/// Held by the topology and by each service for as long as it uses the folder; where flock(2) and SQLite's own locks exclude each
+/// other, a service locks a file beside its database.
+const LOCKS: [&str; 5] = [LOCK_FILE, "order.db", "inventory.db", "order.db.lock", "inventory.db.lock"];
 
 /// The databases of both services…
 const DATABASES: [&str; 2] = ["order.db", "inventory.db"];
@@ -117,11 +118,13 @@ mod tests {
     #[test]
     fn nothing_is_erased_while_a_service_holds_its_lock() {
         let folder = folder_with(&["order.db", "inventory.db", "inventory.db.lock"]);
-        let held = File::open(folder.path().join("inventory.db.lock")).unwrap();
-        held.lock().unwrap();
-        let error = reset(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("inventory.db.lock is locked"), "{error}");
-        assert!(folder.path().join("order.db").exists());
+        for name in ["inventory.db", "inventory.db.lock"] {
+            let held = File::open(folder.path().join(name)).unwrap();
+            held.lock().unwrap();
+            let error = reset(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(&format!("{name} is locked")), "{error}");
+            assert!(folder.path().join("order.db").exists());
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::suspect::beside;
 
 /// From this size on the WAL is cut back, in bytes.
 const WAL_MAX_BYTES: u64 = 64 << 20;
-/// How long writes stand still for readers to come to their end, in milliseconds. New ones read the file meanwhile.
-const PATIENCE_MS: u128 = 1_000;
+/// How long readers are waited for at each of two places, in milliseconds. Writes stand still meanwhile; new reads do not.
+const PATIENCE_MS: u128 = 500;
 
 /// The size at which the WAL is cut back the next time.
 #[derive(Debug)]
