@@ -1,6 +1,6 @@
 //! What the inventory service does with `order_created`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use shared::{
     dead_letter::Never,
     delivery::{Delivery, EventHandler, Outcome},
@@ -19,9 +19,9 @@ impl EventHandler for DecideOrders {
         let requests: Vec<Request> = decoded.iter().filter_map(|result| result.clone().ok()).collect();
         let mut reserved = reservation::reserve(tx, &requests, now_ms()).await?.into_iter();
         let mut outcome = |decoded: Result<Request, String>| match decoded {
-            Err(detail) => Outcome::Never(Never { reason: "invalid_event", detail }),
-            Ok(Request { order, .. }) => match reserved.next() {
-                Some(Reserved::Decided(status)) => {
+            Err(detail) => Ok(Outcome::Never(Never { reason: "invalid_event", detail })),
+            Ok(Request { order, .. }) => Ok(match reserved.next().context("an event without a result")? {
+                Reserved::Decided(status) => {
                     tracing::debug!(
                         order_id = order.order_id,
                         product_id = order.product_id,
@@ -31,11 +31,11 @@ impl EventHandler for DecideOrders {
                     );
                     Outcome::Done(status.as_str())
                 }
-                Some(Reserved::Repeated) | None => Outcome::Done("repeated"),
-                Some(Reserved::Refused(never)) => Outcome::Never(never),
-            },
+                Reserved::Repeated => Outcome::Done("repeated"),
+                Reserved::Refused(never) => Outcome::Never(never),
+            }),
         };
-        Ok(decoded.into_iter().map(&mut outcome).collect())
+        decoded.into_iter().map(&mut outcome).collect()
     }
 }
 

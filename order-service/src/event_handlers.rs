@@ -1,6 +1,6 @@
 //! What the order service does with `order_processed`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use shared::{
     dead_letter::Never,
     delivery::{Delivery, EventHandler, Outcome},
@@ -19,21 +19,23 @@ impl EventHandler for SettleOrders {
         let answers: Vec<Answer> = decoded.iter().filter_map(|result| result.clone().ok()).collect();
         let mut settlements = settlement::settle(tx, &answers, now_ms()).await?.into_iter();
         let mut outcome = |decoded: Result<Answer, String>| match decoded {
-            Err(detail) => Outcome::Never(Never { reason: "invalid_event", detail }),
-            Ok(Answer { event: answer, .. }) => match settlements.next() {
-                Some(Settlement::Settled) => {
-                    tracing::debug!(
-                        order_id = answer.order_id,
-                        status = answer.status.as_str(),
-                        "order settled"
-                    );
-                    Outcome::Done(answer.status.as_str())
-                }
-                Some(Settlement::Repeated) | None => Outcome::Done("repeated"),
-                Some(Settlement::Refused(never)) => Outcome::Never(never),
-            },
+            Err(detail) => Ok(Outcome::Never(Never { reason: "invalid_event", detail })),
+            Ok(Answer { event: answer, .. }) => {
+                Ok(match settlements.next().context("an event without a result")? {
+                    Settlement::Settled => {
+                        tracing::debug!(
+                            order_id = answer.order_id,
+                            status = answer.status.as_str(),
+                            "order settled"
+                        );
+                        Outcome::Done(answer.status.as_str())
+                    }
+                    Settlement::Repeated => Outcome::Done("repeated"),
+                    Settlement::Refused(never) => Outcome::Never(never),
+                })
+            }
         };
-        Ok(decoded.into_iter().map(&mut outcome).collect())
+        decoded.into_iter().map(&mut outcome).collect()
     }
 }
 

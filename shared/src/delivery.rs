@@ -4,7 +4,7 @@
 
 use std::{any::Any, error::Error, fmt, future::Future, panic::AssertUnwindSafe};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use async_nats::{
     HeaderMap,
     jetstream::{Message, message::Acker},
@@ -66,10 +66,15 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Has `handler` decide a batch. One outcome per delivery, in the same order; a panic is an error, [`Panicked`].
+/// Has `handler` decide a batch. One outcome per delivery, in the same order; a panic is an error, [`Panicked`], and so is any other
+/// number of outcomes, since nobody can tell which message has none.
 pub async fn handle<H: EventHandler>(handler: &H, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
     // Unwind safe: a handler has no state of its own, and whoever gets an error drops the transaction.
     match AssertUnwindSafe(handler.handle(tx, batch)).catch_unwind().await {
+        Ok(Ok(outcomes)) if outcomes.len() != batch.len() => {
+            let (outcomes, messages) = (outcomes.len(), batch.len());
+            Err(anyhow!("the handler returned {outcomes} outcomes for {messages} messages"))
+        }
         Ok(result) => result,
         Err(panic) => {
             metrics::counter!("handler_panics_total").increment(1);

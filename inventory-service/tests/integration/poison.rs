@@ -6,7 +6,7 @@ use anyhow::Result;
 use inventory_service::{event_handlers::DecideOrders, stock::seed};
 use serde_json::json;
 use shared::{
-    consumer::Consumer,
+    consumer::{Consumed, Consumer},
     delivery::{Delivery, EventHandler, Outcome},
     relay::Relay,
     sqlite::Tx,
@@ -16,7 +16,7 @@ use simulator::testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bus::{Observer, Publisher, confirmed, connection, order},
+    bus::{Observer, Publisher, confirmed, connection, consumer, order},
     fixture::Home,
 };
 
@@ -32,6 +32,46 @@ impl EventHandler for Panicking {
         }
         Ok(outcomes)
     }
+}
+
+/// Decides orders as the service does, and then returns one outcome too few or too many.
+struct Miscounting {
+    too_many: bool,
+}
+
+impl EventHandler for Miscounting {
+    async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+        let mut outcomes = DecideOrders.handle(tx, batch).await?;
+        match self.too_many {
+            true => outcomes.push(Outcome::Done("counted")),
+            false => drop(outcomes.pop()),
+        }
+        Ok(outcomes)
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_or_acknowledged() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    seed::apply(&database, &seed::read(None).unwrap()).await.unwrap();
+    let (publisher, observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let pulls = consumer(&connection).await;
+    for order_id in ["a", "b", "c"] {
+        publisher.publish(order(order_id, "1", 1)).await;
+    }
+    for too_many in [false, true] {
+        let (database, broker) = (database.clone(), connection.clone());
+        let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
+        let (name, subject, handler) = (INVENTORY_CONSUMER, ORDER_CREATED, Miscounting { too_many });
+        let consumer = Consumer { name, subject, database, broker, relay, handler };
+        while consumer.consume_once(&pulls).await.unwrap() == Consumed::Handled(0) {}
+        assert_eq!((home.reservations().await, home.outbox().await), (0, 0), "rolled back");
+        assert_eq!(home.dead_letters().await, []);
+        assert_eq!(observer.unacknowledged().await, 3);
+    }
+    home.audit().await;
 }
 
 #[tokio::test]
