@@ -19,7 +19,7 @@ pub const QUANTITY_MAX: i64 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {
-    /// 1–64 characters; a UUID v7 for every order that the order service made.
+    /// 1–64 characters as [`is_order_id`] has them; a UUID v7 for every order that the order service made.
     pub order_id: String,
     /// 1–64 characters.
     pub product_id: String,
@@ -101,8 +101,10 @@ impl OrderCreated {
     /// Decodes and checks a body. The error names the field and the rule.
     pub fn decode(body: &[u8]) -> Result<Self, String> {
         let event: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        check_id("orderId", &event.order_id)?;
-        check_id("productId", &event.product_id)?;
+        check_order_id(&event.order_id)?;
+        if !is_text(&event.product_id, ID_MAX_CHARS) {
+            return Err(format!("productId must have 1 to {ID_MAX_CHARS} characters, none of them U+0000"));
+        }
         if !(1..=QUANTITY_MAX).contains(&event.quantity) {
             return Err(format!("quantity must be from 1 to {QUANTITY_MAX}"));
         }
@@ -114,7 +116,7 @@ impl OrderProcessed {
     /// Decodes and checks a body. The error names the field and the rule.
     pub fn decode(body: &[u8]) -> Result<Self, String> {
         let event: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        check_id("orderId", &event.order_id)?;
+        check_order_id(&event.order_id)?;
         if (event.status == Decision::Cancelled) != event.reason.is_some() {
             return Err("reason must be present exactly when status is cancelled".to_owned());
         }
@@ -127,11 +129,19 @@ pub fn is_text(text: &str, max_chars: usize) -> bool {
     (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0')
 }
 
-fn check_id(field: &str, value: &str) -> Result<(), String> {
-    if is_text(value, ID_MAX_CHARS) {
+/// Whether `text` is an order id: text that a header carries unchanged. A control character may end the header, and white space
+/// around a value belongs to nobody.
+pub fn is_order_id(text: &str) -> bool {
+    is_text(text, ID_MAX_CHARS) && !text.contains(char::is_control) && text.trim() == text
+}
+
+fn check_order_id(order_id: &str) -> Result<(), String> {
+    if is_order_id(order_id) {
         return Ok(());
     }
-    Err(format!("{field} must have 1 to {ID_MAX_CHARS} characters, none of them U+0000"))
+    Err(format!(
+        "orderId must have 1 to {ID_MAX_CHARS} characters, no control character and no white space at its ends"
+    ))
 }
 
 /// An event on its way to the outbox: the encoded body and the CloudEvents attributes that are not derived.
@@ -221,6 +231,11 @@ mod tests {
             (r#"{"orderId":"","productId":"1","quantity":1}"#, "orderId"),
             (r#"{"orderId":"a","productId":"","quantity":1}"#, "productId"),
             (r#"{"orderId":"a\u0000","productId":"1","quantity":1}"#, "orderId"),
+            (r#"{"orderId":"a\n1","productId":"1","quantity":1}"#, "orderId"),
+            (r#"{"orderId":"a\r","productId":"1","quantity":1}"#, "orderId"),
+            (r#"{"orderId":"a\u007f","productId":"1","quantity":1}"#, "orderId"),
+            (r#"{"orderId":" a","productId":"1","quantity":1}"#, "orderId"),
+            (r#"{"orderId":"a\u3000","productId":"1","quantity":1}"#, "orderId"),
             (r#"{"orderId":"a","productId":"\u0000","quantity":1}"#, "productId"),
             (r#"{"orderId":"a","productId":"1","quantity":0}"#, "quantity"),
             (r#"{"orderId":"a","productId":"1","quantity":1000001}"#, "quantity"),

@@ -1,7 +1,8 @@
 //! The relay: publishes outbox rows and deletes each only after the stream's PubAck.
 //!
 //! No PubAck, for whatever reason, means *not sent*: the row stays and is published again with the same
-//! `Nats-Msg-Id`. Delivery is therefore at least once; a row is never lost and never skipped.
+//! `Nats-Msg-Id`. Delivery is therefore at least once; a row is never lost and never skipped. One that can never be a message becomes
+//! a dead letter `unsendable_event`.
 
 use std::{
     sync::Arc,
@@ -9,13 +10,18 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result};
-use async_nats::{HeaderMap, jetstream::message::PublishMessage};
+use async_nats::{
+    HeaderMap, HeaderValue,
+    jetstream::{context::PublishErrorKind, message::PublishMessage},
+};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{Broker, BrokerState, Session},
+    dead_letter::{self, Never, UNSENDABLE},
+    delivery::Delivery,
     events::rfc3339,
     fail_point, outbox,
     sqlite::Database,
@@ -45,7 +51,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub struct Relay {
     database: Database,
     broker: Broker,
-    source: String,
+    service: &'static str,
     wake: Arc<Notify>,
 }
 
@@ -88,8 +94,8 @@ impl Acked {
 
 impl Relay {
     /// A relay whose events carry `/service` as their `ce-source`.
-    pub fn new(database: Database, broker: Broker, service: &str) -> Self {
-        Self { database, broker, source: format!("/{service}"), wake: Arc::new(Notify::new()) }
+    pub fn new(database: Database, broker: Broker, service: &'static str) -> Self {
+        Self { database, broker, service, wake: Arc::new(Notify::new()) }
     }
 
     /// Wakes the relay. Called after each commit that enqueued something.
@@ -192,16 +198,41 @@ impl Relay {
             .await
             .context("read the outbox")?;
         let Some(last) = rows.last() else { return Ok(Relayed::Idle) };
-        let (ids, latest) = self.publish(&rows).await;
-        let (sent, kept) = (ids.len(), rows.len() - ids.len());
-        acked.cursor = if kept == 0 { last.id } else { 0 };
+        let Published { acked: ids, latest, unsendable } = self.publish(&rows).await;
+        let (sent, kept) = (ids.len(), rows.len() - ids.len() - unsendable.len());
+        let set_aside = self.set_aside(&unsendable).await.context("set unsendable events aside");
+        acked.cursor = if kept == 0 && set_aside.is_ok() { last.id } else { 0 };
         if latest.sequence > acked.latest.sequence {
             acked.latest = latest;
         }
         acked.since.get_or_insert_with(Instant::now);
         acked.ids.extend(ids);
+        set_aside?;
         tracing::debug!(sent, kept, "outbox relayed");
         Ok(if kept == 0 { Relayed::Sent(sent) } else { Relayed::Unacknowledged { sent, kept } })
+    }
+
+    /// Moves what can never be a message from the outbox to the dead letters, so that it does not hold up what is behind it.
+    async fn set_aside(&self, unsendable: &[(&outbox::Row, String)]) -> Result<()> {
+        if unsendable.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        for (row, why) in unsendable {
+            let (subject, body) = (row.subject.clone(), row.body.clone().into());
+            let headers = Some(self.headers(row).0);
+            let never = Never { reason: UNSENDABLE, detail: why.clone() };
+            dead_letter::insert(&mut tx, &Delivery { subject, body, headers, attempt: 1 }, &never).await?;
+            outbox::delete(&mut tx, &[row.id]).await?;
+        }
+        tx.commit().await?;
+        for (row, why) in unsendable {
+            let order_id = &row.order_id;
+            tracing::error!(order_id, subject = row.subject, why, "event set aside: it can never be sent");
+            metrics::counter!("dead_letters_total", "consumer" => self.service, "reason" => UNSENDABLE)
+                .increment(1);
+        }
+        Ok(())
     }
 
     /// Deletes the acknowledged rows and remembers the latest acknowledgement.
@@ -222,13 +253,24 @@ impl Relay {
         Ok(())
     }
 
-    /// The ids that the stream acknowledged, and the latest acknowledgement.
-    async fn publish(&self, rows: &[outbox::Row]) -> (Vec<i64>, Acknowledged) {
+    /// Publishes these rows with all their PubAcks in flight at once.
+    async fn publish<'a>(&self, rows: &'a [outbox::Row]) -> Published<'a> {
         fail_point::reach("relay: rows read, nothing published");
-        let mut in_flight = FuturesUnordered::new();
+        let (context, mut in_flight, mut unsendable) =
+            (self.broker.context(), FuturesUnordered::new(), Vec::new());
         for row in rows {
-            match self.broker.context().send_publish(row.subject.clone(), self.message(row)).await {
+            let message = match self.message(row) {
+                Ok(message) => message,
+                Err(why) => {
+                    unsendable.push((row, why));
+                    continue;
+                }
+            };
+            match context.send_publish(row.subject.clone(), message).await {
                 Ok(ack) => in_flight.push(async move { (row, ack.await) }),
+                Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                    unsendable.push((row, error.to_string()));
+                }
                 Err(error) => {
                     tracing::warn!(order_id = row.order_id, %error, "event not handed to the broker");
                     break;
@@ -255,24 +297,49 @@ impl Relay {
         if let Some((row, error)) = refused {
             tracing::warn!(order_id = row.order_id, subject = row.subject, error, "event not acknowledged");
         }
-        (acked, latest)
+        Published { acked, latest, unsendable }
     }
 
-    /// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON.
+    /// The row as a message; the error says why it can never be one.
+    fn message(&self, row: &outbox::Row) -> Result<PublishMessage, String> {
+        match self.headers(row) {
+            (_, Some(name)) => Err(format!("the value of the header {name} has a line end in it")),
+            (headers, None) => Ok(PublishMessage::build().headers(headers).payload(row.body.clone().into())),
+        }
+    }
+
+    /// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON. Beside them the name of one whose value
+    /// cannot be a header's, if there is any; it is left out.
     ///
     /// Source: the CloudEvents 1.0 NATS protocol binding, section 3.1. `ce-id` is derived from the event, so it
     /// never changes; `Nats-Msg-Id` belongs to the row.
-    fn message(&self, row: &outbox::Row) -> PublishMessage {
-        let mut headers = HeaderMap::new();
-        headers.insert("ce-specversion", "1.0");
-        headers.insert("ce-id", format!("{}:{}", row.subject, row.order_id));
-        headers.insert("ce-type", row.subject.as_str());
-        headers.insert("ce-source", self.source.as_str());
-        headers.insert("ce-subject", row.order_id.as_str());
-        headers.insert("ce-time", rfc3339(row.event_time));
-        headers.insert("ce-datacontenttype", "application/json");
-        headers.insert(TRACEPARENT, row.traceparent.as_str());
-        headers.insert("Nats-Msg-Id", row.message_id.as_str());
-        PublishMessage::build().headers(headers).payload(row.body.clone().into())
+    fn headers(&self, row: &outbox::Row) -> (HeaderMap, Option<&'static str>) {
+        let values = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", &format!("{}:{}", row.subject, row.order_id)),
+            ("ce-type", &row.subject),
+            ("ce-source", &format!("/{}", self.service)),
+            ("ce-subject", &row.order_id),
+            ("ce-time", &rfc3339(row.event_time)),
+            ("ce-datacontenttype", "application/json"),
+            (TRACEPARENT, &row.traceparent),
+            ("Nats-Msg-Id", &row.message_id),
+        ];
+        let (mut headers, mut refused) = (HeaderMap::new(), None);
+        for (name, value) in values {
+            match value.parse::<HeaderValue>() {
+                Ok(value) => headers.insert(name, value),
+                Err(_) => refused = Some(name),
+            }
+        }
+        (headers, refused)
     }
+}
+
+/// What became of the rows of one batch; what is in neither list is published again.
+struct Published<'a> {
+    acked: Vec<i64>,
+    latest: Acknowledged,
+    /// What can never be a message, and why.
+    unsendable: Vec<(&'a outbox::Row, String)>,
 }

@@ -30,12 +30,12 @@ async fn get(inventory: &Inventory, path: &str) -> Value {
     ask(inventory, Method::GET, path, Some(ADMIN_SCOPE)).await.json().await.unwrap()
 }
 
-async fn redrive(inventory: &Inventory, path: &str) -> Value {
+pub async fn redrive(inventory: &Inventory, path: &str) -> Value {
     ask(inventory, Method::POST, path, Some(ADMIN_SCOPE)).await.json().await.unwrap()
 }
 
 /// Changes something behind the service's back.
-async fn change(home: &Home, sql: &'static str) {
+pub async fn change(home: &Home, sql: &'static str) {
     let options = SqliteConnectOptions::new().filename(home.path("inventory.db"));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::query(sql).execute(&mut connection).await.unwrap();

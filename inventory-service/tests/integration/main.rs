@@ -2,7 +2,7 @@
 //!
 //! - [`fixture`]: a folder with its database, the service in it, and what every test says of both
 //! - [`bus`]: events published and observed by plain NATS clients
-//! - [`decisions`], [`batches`], [`poison`], [`dead_letters`]: what becomes of events
+//! - [`decisions`], [`batches`], [`poison`], [`unsendable`], [`dead_letters`]: what becomes of events
 //! - [`redelivery`], [`broker_trouble`], [`storage`]: what becomes of them when a process, the broker or the disk fails
 //! - [`identity`]: what becomes of them when the database is not the consumer's
 //! - [`keeper`]: whoever changes stock over HTTP
@@ -32,3 +32,4 @@ mod redelivery;
 mod seed;
 mod stock_administration;
 mod storage;
+mod unsendable;

@@ -10,6 +10,9 @@ pub mod store;
 
 pub use store::insert;
 
+/// The reason of an event of this service's own that can never be a message; see [`relay`](crate::relay).
+pub const UNSENDABLE: &str = "unsendable_event";
+
 /// Why a message can never succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Never {

@@ -7,7 +7,7 @@
 use anyhow::Result;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Never, store};
+use super::{Never, UNSENDABLE, store};
 use crate::{
     broker::{Broker, BrokerState},
     delivery::{self, EventHandler, Outcome},
@@ -174,6 +174,12 @@ impl<H: EventHandler> Redriver<H> {
     /// The handler's effect and what becomes of the row, neither committed.
     async fn handle(&self, tx: &mut Tx, id: i64) -> Result<Redriven> {
         let Some(letter) = store::find(&mut **tx, id).await? else { return Ok(Redriven::Gone) };
+        // Never delivered by anybody, and so nothing for the handler. What made it unsendable is in the event itself.
+        if letter.reason == UNSENDABLE {
+            let never = Never { reason: UNSENDABLE, detail: letter.detail };
+            store::count_attempt(tx, id, &never).await?;
+            return Ok(Redriven::Dead(never));
+        }
         let mut outcomes = delivery::handle(&self.handler, tx, &[letter.delivery()?]).await?;
         match outcomes.remove(0) {
             Outcome::Done(word) => {
