@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use async_nats::jetstream::{context::ConsumerInfoErrorKind, stream::DirectGetErrorKind};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use shared::{
     broker::{Broker, BrokerState, Session},
     events::now_ms,
     fail_point, outbox,
     relay::Relay,
     sqlite::Database,
-    stream_memory,
+    stored_message, stream_memory,
     subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
 };
 use tokio::sync::Mutex;
@@ -150,13 +150,10 @@ impl Sweeper {
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => 0,
             Err(error) => return Err(error.into()),
         };
-        let oldest = match stream.direct_get_next_for_subject(ORDER_CREATED, Some(acked + 1)).await {
-            Ok(message) => message,
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let enqueued = oldest.headers.get("Nats-Msg-Id").and_then(|id| outbox::enqueued_ms(id.as_str()));
-        Ok(Some(enqueued.unwrap_or((oldest.time.unix_timestamp_nanos() / 1_000_000) as i64)))
+        let oldest = stored_message::next_of(&self.broker.context(), ORDER_CREATED, acked + 1).await?;
+        Ok(oldest.map(|message| {
+            message.header("Nats-Msg-Id").and_then(outbox::enqueued_ms).unwrap_or(message.time_ms)
+        }))
     }
 
     /// Deletes expired idempotency keys.

@@ -50,7 +50,7 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
     if let BrokerState::Connected(_) = *broker.state().borrow() {
         return Ok(Adoption::Unnecessary);
     }
-    let mut consumer = ownership.open(broker.context()).await?;
+    let mut consumer = ownership.open(&broker.context()).await?;
     let previous = Identity::of(&consumer).map(|owner| owner.id).unwrap_or_default();
     let adopted = announce(broker, ownership, &consumer).await?;
     if healing == Healing::DecideAgain {
@@ -67,9 +67,9 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
 async fn announce(broker: &Broker, ownership: &Ownership, consumer: &PullConsumer) -> Result<Identity> {
     let generation = ownership.identity().generation + 1;
     let adopted = Identity { id: Uuid::now_v7().to_string(), generation };
-    ownership.write(broker.context(), consumer, &adopted).await?;
+    ownership.write(&broker.context(), consumer, &adopted).await?;
     tokio::time::sleep(NOTICED_AFTER).await;
-    let now = Identity::of(&ownership.open(broker.context()).await?);
+    let now = Identity::of(&ownership.open(&broker.context()).await?);
     if now.as_ref() != Some(&adopted) {
         bail!("another database wrote its id at the same moment: stop its service, and adopt again");
     }

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use async_nats::{
     Client,
     jetstream::{Context, consumer::PullConsumer, context::ContextBuilder, stream},
 };
+use futures_util::StreamExt;
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -35,6 +36,8 @@ use crate::{
 pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A broker that does not answer within this time counts as unreachable.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one call of JetStream's API, or a PubAck, is waited for.
+const API_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the latest observation found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,12 +63,12 @@ pub struct Session {
 /// A handle on the broker, cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    client: Client,
-    context: Context,
-    max_bytes: i64,
+    // With another client once this one has died; see `replace`.
+    context: Arc<RwLock<Context>>,
+    settings: NatsSettings,
+    service: &'static str,
     connections: Arc<AtomicU64>,
     connected: Arc<Notify>,
-    client_ended: CancellationToken,
     complaints: Arc<Complaints>,
     state: watch::Sender<BrokerState>,
     ownership: Arc<OnceLock<Ownership>>,
@@ -77,7 +80,7 @@ impl Broker {
     /// Prepares the connection and returns at once, whether or not a broker answers.
     ///
     /// Fails only on settings that can never work, such as an address that is none.
-    pub async fn connect(settings: &NatsSettings, service: &str) -> Result<Self> {
+    pub async fn connect(settings: &NatsSettings, service: &'static str) -> Result<Self> {
         // Not left to clap, whose error would repeat the address and the password in it.
         ensure!(
             !settings.nats_url.contains('@'),
@@ -89,26 +92,13 @@ impl Broker {
         let state = watch::Sender::new(BrokerState::Unreachable);
         let on_event =
             event_callback(connections.clone(), connected.clone(), complaints.clone(), state.clone());
-        let client_ended = CancellationToken::new();
-        // Dropped with the callback, which the client keeps as long as its own tasks live.
-        let alive = client_ended.clone().drop_guard();
-        let client = connect_options(settings, service)
-            .event_callback(move |event| {
-                let _alive = &alive;
-                on_event(event);
-                async {}
-            })
-            .connect(&settings.nats_url)
-            .await
-            .with_context(|| format!("NATS_URL {}", settings.nats_url))?;
-        let context = ContextBuilder::new().timeout(Duration::from_secs(5)).build(client.clone());
+        let context = dial(settings, service, on_event).await?;
         Ok(Self {
-            client,
-            context,
-            max_bytes: settings.nats_max_bytes,
+            context: Arc::new(RwLock::new(context)),
+            settings: settings.clone(),
+            service,
             connections,
             connected,
-            client_ended,
             complaints,
             state,
             ownership: Arc::default(),
@@ -138,21 +128,21 @@ impl Broker {
         matches!(*self.state.borrow(), BrokerState::Connected(_))
     }
 
-    /// The JetStream context, for the relay and the consumer.
-    pub fn context(&self) -> &Context {
-        &self.context
+    /// The JetStream context, for the relay and the consumer. Asked for anew for each step: its client may have died since.
+    pub fn context(&self) -> Context {
+        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until everything sent so far was handed to the broker. Called after the last ack of a drain.
     pub async fn flush(&self) {
         if *self.state.borrow() != BrokerState::Unreachable {
-            let _ = timeout(ROUND_TRIP_TIMEOUT, self.client.flush()).await;
+            let _ = timeout(ROUND_TRIP_TIMEOUT, self.context().client().flush()).await;
         }
     }
 
-    /// Observes the broker until `shutdown`. Ends before only with the client: its tasks are its own, and without them no connection
-    /// would ever come back.
+    /// Observes the broker until `shutdown`.
     pub async fn keep(&self, shutdown: CancellationToken) {
+        let mut death = Box::pin(death_of(self.context().client()));
         loop {
             // Before the first connection there is nothing to ask, and the client itself says why there is none.
             if self.connections.load(Ordering::Acquire) > 0
@@ -164,12 +154,31 @@ impl Broker {
             self.mark().await;
             tokio::select! {
                 () = shutdown.cancelled() => return self.mark().await,
-                () = self.client_ended.cancelled() => {
-                    tracing::error!("the NATS client has ended; only a start makes another one");
-                    return;
-                }
                 () = self.connected.notified() => {}
+                () = &mut death => {
+                    self.replace().await;
+                    death = Box::pin(death_of(self.context().client()));
+                }
                 () = tokio::time::sleep(OBSERVE_EVERY) => {}
+            }
+        }
+    }
+
+    /// Connects anew with another client. One whose task has panicked, as it does at some malformed headers, stays dead.
+    async fn replace(&self) {
+        self.complaints.log("the client has died; another one connects");
+        set_unreachable(&self.state);
+        let on_event = event_callback(
+            self.connections.clone(),
+            self.connected.clone(),
+            self.complaints.clone(),
+            self.state.clone(),
+        );
+        match dial(&self.settings, self.service, on_event).await {
+            Ok(context) => *self.context.write().unwrap_or_else(PoisonError::into_inner) = context,
+            Err(error) => {
+                self.complaints.log(&format!("no other client: {error:#}"));
+                tokio::time::sleep(OBSERVE_EVERY).await;
             }
         }
     }
@@ -180,7 +189,7 @@ impl Broker {
         if !self.is_connected() || !ownership.database.is_writable() {
             return;
         }
-        let failure = match timeout(ROUND_TRIP_TIMEOUT, ownership.mark(&self.context)).await {
+        let failure = match timeout(ROUND_TRIP_TIMEOUT, ownership.mark(&self.context())).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => format!("{error:#}"),
             Err(_) => "no answer in time".to_owned(),
@@ -194,7 +203,7 @@ impl Broker {
         let _one_at_a_time = self.observing.lock().await;
         let connection = self.connections.load(Ordering::Acquire);
         ensure!(connection > 0, "no connection to the broker yet");
-        require_version(&self.client.server_info().version)?;
+        require_version(&self.server_version())?;
         let (info, owner) =
             timeout(ROUND_TRIP_TIMEOUT, self.look()).await.context("the broker did not answer in time")??;
         let found = match owner {
@@ -210,9 +219,10 @@ impl Broker {
     }
 
     async fn look(&self) -> Result<(stream::Info, Owner)> {
-        let info = provision_stream(&self.context, self.max_bytes).await?;
+        let context = self.context();
+        let info = provision_stream(&context, self.settings.nats_max_bytes).await?;
         let owner = match self.ownership() {
-            Some(ownership) => ownership.observe(&self.context).await?,
+            Some(ownership) => ownership.observe(&context).await?,
             None => Owner::Ours,
         };
         Ok((info, owner))
@@ -246,7 +256,7 @@ impl Broker {
                 );
             }
             BrokerState::Connected(_) => tracing::info!(
-                server = self.client.server_info().version,
+                server = self.server_version(),
                 stream_created = %info.created,
                 last_sequence = info.state.last_sequence,
                 "broker connected"
@@ -255,17 +265,46 @@ impl Broker {
         }
     }
 
+    fn server_version(&self) -> String {
+        self.context().client().server_info().version
+    }
+
     /// Opens the durable pull consumer `name` on `subject`, and creates it if it is missing.
     pub async fn open_consumer(&self, name: &str, subject: &str) -> Result<PullConsumer> {
+        let context = self.context();
         let opening = async {
             match self.ownership() {
-                Some(ownership) => ownership.open(&self.context).await,
-                None => match find_consumer(&self.context, name).await? {
+                Some(ownership) => ownership.open(&context).await,
+                None => match find_consumer(&context, name).await? {
                     Some(consumer) => Ok(consumer),
-                    None => create_consumer(&self.context, name, subject, HashMap::new()).await,
+                    None => create_consumer(&context, name, subject, HashMap::new()).await,
                 },
             }
         };
         timeout(ROUND_TRIP_TIMEOUT, opening).await.context("the broker did not answer in time")?
+    }
+}
+
+/// A client and its JetStream context, at once, whether or not a broker answers.
+async fn dial(
+    settings: &NatsSettings,
+    service: &str,
+    on_event: impl Fn(async_nats::Event) + Send + Sync + 'static,
+) -> Result<Context> {
+    let client = connect_options(settings, service)
+        .event_callback(move |event| {
+            on_event(event);
+            async {}
+        })
+        .connect(&settings.nats_url)
+        .await
+        .with_context(|| format!("NATS_URL {}", settings.nats_url))?;
+    Ok(ContextBuilder::new().timeout(API_TIMEOUT).build(client))
+}
+
+/// Ends when the client's own task does, at whatever that is. A subscription lasts as long, also over lost connections.
+async fn death_of(client: Client) {
+    if let Ok(mut canary) = client.subscribe(client.new_inbox()).await {
+        while canary.next().await.is_some() {}
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! Each message ends in one of three ways. *Done*: its effect is committed, then it is acked. *Never*: a row in
 //! `dead_letters` is committed, then it is terminated. *Later*: nothing was stored, and it is delivered again.
-//! One bad message never blocks or fails the rest of its batch. Only this module acknowledges ([`settle`]).
+//! One bad message never blocks or fails the rest of its batch, also where it never arrives ([`unreadable`]). Only this
+//! module acknowledges ([`settle`]).
 
 mod settle;
+mod unreadable;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::settle::give_back;
@@ -33,6 +35,8 @@ const PULL_EXPIRES: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(10);
 /// From this delivery on a message is handled alone: it may be what fails its batch.
 const ALONE_FROM_ATTEMPT: i64 = 5;
+/// A pull that seems to deliver nothing is looked at again after this time.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The pause after a failed step.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -114,13 +118,22 @@ impl<H: EventHandler> Consumer<H> {
     }
 
     /// Opens the consumer and steps until the database is not writable, a step fails, or `shutdown`.
+    ///
+    /// In a quiet moment nothing should be owed; what is may be a message that the client has swallowed.
     async fn consume(&self, holder: &mut Option<Holder>, shutdown: &CancellationToken) -> Result<()> {
         let mut pulls = self.broker.open_consumer(self.name, self.subject).await?;
         self.take_back(&mut pulls, holder).await?;
         tracing::info!(consumer = self.name, subject = self.subject, "consuming");
+        let mut looked_at = 0;
         while !shutdown.is_cancelled() {
-            if self.consume_once(&pulls).await? == Consumed::NotWritable {
-                break;
+            match self.consume_once(&pulls).await? {
+                Consumed::NotWritable => break,
+                Consumed::Handled(0) => {
+                    let info = pulls.get_info().await?;
+                    self.set_aside_unreadable(&info, looked_at).await?;
+                    looked_at = info.delivered.stream_sequence;
+                }
+                Consumed::Handled(_) => {}
             }
         }
         Ok(())
@@ -128,12 +141,19 @@ impl<H: EventHandler> Consumer<H> {
 
     /// Resets the consumer, so that what was delivered and not acknowledged comes again without the wait for `ack_wait`.
     ///
+    /// Unless a message among it is unreadable: that one is set aside, and the others are given back one by one, since a reset would
+    /// deliver it again together with all that is older and not acknowledged.
+    ///
     /// A reset also starts the delivery counts over. A message that kills the process at every start would then never
     /// reach the number at which it is given up. So after a dead process there is no reset without progress since the
     /// latest one; redelivery is then left to `ack_wait`, which counts.
     async fn take_back(&self, pulls: &mut PullConsumer, holder: &mut Option<Holder>) -> Result<()> {
-        let info = pulls.cached_info();
+        let info = pulls.cached_info().clone();
         let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);
+        if held > 0 && holder.is_some() && self.set_aside_unreadable(&info, 0).await? {
+            *holder = None;
+            return Ok(());
+        }
         let due = match holder {
             _ if held == 0 => false,
             None => false,
@@ -166,19 +186,17 @@ impl<H: EventHandler> Consumer<H> {
 
     /// One pull: handles what is there in batches, waiting up to [`PULL_EXPIRES`] for more.
     ///
-    /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat.
+    /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat. A pull that ends before its
+    /// time has lost deliveries, and is an error.
     pub async fn consume_once(&self, pulls: &PullConsumer) -> Result<Consumed> {
+        let started = Instant::now();
         let mut messages = pulls.batch().max_messages(PULL_MESSAGES).expires(PULL_EXPIRES).messages().await?;
-        let (mut handled, mut gather_until) = (0, Instant::now());
+        let (mut handled, mut gather_until) = (0, started);
         while let Some(batch) = next_batch(&mut messages, gather_until).await? {
             gather_until = Instant::now() + GATHER;
             fail_point::reach("consumer: pulled, nothing decided");
             handled += batch.deliveries.len();
-            let (suspects, rest) = batch.split_suspects(ALONE_FROM_ATTEMPT);
-            self.settle(&rest.deliveries, &rest.ackers).await?;
-            for (delivery, acker) in suspects.deliveries.chunks(1).zip(suspects.ackers.chunks(1)) {
-                self.settle(delivery, acker).await?;
-            }
+            self.settle_suspects_alone(batch).await?;
             if !self.database.is_writable() {
                 // What the pull still delivers is given back, too: dropped with it, it would wait for the broker's ack wait.
                 while let Some(rest) = next_batch(&mut messages, Instant::now()).await? {
@@ -187,14 +205,33 @@ impl<H: EventHandler> Consumer<H> {
                 return Ok(Consumed::NotWritable);
             }
         }
+        ensure!(
+            handled >= PULL_MESSAGES || started.elapsed() >= PULL_EXPIRES - GATHER,
+            "a pull ended after {handled} messages and before its time"
+        );
         Ok(Consumed::Handled(handled))
+    }
+
+    async fn settle_suspects_alone(&self, batch: Batch) -> Result<()> {
+        let (suspects, rest) = batch.split_suspects(ALONE_FROM_ATTEMPT);
+        self.settle(&rest.deliveries, &rest.ackers).await?;
+        for (delivery, acker) in suspects.deliveries.chunks(1).zip(suspects.ackers.chunks(1)) {
+            self.settle(delivery, acker).await?;
+        }
+        Ok(())
     }
 }
 
 /// Waits for one message, then takes what has arrived and what still arrives until `gather_until`; `None` at the
 /// end of the pull.
 async fn next_batch(messages: &mut pull::Batch, gather_until: Instant) -> Result<Option<Batch>> {
-    let Some(first) = messages.next().await else { return Ok(None) };
+    let first = loop {
+        // The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat.
+        if let Ok(first) = timeout(LOOK_AGAIN, messages.next()).await {
+            break first;
+        }
+    };
+    let Some(first) = first else { return Ok(None) };
     let mut batch = Batch::default();
     batch.push(first.map_err(|error| anyhow!(error))?);
     // The future is polled before the deadline is looked at, so what has arrived is taken in any case.

@@ -1,7 +1,7 @@
 //! What both services share: the event contract and the delivery machinery. No domain rules live here.
 //!
 //! The contract: [`subjects`], [`events`], [`trace`].
-//! Delivery: [`outbox`] → [`relay`] ([`stream_memory`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
+//! Delivery: [`outbox`] → [`relay`] ([`stream_memory`], [`stored_message`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
 //! Whose consumer it is: [`identity`], [`adoption`].
 //! Ground: [`service`] ([`tasks`]), [`sqlite`] ([`commit_queue`], [`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`] ([`log`]), [`shutdown`].
 //! For crash tests: [`fail_point`].
@@ -37,6 +37,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod sqlite;
 pub mod storage_failure;
+pub mod stored_message;
 pub mod stream_memory;
 pub mod subjects;
 pub mod suspect;

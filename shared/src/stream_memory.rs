@@ -4,12 +4,12 @@
 //! and one that does not hold the message it acknowledged last was truncated.
 
 use anyhow::{Context, Error, Result};
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use sqlx::{FromRow, SqlitePool};
 
 use crate::{
     broker::{Broker, Session},
     sqlite::{Database, Tx},
+    stored_message,
     subjects::STREAM,
 };
 
@@ -76,15 +76,12 @@ async fn holds(broker: &Broker, latest: &Acknowledged) -> Result<bool> {
     if latest.sequence < state.first_sequence {
         return Ok(true);
     }
-    match stream.direct_get(latest.sequence).await {
-        Ok(message) => {
-            let found = message.headers.get("Nats-Msg-Id").map(|id| id.as_str());
+    match stored_message::find(&broker.context(), latest.sequence).await? {
+        Some(message) => {
+            let found = message.header("Nats-Msg-Id");
             Ok(latest.message_id.is_empty() || found == Some(&latest.message_id))
         }
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
-            Ok(latest.sequence <= state.last_sequence)
-        }
-        Err(error) => Err(error).context("look up the message that was acknowledged last"),
+        None => Ok(latest.sequence <= state.last_sequence),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`fixture`]: a folder with its database, the service in it, and what every test says of both
 //! - [`bus`]: events published and observed by plain NATS clients
-//! - [`decisions`], [`batches`], [`poison`], [`unsendable`], [`dead_letters`]: what becomes of events
+//! - [`decisions`], [`batches`], [`poison`], [`malformed_headers`], [`unsendable`], [`dead_letters`]: what becomes of events
 //! - [`redelivery`], [`broker_trouble`], [`storage`]: what becomes of them when a process, the broker or the disk fails
 //! - [`identity`]: what becomes of them when the database is not the consumer's
 //! - [`keeper`]: whoever changes stock over HTTP
@@ -25,6 +25,7 @@ mod http;
 mod identity;
 mod interrupted_changes;
 mod keeper;
+mod malformed_headers;
 mod movements;
 mod poison;
 mod process;

@@ -23,6 +23,7 @@ mod key_settings;
 mod keys;
 mod lists;
 mod lost_log;
+mod malformed_headers;
 mod migration;
 mod overload;
 mod process;

@@ -123,15 +123,7 @@ impl<H: EventHandler> Consumer<H> {
                 }
                 Outcome::Never(never) => {
                     dead_letters += 1;
-                    tracing::warn!(
-                        subject = delivery.subject,
-                        reason = never.reason,
-                        detail = never.detail,
-                        attempt = delivery.attempt,
-                        "message set aside as a dead letter"
-                    );
-                    metrics::counter!("dead_letters_total", "consumer" => self.name, "reason" => never.reason)
-                        .increment(1);
+                    self.report(delivery, never);
                     ack(acker, AckKind::Term).await?;
                 }
             }
@@ -139,6 +131,19 @@ impl<H: EventHandler> Consumer<H> {
         fail_point::reach("consumer: acked");
         tracing::info!(consumer = self.name, messages = batch.len(), dead_letters, "batch handled");
         Ok(())
+    }
+
+    /// Tells of a message that became a dead letter.
+    pub(super) fn report(&self, delivery: &Delivery, never: &Never) {
+        tracing::warn!(
+            subject = delivery.subject,
+            reason = never.reason,
+            detail = never.detail,
+            attempt = delivery.attempt,
+            "message set aside as a dead letter"
+        );
+        metrics::counter!("dead_letters_total", "consumer" => self.name, "reason" => never.reason)
+            .increment(1);
     }
 }
 

@@ -7,6 +7,7 @@ mod container;
 pub mod contract;
 pub mod event_contract;
 mod local;
+mod raw_publisher;
 mod small_disk;
 
 use std::env;
@@ -20,6 +21,7 @@ use tokio::time::sleep;
 
 use self::container::Container;
 use self::local::Local;
+pub use self::raw_publisher::{MALFORMED_HEADERS, RawPublisher};
 pub use self::small_disk::SmallDisk;
 use crate::broker;
 use crate::ports::Port;

@@ -1,0 +1,112 @@
+//! Messages that were delivered and never arrived, because the client cannot read their headers.
+//!
+//! The client gives up the connection at such a message, or ends the pull, before anybody could acknowledge it. So once deliveries
+//! were lost, what the consumer still owes is looked at where it is stored. What is unreadable becomes a dead letter
+//! `invalid_headers` and is terminated by its sequence; all else stays as it is.
+
+use anyhow::{Context as _, Result};
+use async_nats::{HeaderMap, jetstream::consumer};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::Consumer;
+use crate::{
+    dead_letter::{self, Never},
+    delivery::{Delivery, EventHandler},
+    stored_message::{self, StoredMessage},
+    subjects::STREAM,
+};
+
+/// The one header of such a dead letter: the whole block that could not be read. A redrive finds no other in it.
+const UNREADABLE_HEADERS: &str = "unreadable-headers-base64";
+/// Messages looked at, and set aside in one transaction, at most.
+const WINDOW: u64 = 1_000;
+/// Requests for stored messages under way at once.
+const IN_FLIGHT: usize = 64;
+
+impl<H: EventHandler> Consumer<H> {
+    /// Looks at what was delivered and is not acknowledged as of `info`, as far as it is `behind` this sequence, and sets the
+    /// unreadable aside. Whether there was any; what was lost with it is then delivered again at once, and the broker goes on
+    /// counting its deliveries.
+    pub(super) async fn set_aside_unreadable(&self, info: &consumer::Info, behind: u64) -> Result<bool> {
+        let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
+        let (mut from, mut found, mut lost) = (floor.max(behind) + 1, false, Vec::new());
+        while from <= last {
+            let to = last.min(from + WINDOW - 1);
+            let (unreadable, readable) = self.look_at(from, to).await?;
+            self.store_unreadable(&unreadable).await?;
+            for (message, _) in &unreadable {
+                self.settle_by_sequence(info, message.sequence, "+TERM").await?;
+            }
+            found |= !unreadable.is_empty();
+            lost.extend(readable);
+            from = to + 1;
+        }
+        if found {
+            for sequence in lost {
+                self.settle_by_sequence(info, sequence, "-NAK").await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The messages of this subject in a range of sequences: the unreadable ones with the reason, and the others' sequences.
+    async fn look_at(&self, from: u64, to: u64) -> Result<(Vec<(StoredMessage, String)>, Vec<u64>)> {
+        let context = self.broker.context();
+        let stored: Vec<Option<StoredMessage>> = stream::iter(from..=to)
+            .map(|sequence| stored_message::find(&context, sequence))
+            .buffered(IN_FLIGHT)
+            .try_collect()
+            .await?;
+        let (mut unreadable, mut readable) = (Vec::new(), Vec::new());
+        for message in stored.into_iter().flatten().filter(|message| message.subject == self.subject) {
+            match message.check_headers() {
+                Ok(()) => readable.push(message.sequence),
+                Err(why) => unreadable.push((message, why)),
+            }
+        }
+        Ok((unreadable, readable))
+    }
+
+    async fn store_unreadable(&self, messages: &[(StoredMessage, String)]) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let letters: Vec<_> = messages.iter().map(|(message, why)| dead_letter_of(message, why)).collect();
+        let mut tx = self.database.begin().await.context("set unreadable messages aside")?;
+        for (delivery, never) in &letters {
+            dead_letter::insert(&mut tx, delivery, never).await?;
+        }
+        tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+        letters.iter().for_each(|(delivery, never)| self.report(delivery, never));
+        Ok(())
+    }
+
+    /// Settles a message that nobody received. With explicit acknowledgement the broker goes by the stream sequence alone;
+    /// the delivery's own number must only be one that was used.
+    ///
+    /// Source: `ackReplyInfo`, `processAckMsg` and `processNak` in nats-server 2.14.5.
+    async fn settle_by_sequence(
+        &self,
+        info: &consumer::Info,
+        sequence: u64,
+        how: &'static str,
+    ) -> Result<()> {
+        let (name, delivery) = (self.name, info.delivered.consumer_sequence);
+        let subject = format!("$JS.ACK.{STREAM}.{name}.1.{sequence}.{delivery}.0.0");
+        let sent = self.broker.context().client().publish(subject, how.into()).await;
+        sent.with_context(|| format!("settle the message {sequence}"))
+    }
+}
+
+fn dead_letter_of(message: &StoredMessage, why: &str) -> (Delivery, Never) {
+    let mut headers = HeaderMap::new();
+    headers.insert(UNREADABLE_HEADERS, BASE64_STANDARD.encode(&message.headers));
+    let delivery = Delivery {
+        subject: message.subject.clone(),
+        body: message.body.clone().into(),
+        headers: Some(headers),
+        attempt: 1,
+    };
+    (delivery, Never { reason: "invalid_headers", detail: why.to_owned() })
+}
