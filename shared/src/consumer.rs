@@ -5,6 +5,7 @@
 //! One bad message never blocks or fails the rest of its batch, also where it never arrives ([`unreadable`]). Only this
 //! module acknowledges ([`settle`]).
 
+mod attempts;
 mod settle;
 mod unreadable;
 

@@ -15,7 +15,7 @@ use simulator::{
     testing::{Broker, contract::Contract, wait_until},
 };
 use sqlx::{
-    SqlitePool,
+    Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use tempfile::TempDir;
@@ -110,6 +110,14 @@ impl Home {
         SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap()
     }
 
+    /// Takes the write lock of the database, as another process would.
+    pub async fn hold_write_lock(&self) -> WriteLock {
+        let options = SqliteConnectOptions::new().filename(self.path("inventory.db"));
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+        WriteLock(connection)
+    }
+
     pub async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.reader().await).await.unwrap()
     }
@@ -149,6 +157,16 @@ impl Home {
                 "stock of product {product} is not adjustments − confirmed reservations"
             );
         }
+    }
+}
+
+/// A write transaction in somebody else's hands.
+pub struct WriteLock(SqliteConnection);
+
+impl WriteLock {
+    pub async fn release(mut self) {
+        sqlx::query("ROLLBACK").execute(&mut self.0).await.unwrap();
+        self.0.close().await.unwrap();
     }
 }
 

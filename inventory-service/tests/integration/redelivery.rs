@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bus::{self, Observer, Publisher, body, confirmed, connection, order, take},
+    dead_letters::change,
     fixture::Home,
 };
 
@@ -92,7 +93,8 @@ async fn nak_until_delivery(pulls: &PullConsumer, next: i64) {
 }
 
 #[tokio::test]
-async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_given_up_on_its_20th() {
+async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_given_up_at_its_20th_attempt()
+{
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
     let database = home.database().await;
@@ -121,17 +123,19 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     }
     assert_eq!(seen, "bad#5");
 
-    nak_until_delivery(&pulls, 19).await;
+    // Many deliveries alone mean nothing: it is given up after as many attempts.
+    nak_until_delivery(&pulls, 30).await;
+    change(&home, "UPDATE handling_attempts SET attempts = 18").await;
     for number in 3..30 {
         publisher.publish(format!("good-{number}")).await;
     }
     consumer.consume_once(&pulls).await.unwrap();
     let seen = calls();
     let with_bad: Vec<&str> = seen.split(", ").filter(|call| call.contains("bad")).collect();
-    assert_eq!(with_bad, ["bad#19"], "alone although others wait: {seen}");
+    assert_eq!(with_bad, ["bad#30"], "alone although others wait: {seen}");
     assert!(seen.contains("good-3#1") && seen.contains("good-29#1"), "{seen}");
 
-    wait_until("the 20th delivery is a dead letter", async || {
+    wait_until("at the 20th attempt it is a dead letter", async || {
         consumer.consume_once(&pulls).await.unwrap();
         !home.dead_letters().await.is_empty()
     })
@@ -139,7 +143,7 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     assert_eq!(calls(), "", "it is given up before it is handled");
     let letters = home.dead_letters().await;
     let (found, reason, detail, attempts) = &letters[0];
-    assert_eq!((&found[..], reason.as_str(), *attempts), (&b"bad"[..], "too_many_deliveries", 20));
+    assert_eq!((&found[..], reason.as_str(), *attempts), (&b"bad"[..], "too_many_deliveries", 31));
     assert!(detail.contains("20 times"), "{detail}");
     wait_until("nothing is left", async || {
         let pulls = bus::consumer(&connection).await;
@@ -174,6 +178,57 @@ async fn while_the_database_cannot_be_written_messages_are_given_back_and_none_i
         assert!(started.elapsed() < ACK_WAIT / 2, "given back with a delay of a second");
     }
     assert_eq!(home.dead_letters().await.len(), 0);
+}
+
+/// The database is locked for much longer than twenty deliveries take.
+#[tokio::test]
+async fn a_good_message_is_never_given_up_because_somebody_else_held_the_write_lock() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    let (pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
+    let handler = Failing::default();
+    let consumer = consumer_of(&database, &connection, handler.clone());
+    publisher.publish("good").await;
+    nak_until_delivery(&pulls, 25).await;
+    let lock = home.hold_write_lock().await;
+    consumer.consume_once(&pulls).await.unwrap();
+    lock.release().await;
+    assert_eq!(home.number("SELECT count(*) FROM handling_attempts").await, 0, "nothing was tried");
+    if !database.is_writable() {
+        database.probe().await.unwrap();
+    }
+    wait_until("it is handled", async || {
+        consumer.consume_once(&pulls).await.unwrap();
+        !handler.calls.lock().unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(home.dead_letters().await, []);
+    assert_eq!(home.number("SELECT count(*) FROM handling_attempts").await, 0, "its count ends with it");
+}
+
+/// What a process leaves that dies of a message: an attempt that was counted before it began.
+#[tokio::test]
+async fn an_attempt_is_counted_before_it_begins_and_over_a_consumer_reset() {
+    let broker = Broker::start().await;
+    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let database = home.database().await;
+    let (mut pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
+    publisher.publish("deadly").await;
+    for attempts in 5..=7 {
+        nak_until_delivery(&pulls, 5).await;
+        let stuck = Stuck::default();
+        let consumer = consumer_of(&database, &connection, stuck.clone());
+        let process = tokio::spawn({
+            let pulls = pulls.clone();
+            async move { consumer.consume_once(&pulls).await }
+        });
+        wait_until("the message arrives", async || !stuck.attempts.lock().unwrap().is_empty()).await;
+        assert_eq!(home.number("SELECT attempts FROM handling_attempts").await, attempts);
+        process.abort();
+        let _ = process.await;
+        pulls.reset(None).await.unwrap();
+    }
 }
 
 #[tokio::test]

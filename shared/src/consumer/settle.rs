@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow};
 use async_nats::jetstream::{AckKind, message::Acker};
 
-use super::Consumer;
+use super::{ALONE_FROM_ATTEMPT, Consumer, attempts};
 use crate::{
     dead_letter::{self, Never},
     delivery::{self, Delivery, EventHandler, Outcome, Panicked},
@@ -15,7 +15,7 @@ use crate::{
     sqlite::{Tx, WriteError},
 };
 
-/// On this delivery a message becomes a dead letter before it is handled: it may be what kills the process.
+/// At this attempt a message becomes a dead letter before it is handled: it may be what kills the process.
 const GIVE_UP_AT_ATTEMPT: i64 = 20;
 /// The delay before a message that could not be handled comes again.
 const NAK_DELAY: Duration = Duration::from_secs(1);
@@ -26,7 +26,11 @@ impl<H: EventHandler> Consumer<H> {
         if batch.is_empty() {
             return Ok(());
         }
-        match self.commit(batch).await {
+        let committed = async {
+            let attempts = self.count_attempt(&batch[0]).await?;
+            self.commit(batch, attempts).await
+        };
+        match committed.await {
             Ok(outcomes) => self.acknowledge(batch, ackers, &outcomes).await,
             Err(WriteError::Rejected(error)) if batch.len() == 1 => self.fail(&batch[0], ackers, error).await,
             Err(WriteError::Rejected(error)) => {
@@ -48,6 +52,21 @@ impl<H: EventHandler> Consumer<H> {
                 give_back(ackers).await
             }
         }
+    }
+
+    /// How often the handling of this message was begun, this time included, as far as it matters: a suspect is handled alone, and
+    /// its attempts are counted here, in a commit of their own.
+    ///
+    /// The broker's number tells a suspect, and no more: it also grows while nothing is tried, and a consumer reset starts it over.
+    async fn count_attempt(&self, delivery: &Delivery) -> Result<i64, WriteError> {
+        if delivery.attempt < ALONE_FROM_ATTEMPT {
+            return Ok(delivery.attempt);
+        }
+        let noted = self.database.write(|mut tx| async move {
+            let attempts = attempts::note(&mut tx, delivery, ALONE_FROM_ATTEMPT).await?;
+            Ok((tx, attempts))
+        });
+        noted.await
     }
 
     /// What becomes of the one message at fault: an error may pass, a panic never does.
@@ -72,6 +91,7 @@ impl<H: EventHandler> Consumer<H> {
         let (batch, outcomes) = (std::slice::from_ref(delivery), &[Outcome::Never(never)]);
         let stored = self.database.write(|mut tx| async move {
             store_dead_letters(&mut tx, batch, outcomes).await?;
+            forget_attempts(&mut tx, batch).await?;
             Ok((tx, ()))
         });
         match stored.await.map_err(Error::from) {
@@ -89,10 +109,11 @@ impl<H: EventHandler> Consumer<H> {
     }
 
     /// One transaction: the handler's effects, their answers, and the dead letters of the batch.
-    async fn commit(&self, batch: &[Delivery]) -> Result<Vec<Outcome>, WriteError> {
+    async fn commit(&self, batch: &[Delivery], attempts: i64) -> Result<Vec<Outcome>, WriteError> {
         let outcomes = self.database.write(|mut tx| async move {
-            let outcomes = self.decide(&mut tx, batch).await?;
+            let outcomes = self.decide(&mut tx, batch, attempts).await?;
             store_dead_letters(&mut tx, batch, &outcomes).await?;
+            forget_attempts(&mut tx, batch).await?;
             fail_point::reach("consumer: decided, not committed");
             Ok((tx, outcomes))
         });
@@ -102,12 +123,11 @@ impl<H: EventHandler> Consumer<H> {
         Ok(outcomes)
     }
 
-    async fn decide(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
-        let attempts = batch[0].attempt;
+    async fn decide(&self, tx: &mut Tx, batch: &[Delivery], attempts: i64) -> Result<Vec<Outcome>> {
         if attempts < GIVE_UP_AT_ATTEMPT {
             return delivery::handle(&self.handler, tx, batch).await;
         }
-        let detail = format!("delivered {attempts} times without being handled");
+        let detail = format!("its handling was begun {attempts} times and never ended");
         Ok(vec![Outcome::Never(Never { reason: "too_many_deliveries", detail })])
     }
 
@@ -145,6 +165,13 @@ impl<H: EventHandler> Consumer<H> {
         metrics::counter!("dead_letters_total", "consumer" => self.name, "reason" => never.reason)
             .increment(1);
     }
+}
+
+async fn forget_attempts(tx: &mut Tx, batch: &[Delivery]) -> sqlx::Result<()> {
+    for suspect in batch.iter().filter(|delivery| delivery.attempt >= ALONE_FROM_ATTEMPT) {
+        attempts::forget(tx, suspect).await?;
+    }
+    Ok(())
 }
 
 async fn store_dead_letters(tx: &mut Tx, batch: &[Delivery], outcomes: &[Outcome]) -> sqlx::Result<()> {
