@@ -3,7 +3,7 @@
 //! Once the relay has noted a wiped or truncated stream, it sends the events of all pending orders at once.
 //! It never floods a broker or an inventory that is merely behind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
@@ -23,8 +23,12 @@ use crate::orders::{pending, placement};
 
 /// The time between two steps.
 const EVERY: Duration = Duration::from_secs(1);
-/// Orders swept in one step, and so in a second, at most.
-const SWEEP_MAX: i64 = 1_000;
+/// The time after a step that left something to sweep: new orders get the writer in between.
+const HURRY: Duration = Duration::from_millis(20);
+/// Orders swept in one step, at most.
+const SWEEP_MAX: usize = 1_000;
+/// While so many events wait in the outbox, nothing is swept: it is the relay that is behind.
+const OUTBOX_MAX: i64 = 10_000;
 /// Expired idempotency keys deleted in one step, at most.
 const PURGE_MAX: i64 = 1_000;
 
@@ -53,23 +57,28 @@ impl Sweeper {
         Self { database, broker, relay, session: Mutex::new(None) }
     }
 
-    /// Steps once a second until `shutdown`.
+    /// Steps until `shutdown`: once a second, and more often while there is more to sweep than one step takes.
     pub async fn run(&self, shutdown: CancellationToken) {
+        let (started, started_ms) = (Instant::now(), now_ms());
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.tend().await {
+            let steady_ms = steady(started_ms, started.elapsed(), now_ms());
+            let swept = self.tend(steady_ms).await.unwrap_or_else(|error| {
                 self.database.notice(error.as_ref());
                 tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
-            }
-            let _ = tokio::time::timeout(EVERY, shutdown.cancelled()).await;
+                Swept::Enqueued(0)
+            });
+            let pause = if swept == Swept::Enqueued(SWEEP_MAX) { HURRY } else { EVERY };
+            let _ = tokio::time::timeout(pause, shutdown.cancelled()).await;
         }
     }
 
-    async fn tend(&self) -> Result<()> {
-        if self.database.is_writable() {
-            self.sweep_once(now_ms()).await?;
-            self.purge_once(now_ms()).await?;
+    async fn tend(&self, steady_ms: i64) -> Result<Swept> {
+        if !self.database.is_writable() {
+            return Ok(Swept::Enqueued(0));
         }
-        Ok(())
+        let swept = self.sweep_once(now_ms()).await?;
+        self.purge_once(steady_ms).await?;
+        Ok(swept)
     }
 
     /// One step, as of the time `now_ms`.
@@ -79,9 +88,17 @@ impl Sweeper {
         }
         self.see_to_a_loss().await?;
         self.notice_new_session().await?;
+        if outbox::count(self.database.reader()).await? >= OUTBOX_MAX {
+            return Ok(Swept::Enqueued(0));
+        }
         let waiting_since_ms = self.waiting_since_ms().await?;
+        // Its time is of a clock that was ahead, and so is of no use. All that was sent since waits behind it.
+        if waiting_since_ms.is_some_and(|since| pending::is_ahead(since, now_ms)) {
+            return Ok(Swept::Enqueued(0));
+        }
         let written = self.database.write(|mut tx| async move {
-            let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX).await?;
+            pending::mark_sent_ahead(&mut tx, now_ms).await?;
+            let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX as i64).await?;
             if swept > 0 {
                 fail_point::reach("sweeper: swept, not committed");
             }
@@ -163,5 +180,24 @@ impl Sweeper {
             Ok((tx, ()))
         });
         Ok(purged.await?)
+    }
+}
+
+/// A clock that follows the wall clock backwards only: a clock that jumps ahead expires no key before its time.
+fn steady(started_ms: i64, elapsed: Duration, now_ms: i64) -> i64 {
+    now_ms.min(started_ms.saturating_add(elapsed.as_millis() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_ahead_purges_no_key_and_one_that_is_set_back_purges_none_either() {
+        let (started_ms, elapsed) = (1_763_928_000_000, Duration::from_secs(60));
+        let due = started_ms + 60_000;
+        assert_eq!(steady(started_ms, elapsed, due), due);
+        assert_eq!(steady(started_ms, elapsed, due + placement::KEY_LIFETIME_MS), due);
+        assert_eq!(steady(started_ms, elapsed, due - 3_600_000), due - 3_600_000);
     }
 }

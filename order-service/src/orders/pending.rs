@@ -1,7 +1,8 @@
 //! Orders that wait for their result, and the sweep that sends their event again.
 //!
 //! An order is swept only when it was last sent before everything that still waits, in the outbox or at the
-//! inventory's consumer: while its message waits, sending it again would only lengthen the queue.
+//! inventory's consumer: while its message waits, sending it again would only lengthen the queue. A time that the clock has not
+//! reached yet says nothing, since the clock was ahead when it was taken.
 
 use shared::{
     events::Event,
@@ -17,6 +18,11 @@ use super::Order;
 pub const BACKOFF_START_MS: i64 = 30_000;
 /// The longest time between two sweeps of one order, in milliseconds.
 pub const BACKOFF_MAX_MS: i64 = 600_000;
+
+/// Whether a time was taken by a clock that was ahead. What is less than the first back-off ahead is soon reached.
+pub fn is_ahead(time_ms: i64, now_ms: i64) -> bool {
+    time_ms > now_ms + BACKOFF_START_MS
+}
 
 /// How many orders are not settled.
 pub async fn count(reader: &SqlitePool) -> sqlx::Result<i64> {
@@ -77,6 +83,19 @@ pub async fn mark_lost(tx: &mut Tx) -> sqlx::Result<u64> {
         "UPDATE orders SET sweeps = 0, sent_at = 0
          WHERE status = 'created' AND id NOT IN (SELECT order_id FROM outbox)",
     )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Makes pending orders due whose event was sent by a clock that was ahead, except those whose event is still in the outbox. Nobody
+/// can tell whether their messages wait, so each is sent once more.
+pub async fn mark_sent_ahead(tx: &mut Tx, now_ms: i64) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "UPDATE orders SET sweeps = 0, sent_at = 0
+         WHERE status = 'created' AND sent_at > $1 AND id NOT IN (SELECT order_id FROM outbox)",
+    )
+    .bind(now_ms + BACKOFF_START_MS)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected())

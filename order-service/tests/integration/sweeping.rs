@@ -171,3 +171,62 @@ async fn the_first_stream_that_a_database_sees_has_lost_nothing() {
     assert_eq!(parts.sweep(now).await, 0, "its message waits in the stream");
     assert_eq!(files.look().outbox().await, 0);
 }
+
+#[tokio::test]
+async fn an_order_placed_while_the_clock_was_ahead_is_swept_once_the_clock_is_right_and_then_as_any_other() {
+    let world = World::start().await;
+    let (parts, inventory) = (&world.parts, world.inventory().await);
+    let now = now_ms();
+    parts.place(1, now + DAY).await;
+    assert_eq!(parts.sweep(now).await, 0, "its event is in the outbox");
+    parts.relay(1).await;
+    assert_eq!(parts.sweep(now).await, 0, "its message waits at the inventory");
+    inventory.handle(1).await;
+    assert_eq!(parts.sweep(now).await, 1, "nobody has it any more");
+    assert_eq!(parts.sweep(now).await, 0, "once");
+    parts.relay(1).await;
+    inventory.handle(1).await;
+    assert_eq!(parts.sweep(now + 60 * SECOND - 1).await, 0, "from here on it backs off");
+    assert_eq!(parts.sweep(now + 60 * SECOND).await, 1);
+}
+
+#[tokio::test]
+async fn orders_behind_a_message_from_the_future_are_not_swept_while_it_waits() {
+    let world = World::start().await;
+    let (parts, inventory) = (&world.parts, world.inventory().await);
+    let now = now_ms();
+    parts.place(1, now + DAY).await;
+    parts.relay(1).await;
+    parts.place(5, now).await;
+    parts.relay(5).await;
+    assert_eq!(parts.sweep(now + 3_600 * SECOND).await, 0, "they wait behind it");
+    inventory.handle(1).await;
+    assert_eq!(parts.sweep(now + 3_600 * SECOND).await, 1, "it is not settled, and they still wait");
+    inventory.handle(5).await;
+}
+
+#[tokio::test]
+async fn an_order_a_little_ahead_of_the_sweepers_clock_is_not_taken_for_lost() {
+    let world = World::start().await;
+    let (parts, inventory) = (&world.parts, world.inventory().await);
+    let now = now_ms();
+    parts.place(1, now + 20 * SECOND).await;
+    parts.relay(1).await;
+    inventory.handle(1).await;
+    assert_eq!(parts.sweep(now).await, 0);
+    assert_eq!(parts.sweep(now + 50 * SECOND).await, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_swept_into_an_outbox_that_is_full() {
+    let world = World::start().await;
+    let (parts, look) = (&world.parts, world.files.look());
+    let now = now_ms();
+    parts.place(9_500, now).await;
+    parts.place(1_000, now).await;
+    look.change("DELETE FROM outbox WHERE id > 9500").await;
+    look.change("UPDATE orders SET sent_at = 0 WHERE id NOT IN (SELECT order_id FROM outbox)").await;
+    assert_eq!(parts.sweep(now).await, 1_000, "there is room");
+    look.change("UPDATE orders SET sent_at = 0").await;
+    assert_eq!(parts.sweep(now).await, 0, "it is the relay that is behind");
+}
