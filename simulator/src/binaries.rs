@@ -1,7 +1,8 @@
 //! The two service binaries, built by cargo.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -36,19 +37,27 @@ struct Artifact {
 impl Binaries {
     /// Builds both services and asks cargo where it put them. Blocks; shows cargo's progress.
     pub fn build(profile: Profile) -> Result<Self> {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["build", "--package", "order-service", "--package", "inventory-service", "--bins"]);
-        command.arg("--message-format=json-render-diagnostics").current_dir(workspace::root());
-        if profile == Profile::Release {
-            command.arg("--release");
+        match profile {
+            Profile::Dev => cargo_build(&[]),
+            Profile::Release => cargo_build(&["--release"]),
         }
-        let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-        if !output.status.success() {
-            bail!("cargo could not build the services: {}", output.status);
-        }
-        let report = String::from_utf8(output.stdout).context("cargo's report is not text")?;
-        Ok(Self { order: find(&report, "order-service")?, inventory: find(&report, "inventory-service")? })
+    }
+
+    /// Release builds that a test can make to fail, copied into `folder`. What people run, in `target/release`, stays without
+    /// fail-points.
+    pub fn build_with_fail_points(folder: &Path) -> Result<Self> {
+        let built = cargo_build(&["--release", "--features", "shared/fail-points"])?;
+        let copy = |from: &Path, name| {
+            let to = folder.join(name);
+            fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display())).map(|_| to)
+        };
+        let copied = Self {
+            order: copy(&built.order, "order-service")?,
+            inventory: copy(&built.inventory, "inventory-service")?,
+        };
+        // Compiled before or not, cargo puts the binaries without fail-points back in their place.
+        Self::build(Profile::Release)?;
+        Ok(copied)
     }
 
     /// The binaries that `cargo test` has built beside the running test, in `target/PROFILE/`.
@@ -64,6 +73,19 @@ impl Binaries {
         }
         Ok(binaries)
     }
+}
+
+fn cargo_build(flags: &[&str]) -> Result<Binaries> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--package", "order-service", "--package", "inventory-service", "--bins"]);
+    command.args(flags).arg("--message-format=json-render-diagnostics").current_dir(workspace::root());
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cargo could not build the services: {}", output.status);
+    }
+    let report = String::from_utf8(output.stdout).context("cargo's report is not text")?;
+    Ok(Binaries { order: find(&report, "order-service")?, inventory: find(&report, "inventory-service")? })
 }
 
 fn find(report: &str, name: &str) -> Result<PathBuf> {

@@ -27,6 +27,8 @@ pub enum Logs {
     Prefixed,
     /// To `NAME.log` in this folder, appended.
     Folder(PathBuf),
+    /// To a pipe whose reader has gone away.
+    Gone,
 }
 
 impl Logs {
@@ -54,6 +56,10 @@ impl Process {
                 let file = OpenOptions::new().create(true).append(true).open(&path);
                 let file = file.with_context(|| format!("cannot open {}", path.display()))?;
                 command.stdout(file.try_clone()?).stderr(file)
+            }
+            Logs::Gone => {
+                let (_, writer) = std::io::pipe().context("cannot make a pipe")?;
+                command.stdout(writer.try_clone()?).stderr(writer)
             }
         };
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;

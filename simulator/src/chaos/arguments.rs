@@ -20,8 +20,8 @@ const RATE: u32 = 500;
 /// Injects faults while load runs, waits until all is settled, and audits; exits with 1 on any violation.
 ///
 /// By default on a topology of its own, with faults from a seeded schedule. KIND is one of kill, restart, pause, cut,
-/// stall-to-broker, stall-from-broker, slow, reset, wipe, duplicate, poison; ARG is targets and a length, as in
-/// `kill@10s:order+broker,500ms`.
+/// stall-to-broker, stall-from-broker, slow, reset, wipe, duplicate, poison, malformed, attack, log-gone, move-database, clock,
+/// lock, panic; ARG is targets and a length, as in `kill@10s:order+broker,500ms`.
 #[derive(Debug, Clone, Args)]
 pub struct ChaosArgs {
     /// A run with a name and the least that it must have done
@@ -116,8 +116,8 @@ mod tests {
         let ci = plan("--preset ci").unwrap();
         assert_eq!((ci.duration, ci.rate), (Preset::Ci.duration(), Preset::Ci.rate()));
         assert_eq!(ci.minimums, Some(Preset::Ci.minimums(ci.duration)));
-        let other = plan("--preset ci --duration 55s --rate 7 --seed 3").unwrap();
-        assert_eq!((other.duration, other.rate, other.seed), (Duration::from_secs(55), 7, 3));
+        let other = plan("--preset ci --duration 70s --rate 7 --seed 3").unwrap();
+        assert_eq!((other.duration, other.rate, other.seed), (Duration::from_secs(70), 7, 3));
         assert_eq!(other.minimums.unwrap().kills, 10, "half the time, half the kills");
         assert!(plan("").unwrap().minimums.is_none());
     }

@@ -37,10 +37,24 @@ pub enum Kind {
     Duplicate,
     /// Messages that can never succeed are published.
     Poison,
+    /// Messages whose header block no client can parse are published.
+    Malformed,
+    /// The observer tries to have the server change something in its name.
+    Attack,
+    /// A service is started again with a log that nobody reads any more.
+    LogGone,
+    /// A service's database file is moved away while it runs; the service must end by itself.
+    MoveDatabase,
+    /// A service is started again with a clock far ahead, which is put right while it runs.
+    Clock,
+    /// Another process holds the write lock of a service's database.
+    Lock,
+    /// A task of a service panics; the service must end by itself.
+    Panic,
 }
 
 /// Every kind, with the word for it.
-pub const KINDS: [(Kind, &str); 11] = [
+pub const KINDS: [(Kind, &str); 18] = [
     (Kind::Kill, "kill"),
     (Kind::Restart, "restart"),
     (Kind::Pause, "pause"),
@@ -52,6 +66,13 @@ pub const KINDS: [(Kind, &str); 11] = [
     (Kind::Wipe, "wipe"),
     (Kind::Duplicate, "duplicate"),
     (Kind::Poison, "poison"),
+    (Kind::Malformed, "malformed"),
+    (Kind::Attack, "attack"),
+    (Kind::LogGone, "log-gone"),
+    (Kind::MoveDatabase, "move-database"),
+    (Kind::Clock, "clock"),
+    (Kind::Lock, "lock"),
+    (Kind::Panic, "panic"),
 ];
 
 /// One fault.
@@ -84,17 +105,16 @@ impl Kind {
     fn possible_targets(self) -> &'static [Part] {
         match self {
             Self::Kill | Self::Restart | Self::Pause => &[Part::Broker, Part::Order, Part::Inventory],
-            Self::Cut | Self::StallToBroker | Self::StallFromBroker | Self::Slow | Self::Reset => {
-                &[Part::Order, Part::Inventory]
-            }
-            Self::Wipe | Self::Duplicate | Self::Poison => &[],
+            Self::Wipe | Self::Duplicate | Self::Poison | Self::Malformed | Self::Attack => &[],
+            _ => &[Part::Order, Part::Inventory],
         }
     }
 
     /// How long it lasts when nobody says so.
     fn usual_length(self) -> Duration {
         match self {
-            Self::Pause => Duration::from_secs(2),
+            Self::Pause | Self::LogGone | Self::Clock => Duration::from_secs(2),
+            Self::Lock => Duration::from_secs(3),
             Self::Cut | Self::StallToBroker | Self::StallFromBroker | Self::Slow => Duration::from_secs(5),
             _ => Duration::ZERO,
         }
@@ -103,6 +123,16 @@ impl Kind {
     /// Whether it cuts a service off from the broker.
     pub fn is_partition(self) -> bool {
         matches!(self, Self::Cut | Self::StallToBroker | Self::StallFromBroker)
+    }
+
+    /// Whether it hits what a service stands on.
+    pub fn is_of_surroundings(self) -> bool {
+        matches!(self, Self::LogGone | Self::MoveDatabase | Self::Clock | Self::Lock | Self::Panic)
+    }
+
+    /// Whether it is made of messages alone. Nobody else's order may wait for it.
+    pub fn is_messages(self) -> bool {
+        matches!(self, Self::Duplicate | Self::Poison | Self::Malformed | Self::Attack)
     }
 }
 

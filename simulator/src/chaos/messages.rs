@@ -4,19 +4,20 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{Context, context::ContextBuilder, message::PublishMessage};
 use bytes::Bytes;
 use fastrand::Rng;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde::Deserialize;
 use serde_json::json;
 use shared::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::raw::RawConnection;
 use crate::broker;
 
 /// Messages that are picked for one fault; each is published 2–5 times.
@@ -30,6 +31,16 @@ const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the broker may take for a PubAck.
 const PUBACK: Duration = Duration::from_secs(10);
+
+/// Header blocks that no client library parses; the broker stores them as they are.
+const MALFORMED: [&[u8]; 6] = [
+    b"NATS/1.0\r\na: b\rc: d\r\n\r\n",
+    b"NATS/1.0\r\na: \xff\xfe\r\n\r\n",
+    b"NATS/1.0\r\na name: b\r\n\r\n",
+    b"NATS/1.0\r\nno colon\r\n\r\n",
+    b"a: b\r\n\r\n",
+    b"NATS/1.0\r\n\xf0\x28: b\r\n\r\n",
+];
 
 /// A message that must end as a dead letter, and as nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +79,12 @@ pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
     }
     let newest = (first..=last).rev().take(PICKED / 2);
     let picked: Vec<u64> = newest.chain((0..PICKED / 2).map(|_| rng.u64(first..=last))).collect::<Vec<_>>();
-    let found = picked.into_iter().map(|sequence| stream.get_raw_message(sequence));
+    let found = join_all(picked.into_iter().map(|sequence| stream.get_raw_message(sequence))).await;
+    // A message with a malformed header block cannot be read by this client; it is poison and needs no copy.
+    let readable: Vec<_> = found.into_iter().flatten().collect();
+    ensure!(!readable.is_empty(), "cannot read the stream's messages");
     let mut copies = Vec::new();
-    for message in try_join_all(found).await.context("cannot read the stream's messages")? {
+    for message in readable {
         copies.extend(vec![message; rng.usize(COPIES)]);
     }
     rng.shuffle(&mut copies);
@@ -97,6 +111,29 @@ pub async fn poison(nats_url: &str, real: Option<&SettledOrder>, rng: &mut Rng) 
     Ok(poison)
 }
 
+/// Publishes a good body with each malformed header block on both subjects, and returns them: they must be set aside although
+/// their bodies are sound, since nobody can tell what their headers said.
+pub async fn malformed(nats_url: &str, rng: &mut Rng) -> Result<Vec<Poison>> {
+    // Its stream must be there: without one, there is nobody to acknowledge.
+    stream(&connect(nats_url, "order").await?).await?;
+    let unique = format!("{:016x}", rng.u64(..));
+    let mut sent = Vec::new();
+    for (user, subject) in [("order", ORDER_CREATED), ("inventory", ORDER_PROCESSED)] {
+        let mut connection = RawConnection::open(nats_url, user).await?;
+        for (number, header) in MALFORMED.iter().enumerate() {
+            let id = format!("malformed-{unique}-{number}");
+            let body = match subject {
+                ORDER_CREATED => json!({"orderId": id, "productId": "1", "quantity": 1}),
+                _ => json!({"orderId": id, "status": "confirmed"}),
+            };
+            let body = Bytes::from(body.to_string());
+            connection.publish(subject, header, &body).await?;
+            sent.push(Poison { subject, body, reason: "invalid_headers" });
+        }
+    }
+    Ok(sent)
+}
+
 fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
     let poison = |subject, body: String, reason| Poison { subject, body: body.into(), reason };
     let id = format!("poison-{unique}");
@@ -108,7 +145,17 @@ fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
             json!({"orderId": id, "productId": "1", "quantity": 1_000_000_000_000_i64}).to_string(),
             "invalid_event",
         ),
+        poison(
+            ORDER_CREATED,
+            json!({"orderId": format!("{id}\n"), "productId": "1", "quantity": 1}).to_string(),
+            "invalid_event",
+        ),
         poison(ORDER_PROCESSED, format!("garbage {unique}"), "invalid_event"),
+        poison(
+            ORDER_PROCESSED,
+            json!({"orderId": format!("{id}\r"), "status": "confirmed"}).to_string(),
+            "invalid_event",
+        ),
         poison(ORDER_PROCESSED, json!({"orderId": id, "status": "confirmed"}).to_string(), "unknown_order"),
     ];
     if let Some(real) = real {
@@ -125,14 +172,14 @@ fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
     all
 }
 
-async fn connect(nats_url: &str, user: &str) -> Result<Context> {
+pub(super) async fn connect(nats_url: &str, user: &str) -> Result<Context> {
     let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), broker::password(user));
     let options = options.custom_inbox_prefix(format!("_INBOX_{user}"));
     let client = options.connect(nats_url).await.with_context(|| format!("cannot connect as {user}"))?;
     Ok(ContextBuilder::new().timeout(PUBACK).build(client))
 }
 
-async fn stream(context: &Context) -> Result<Stream> {
+pub(super) async fn stream(context: &Context) -> Result<Stream> {
     let start = Instant::now();
     loop {
         match context.get_stream(STREAM).await {
@@ -175,6 +222,6 @@ mod tests {
         let all = bodies.len();
         bodies.sort();
         bodies.dedup();
-        assert_eq!((all, bodies.len()), (14, 14));
+        assert_eq!((all, bodies.len()), (18, 18));
     }
 }

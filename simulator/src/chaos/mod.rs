@@ -1,22 +1,25 @@
 //! `sim chaos`: load, faults while it runs, a recovery without faults, and an audit. One command, one verdict.
 //!
 //! - [`arguments`], [`preset`], [`schedule`], [`fault`]: what shall happen, and when
-//! - [`site`], [`compose`], [`messages`]: where it happens, and how
+//! - [`site`], [`compose`]: where it happens; [`surroundings`], [`messages`], [`attack`]: how
 //! - [`traffic`], [`run`], [`timeline`]: the load, the faults under it, and how everything recovered
 //! - [`recovery`], [`dead_letters`], [`report`]: the end, and what was found
 
 pub mod arguments;
+mod attack;
 pub mod compose;
 mod dead_letters;
 pub mod fault;
 mod messages;
 mod own;
 pub mod preset;
+mod raw;
 mod recovery;
 pub mod report;
 mod run;
 pub mod schedule;
 pub mod site;
+mod surroundings;
 pub mod timeline;
 mod traffic;
 
@@ -26,6 +29,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 pub use self::arguments::{ChaosArgs, Plan};
+use self::fault::Kind;
 pub use self::own::{Finished, inject};
 use self::report::Report;
 use self::timeline::Entry;
@@ -67,7 +71,11 @@ pub async fn run(args: ChaosArgs) -> Result<()> {
 }
 
 async fn on_processes(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
-    let binaries = Binaries::build(Profile::Release)?;
+    let panics = plan.schedule.iter().any(|planned| planned.fault.kind == Kind::Panic);
+    let binaries = match panics {
+        true => Binaries::build_with_fail_points(folder)?,
+        false => Binaries::build(Profile::Release)?,
+    };
     inject(plan, binaries, folder, print).await?.audit().await
 }
 

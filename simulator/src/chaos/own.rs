@@ -114,6 +114,7 @@ impl Finished {
             self.violations.extend(witness.map(|first| format!("{} {what}, such as {first}", listing.count)));
         }
         self.violations.extend(self.injected.broken.take());
+        self.violations.append(&mut self.injected.waited);
         if let Err(remaining) = self.recovered {
             self.violations
                 .push(format!("{} s after the last fault {remaining}", recovery::WITHIN.as_secs()));
@@ -128,6 +129,7 @@ impl Finished {
                 .unwrap_or_default(),
             counts,
             timeline: self.injected.timeline,
+            skipped: self.injected.skipped,
             totals: self.totals,
             recovery: self.recovered.ok(),
             audit: Some(audit),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::fault::{KINDS, Kind};
+use super::surroundings::clocks_can_move;
 use super::timeline::Counts;
 
 /// A run with a name.
@@ -32,13 +34,19 @@ pub struct Minimums {
     pub duplicates: usize,
     /// Messages that can never succeed.
     pub poison: usize,
+    /// Of them, those with a malformed header block.
+    pub malformed: usize,
+    /// Requests of the observer with a harmful reply subject.
+    pub attacks: usize,
+    /// Faults of each kind that hits a service's surroundings.
+    pub others_of_each: usize,
 }
 
 impl Preset {
     /// How long the load runs.
     pub fn duration(self) -> Duration {
         match self {
-            Self::Ci => Duration::from_secs(110),
+            Self::Ci => Duration::from_secs(140),
             Self::Long => Duration::from_secs(30 * 60),
         }
     }
@@ -62,6 +70,9 @@ impl Preset {
                 wipes: 1,
                 duplicates: 100,
                 poison: 10,
+                malformed: 12,
+                attacks: 50,
+                others_of_each: 1,
             },
             Self::Long => Minimums {
                 accepted: 500_000,
@@ -71,6 +82,9 @@ impl Preset {
                 wipes: 12,
                 duplicates: 3_000,
                 poison: 200,
+                malformed: 200,
+                attacks: 1_000,
+                others_of_each: 15,
             },
         };
         usual.scaled(duration.as_secs_f64() / self.duration().as_secs_f64())
@@ -88,6 +102,9 @@ impl Minimums {
             wipes: scale(self.wipes),
             duplicates: scale(self.duplicates),
             poison: scale(self.poison),
+            malformed: scale(self.malformed),
+            attacks: scale(self.attacks),
+            others_of_each: scale(self.others_of_each),
         }
     }
 
@@ -105,10 +122,23 @@ impl Minimums {
             ("wipes of the broker", counts.wipes, self.wipes),
             ("duplicates", counts.duplicates, self.duplicates),
             ("poison messages", counts.poison, self.poison),
+            ("messages with malformed headers", counts.malformed, self.malformed),
+            ("hostile requests", counts.attacks, self.attacks),
         ];
-        let short = wanted.into_iter().filter(|(_, found, least)| found < least);
+        let others = surroundings()
+            .map(|word| (word, counts.others.get(word).copied().unwrap_or_default(), self.others_of_each));
+        let short = wanted.into_iter().chain(others).filter(|(_, found, least)| found < least);
         short.map(|(what, found, least)| format!("{found} {what} instead of at least {least}")).collect()
     }
+}
+
+/// The words of the faults that hit a service's surroundings, as far as this machine can have them.
+fn surroundings() -> impl Iterator<Item = &'static str> {
+    let possible = |kind: Kind| kind != Kind::Clock || clocks_can_move();
+    KINDS
+        .into_iter()
+        .filter(move |(kind, _)| kind.is_of_surroundings() && possible(*kind))
+        .map(|(_, word)| word)
 }
 
 #[cfg(test)]
@@ -121,8 +151,17 @@ mod tests {
     fn what_was_not_reached_is_named_with_its_number() {
         let minimums = Preset::Ci.minimums(Preset::Ci.duration());
         let kills = BTreeMap::from([("order", 10), ("inventory", 6), ("broker", 4)]);
-        let counts =
-            Counts { kills, partitions: 2, wipes: 1, duplicates: 100, poison: 10, ..Counts::default() };
+        let counts = Counts {
+            kills,
+            partitions: 2,
+            wipes: 1,
+            duplicates: 100,
+            poison: 12,
+            malformed: 12,
+            attacks: 50,
+            others: surroundings().map(|word| (word, 1)).collect(),
+            ..Counts::default()
+        };
         assert_eq!(minimums.shortfalls(&counts, 50_000), ["4 of them of the broker instead of at least 5"]);
         assert_eq!(
             minimums.shortfalls(&counts, 49_999)[0],
@@ -133,6 +172,6 @@ mod tests {
     #[test]
     fn a_shorter_run_has_to_do_less() {
         let short = Preset::Long.minimums(Duration::from_secs(180));
-        assert_eq!((short.accepted, short.kills), (50_000, 30));
+        assert_eq!((short.accepted, short.kills, short.others_of_each), (50_000, 30, 1));
     }
 }

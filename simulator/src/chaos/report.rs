@@ -31,6 +31,8 @@ pub struct Report {
     pub violations: Vec<String>,
     /// What the run should have done and did not.
     pub shortfalls: Vec<String>,
+    /// Faults that this machine cannot have, and why.
+    pub skipped: Vec<String>,
     /// Logs, databases and answers, where they are kept.
     pub kept: Option<PathBuf>,
 }
@@ -69,7 +71,7 @@ impl Report {
             "orders": self.totals, "counts": self.counts, "timeline": timeline,
             "worstRecoveryMs": self.timeline.worst_recovery().map(millis),
             "endRecoveryMs": self.recovery.map(millis), "audit": self.audit,
-            "violations": self.violations, "shortfalls": self.shortfalls, "kept": self.kept,
+            "violations": self.violations, "shortfalls": self.shortfalls, "skipped": self.skipped, "kept": self.kept,
         })
     }
 }
@@ -91,7 +93,18 @@ impl Display for Report {
         writeln!(f, "partitions        {}", counts.partitions)?;
         writeln!(f, "broker wipes      {}", counts.wipes)?;
         writeln!(f, "duplicates        {}", counts.duplicates)?;
-        writeln!(f, "poison            {}", counts.poison)?;
+        writeln!(
+            f,
+            "poison            {}, {} of them with malformed headers",
+            counts.poison, counts.malformed
+        )?;
+        writeln!(f, "attacks           {} requests", counts.attacks)?;
+        let others: Vec<String> =
+            counts.others.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        writeln!(f, "other faults      {}", others.join(", "))?;
+        for skipped in &self.skipped {
+            writeln!(f, "skipped           {skipped}")?;
+        }
         writeln!(f, "worst recovery    {}", seconds(self.timeline.worst_recovery()))?;
         writeln!(f, "all settled       {} after the load", seconds(self.recovery))?;
         if let Some(audit) = &self.audit {

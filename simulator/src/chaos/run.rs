@@ -14,6 +14,7 @@ use super::schedule::Planned;
 use super::site::Site;
 use super::timeline::{Entry, Timeline};
 use super::traffic::{Endpoints, Traffic};
+use super::{attack, surroundings};
 
 /// How long a kill waits for enough pending orders; then it comes anyway, and does not count.
 const PENDING_WITHIN: Duration = Duration::from_secs(5);
@@ -30,6 +31,9 @@ const RECOVERY_EVERY: Duration = Duration::from_millis(10);
 /// A fault from which nothing has recovered after this time counts as one that nothing recovers from.
 const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
 
+/// Nobody's order may wait longer than this for the fault of somebody else's message.
+const MESSAGES_WITHIN: Duration = Duration::from_secs(5);
+
 /// What a run did to a site.
 #[derive(Debug, Default)]
 pub struct Injected {
@@ -39,6 +43,10 @@ pub struct Injected {
     pub poison: Vec<(usize, Poison)>,
     /// What went wrong with a fault itself, such as a service that did not come back.
     pub broken: Option<String>,
+    /// Faults after which orders waited that had nothing to do with them.
+    pub waited: Vec<String>,
+    /// Faults that this machine cannot have, and why.
+    pub skipped: Vec<String>,
 }
 
 /// Injects faults while `traffic` flows.
@@ -85,9 +93,7 @@ impl<'a> Injector<'a> {
 
     /// What was done, once every fault is recovered from or given up.
     pub async fn finish(mut self) -> Injected {
-        while let Some(entry) = self.recoveries.join_next().await {
-            self.note(entry.ok());
-        }
+        self.wait_for_recoveries().await;
         self.injected.timeline.entries.sort_by_key(|entry| entry.at);
         self.injected
     }
@@ -102,8 +108,15 @@ impl<'a> Injector<'a> {
     async fn inject(&mut self, planned: &Planned) -> Result<()> {
         let fault = planned.fault.clone();
         sleep_until((self.started + planned.at).into()).await;
+        if fault.kind == Kind::Clock && !surroundings::clocks_can_move() {
+            self.injected.skipped.push("clock: libfaketime is not installed".to_owned());
+            return Ok(());
+        }
         if matches!(fault.kind, Kind::Kill | Kind::Wipe) {
             self.wait_for_pending().await;
+        }
+        if fault.kind.is_messages() {
+            self.wait_for_recoveries().await;
         }
         let (begun, pending) = (Instant::now(), self.traffic.pending());
         self.site.begin(&fault).await?;
@@ -115,8 +128,32 @@ impl<'a> Injector<'a> {
         }
         let (at, lasted) = (begun - self.started, begun.elapsed());
         let entry = Entry { at, fault, pending, lasted, recovery: None, messages };
-        self.recoveries.spawn(recover(entry, self.traffic.clone()));
+        if entry.fault.kind.is_messages() {
+            self.recover_now(entry).await;
+        } else {
+            self.recoveries.spawn(recover(entry, self.traffic.clone(), RECOVERY_WITHIN));
+        }
         Ok(())
+    }
+
+    /// After this, whatever is slow is so because of the next fault.
+    async fn wait_for_recoveries(&mut self) {
+        while let Some(entry) = self.recoveries.join_next().await {
+            self.note(entry.ok());
+        }
+    }
+
+    /// Waits with the next fault, so that what is measured is this one's doing alone.
+    async fn recover_now(&mut self, entry: Entry) {
+        let entry = recover(entry, self.traffic.clone(), MESSAGES_WITHIN).await;
+        if entry.recovery.is_none() {
+            let (kind, at) = (entry.fault.kind.word(), entry.at.as_secs_f64());
+            let limit = MESSAGES_WITHIN.as_secs();
+            self.injected
+                .waited
+                .push(format!("{kind} at {at:.1} s: orders of others waited more than {limit} s for it"));
+        }
+        self.note(Some(entry));
     }
 
     /// Sends bursts on top of the steady load until enough orders are pending, so that a kill hits something.
@@ -131,25 +168,28 @@ impl<'a> Injector<'a> {
     }
 
     async fn send_messages(&mut self, kind: Kind) -> Result<Option<usize>> {
-        match kind {
-            Kind::Duplicate => messages::duplicate(&self.endpoints.nats, &mut self.rng).await.map(Some),
+        let nats = &self.endpoints.nats;
+        let sent = match kind {
+            Kind::Duplicate => return messages::duplicate(nats, &mut self.rng).await.map(Some),
+            Kind::Attack => return attack::attack(nats).await.map(Some),
+            Kind::Malformed => messages::malformed(nats, &mut self.rng).await?,
             Kind::Poison => {
                 let real = self.traffic.settled_order().await;
-                let sent = messages::poison(&self.endpoints.nats, real.as_ref(), &mut self.rng).await?;
-                let count = sent.len();
-                self.injected.poison.extend(sent.into_iter().map(|poison| (self.wipes, poison)));
-                Ok(Some(count))
+                messages::poison(nats, real.as_ref(), &mut self.rng).await?
             }
-            _ => Ok(None),
-        }
+            _ => return Ok(None),
+        };
+        let count = sent.len();
+        self.injected.poison.extend(sent.into_iter().map(|poison| (self.wipes, poison)));
+        Ok(Some(count))
     }
 }
 
-/// Waits until every order is settled that was pending when the fault was mended.
-async fn recover(mut entry: Entry, traffic: Traffic) -> Entry {
+/// Waits, for so long at most, until every order is settled that was pending when the fault was mended.
+async fn recover(mut entry: Entry, traffic: Traffic, within: Duration) -> Entry {
     let mended = Instant::now();
     let mut waiting = traffic.open();
-    while mended.elapsed() < RECOVERY_WITHIN {
+    while mended.elapsed() < within {
         traffic.keep_open(&mut waiting);
         if waiting.is_empty() {
             entry.recovery = Some(mended.elapsed());

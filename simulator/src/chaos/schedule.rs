@@ -11,13 +11,13 @@ use crate::topology::Part;
 const FIRST: Duration = Duration::from_secs(2);
 
 /// One round of a random schedule brings every fault of [`ROUND`]; a shorter run brings a part of it.
-const ROUND_LENGTH: Duration = Duration::from_secs(110);
+const ROUND_LENGTH: Duration = Duration::from_secs(140);
 
-/// How many faults of each kind and target a round has: 24 kills among them.
-const ROUND: [(Kind, &[Part], usize); 20] = [
-    (Kind::Kill, &[Part::Order], 6),
-    (Kind::Kill, &[Part::Inventory], 6),
-    (Kind::Kill, &[Part::Broker], 5),
+/// How many faults of each kind and target a round has: 27 kills among them.
+const ROUND: [(Kind, &[Part], usize); 32] = [
+    (Kind::Kill, &[Part::Order], 7),
+    (Kind::Kill, &[Part::Inventory], 7),
+    (Kind::Kill, &[Part::Broker], 6),
     (Kind::Kill, &[Part::Order, Part::Inventory], 1),
     (Kind::Kill, &[Part::Inventory, Part::Broker], 1),
     (Kind::Kill, &[Part::Broker, Part::Order, Part::Inventory], 1),
@@ -35,6 +35,18 @@ const ROUND: [(Kind, &[Part], usize); 20] = [
     (Kind::Wipe, &[], 1),
     (Kind::Duplicate, &[], 3),
     (Kind::Poison, &[], 3),
+    (Kind::Malformed, &[], 2),
+    (Kind::Attack, &[], 2),
+    (Kind::LogGone, &[Part::Order], 1),
+    (Kind::LogGone, &[Part::Inventory], 1),
+    (Kind::MoveDatabase, &[Part::Order], 1),
+    (Kind::MoveDatabase, &[Part::Inventory], 1),
+    (Kind::Clock, &[Part::Order], 1),
+    (Kind::Clock, &[Part::Inventory], 1),
+    (Kind::Lock, &[Part::Order], 1),
+    (Kind::Lock, &[Part::Inventory], 1),
+    (Kind::Panic, &[Part::Order], 2),
+    (Kind::Panic, &[Part::Inventory], 2),
 ];
 
 /// A fault and when it begins, counted from the start of the load.
@@ -87,7 +99,10 @@ fn length(kind: Kind, rng: &mut Rng) -> Duration {
         Kind::Cut => 3_000..6_000,
         Kind::StallToBroker | Kind::StallFromBroker => 2_000..4_000,
         Kind::Slow => 2_000..3_000,
-        Kind::Restart | Kind::Reset | Kind::Duplicate | Kind::Poison => return Duration::ZERO,
+        Kind::LogGone | Kind::Clock => 1_000..2_000,
+        // Shorter and longer than a statement waits for a lock.
+        Kind::Lock => 1_000..7_000,
+        _ => return Duration::ZERO,
     };
     Duration::from_millis(rng.u64(milliseconds))
 }
@@ -113,7 +128,7 @@ mod tests {
         for seed in 0..20 {
             let schedule = random(seed, CI);
             let kills = schedule.iter().filter(|planned| planned.fault.kind == Kind::Kill);
-            assert_eq!(kills.map(|planned| planned.fault.targets.len()).sum::<usize>(), 24);
+            assert_eq!(kills.map(|planned| planned.fault.targets.len()).sum::<usize>(), 27);
             for (kind, word) in super::super::fault::KINDS {
                 assert!(count(&schedule, |fault| fault.kind == kind) > 0, "seed {seed} has no {word}");
             }
@@ -122,7 +137,7 @@ mod tests {
 
     #[test]
     fn faults_follow_each_other_within_the_run() {
-        for (seconds, faults) in [(10, 3), (110, 38), (1800, 622)] {
+        for (seconds, faults) in [(10, 4), (140, 57), (1800, 733)] {
             let schedule = random(7, Duration::from_secs(seconds));
             assert_eq!(schedule.len(), faults);
             assert!(schedule.is_sorted_by_key(|planned| planned.at));

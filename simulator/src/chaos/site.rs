@@ -5,9 +5,11 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, bail};
+use sqlx::SqliteConnection;
 
 use super::compose::ComposeSite;
 use super::fault::{Fault, Kind};
+use super::surroundings;
 use crate::proxy::{Direction, Link, Proxy};
 use crate::topology::{Links, Part, Topology, TopologyConfig};
 
@@ -27,6 +29,10 @@ pub struct OwnSite {
     topology: Topology,
     order: Proxy,
     inventory: Proxy,
+    /// Connections that hold a write lock.
+    locks: Vec<SqliteConnection>,
+    /// Tasks that were made to panic.
+    panics: usize,
 }
 
 impl OwnSite {
@@ -35,7 +41,7 @@ impl OwnSite {
         let broker = (Ipv4Addr::LOCALHOST, config.ports.nats.number()).into();
         let (order, inventory) = (Proxy::start(broker)?, Proxy::start(broker)?);
         config.links = Links { order: Some(order.port()), inventory: Some(inventory.port()) };
-        Ok(Self { topology: Topology::start(config).await?, order, inventory })
+        Ok(Self { topology: Topology::start(config).await?, order, inventory, locks: Vec::new(), panics: 0 })
     }
 
     /// The topology.
@@ -72,20 +78,64 @@ impl OwnSite {
                 );
             }
             Kind::Reset => self.links(fault).for_each(Proxy::reset),
-            Kind::Duplicate | Kind::Poison => {}
+            kind if kind.is_of_surroundings() => {
+                for part in &fault.targets {
+                    self.begin_at(kind, *part).await?;
+                }
+            }
+            // Messages are sent past the links.
+            _ => {}
         }
         Ok(())
     }
 
+    /// What is done to one service's surroundings.
+    async fn begin_at(&mut self, kind: Kind, part: Part) -> Result<()> {
+        let topology = &mut self.topology;
+        match kind {
+            Kind::LogGone => surroundings::lose_log(topology, part).await,
+            Kind::MoveDatabase => surroundings::move_database(topology, part).await,
+            Kind::Clock => surroundings::set_clock_ahead(topology, part).await,
+            Kind::Lock => {
+                self.locks.push(surroundings::lock(topology, part).await?);
+                Ok(())
+            }
+            _ => {
+                self.panics += 1;
+                surroundings::panic_a_task(topology, part, self.panics).await
+            }
+        }
+    }
+
     async fn end(&mut self, fault: &Fault) -> Result<()> {
         match fault.kind {
-            Kind::Kill | Kind::Restart => {
+            Kind::Kill | Kind::Restart | Kind::Panic => {
                 for part in START_ORDER.into_iter().filter(|part| fault.targets.contains(part)) {
                     self.topology.start_part(part).await?;
                 }
             }
             Kind::Pause => fault.targets.iter().try_for_each(|part| self.topology.resume(*part))?,
             Kind::Wipe => self.topology.start_part(Part::Broker).await?,
+            Kind::Lock => {
+                for connection in self.locks.drain(..) {
+                    surroundings::unlock(connection).await?;
+                }
+            }
+            Kind::LogGone => {
+                for part in &fault.targets {
+                    surroundings::restart(&mut self.topology, *part).await?;
+                }
+            }
+            Kind::MoveDatabase => {
+                for part in &fault.targets {
+                    surroundings::bring_database_back(&mut self.topology, *part).await?;
+                }
+            }
+            Kind::Clock => {
+                for part in &fault.targets {
+                    surroundings::put_clock_right(&mut self.topology, *part).await?;
+                }
+            }
             _ => self.set(fault, Link::Pass),
         }
         Ok(())

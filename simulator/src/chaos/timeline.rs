@@ -49,6 +49,12 @@ pub struct Counts {
     pub duplicates: usize,
     /// Messages that can never succeed.
     pub poison: usize,
+    /// Of them, those with a malformed header block.
+    pub malformed: usize,
+    /// Requests of the observer with a harmful reply subject.
+    pub attacks: usize,
+    /// Faults of a service's surroundings, by their words.
+    pub others: BTreeMap<&'static str, usize>,
 }
 
 impl Timeline {
@@ -67,7 +73,15 @@ impl Timeline {
                 Kind::Wipe => counts.wipes += 1,
                 Kind::Duplicate => counts.duplicates += messages,
                 Kind::Poison => counts.poison += messages,
+                Kind::Malformed => {
+                    counts.poison += messages;
+                    counts.malformed += messages;
+                }
+                Kind::Attack => counts.attacks += messages,
                 _ if kind.is_partition() => counts.partitions += entry.fault.targets.len(),
+                _ if kind.is_of_surroundings() => {
+                    *counts.others.entry(kind.word()).or_default() += entry.fault.targets.len();
+                }
                 _ => {}
             }
         }

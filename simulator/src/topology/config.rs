@@ -116,6 +116,11 @@ impl TopologyConfig {
         }
     }
 
+    /// The database file of a service.
+    pub fn database(&self, part: Part) -> PathBuf {
+        self.folder.join(format!("{}.db", part.name()))
+    }
+
     /// The command that runs a part; `server` is the path of nats-server.
     pub(super) fn command(&self, part: Part, server: &Path) -> Command {
         match part {
@@ -135,7 +140,7 @@ impl TopologyConfig {
         let name = part.name();
         let mut command = Command::new(binary);
         command.env("HOST", "127.0.0.1").env("PORT", port.number().to_string());
-        command.env("DATABASE", self.folder.join(format!("{name}.db")));
+        command.env("DATABASE", self.database(part));
         command.env("NATS_URL", self.broker_url(part)).env("NATS_USER", name);
         command.env("NATS_PASSWORD", broker::password(name)).env("JWT_SECRET", &self.jwt_secret);
         if !self.logs.reach_a_terminal() {
@@ -162,6 +167,7 @@ impl TopologyConfig {
     pub(super) fn log_hint(&self, part: Part) -> String {
         match &self.logs {
             Logs::Prefixed => "its log is above".to_owned(),
+            Logs::Gone => "nobody reads its log".to_owned(),
             Logs::Folder(folder) => {
                 let log = fs::read_to_string(folder.join(format!("{}.log", part.name()))).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();

@@ -10,11 +10,11 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 pub use self::config::{Links, Part, Ports, TopologyConfig};
 use crate::http::HttpClient;
-use crate::process::Process;
+use crate::process::{Logs, Process};
 use crate::{broker, nats_server};
 
 /// How long a service may take until it is ready.
@@ -57,13 +57,44 @@ impl Topology {
 
     /// Starts a part that does not run, and waits until it is ready; a service may be so without a broker.
     pub async fn start_part(&mut self, part: Part) -> Result<()> {
-        let command = self.config.command(part, &self.server);
-        let process = Process::spawn(part.name(), command, &self.config.logs)?;
-        *self.slot(part) = Some(process);
+        self.start_part_with(part, &[], None).await
+    }
+
+    /// The same, this once with these variables, and with its log there instead of where it belongs.
+    pub async fn start_part_with(
+        &mut self,
+        part: Part,
+        environment: &[(&str, String)],
+        logs: Option<&Logs>,
+    ) -> Result<()> {
+        self.spawn_part(part, environment, logs)?;
         match part {
             Part::Broker => broker::wait_until_ready(self.config.ports.nats.number()).await,
             Part::Order | Part::Inventory => self.wait_until(part, r#""status":"ready""#).await,
         }
+    }
+
+    /// Starts a part and does not wait until it is ready.
+    pub fn spawn_part(
+        &mut self,
+        part: Part,
+        environment: &[(&str, String)],
+        logs: Option<&Logs>,
+    ) -> Result<()> {
+        let mut command = self.config.command(part, &self.server);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let process = Process::spawn(part.name(), command, logs.unwrap_or(&self.config.logs))?;
+        *self.slot(part) = Some(process);
+        Ok(())
+    }
+
+    /// Waits until a part has ended by itself; an error if it still runs after `within`.
+    pub async fn wait_for_end(&mut self, part: Part, within: Duration) -> Result<ExitStatus> {
+        let process = self.slot(part).as_mut().with_context(|| format!("{} does not run", part.name()))?;
+        let ended = timeout(within, process.wait()).await;
+        let status = ended.with_context(|| format!("{} did not end by itself", part.name()))??;
+        self.slot(part).take();
+        Ok(status)
     }
 
     /// Replaces the further settings of both services; a part gets them with its next start.
@@ -171,6 +202,11 @@ impl Topology {
     /// `http://…` of the broker's monitoring.
     pub fn monitor_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.config.ports.monitor.number())
+    }
+
+    /// The database file of a service.
+    pub fn database(&self, part: Part) -> PathBuf {
+        self.config.database(part)
     }
 
     /// Where the topology keeps its data.

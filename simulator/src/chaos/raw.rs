@@ -1,0 +1,103 @@
+//! A connection to the broker that sends what no client library would: a header block of any bytes, a reply subject of any name.
+//!
+//! Source: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::broker;
+
+/// How long the broker may take for an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// One connection of one user.
+pub struct RawConnection {
+    stream: BufReader<TcpStream>,
+    inbox: String,
+}
+
+impl RawConnection {
+    /// Connects as `user`, who hears replies in an inbox of its own.
+    pub async fn open(nats_url: &str, user: &str) -> Result<Self> {
+        let address = nats_url.strip_prefix("nats://").context("the broker's URL has another scheme")?;
+        let stream = TcpStream::connect(address).await.context("cannot connect to the broker")?;
+        let inbox = match user {
+            "observer" => "_INBOX.raw".to_owned(),
+            _ => format!("_INBOX_{user}.raw"),
+        };
+        let mut raw = Self { stream: BufReader::new(stream), inbox };
+        let mut options =
+            json!({"verbose": false, "pedantic": false, "headers": true, "no_responders": true});
+        if user != "observer" {
+            options["user"] = user.into();
+            options["pass"] = broker::password(user).into();
+        }
+        raw.send(format!("CONNECT {options}\r\nSUB {} 1\r\n", raw.inbox).as_bytes()).await?;
+        raw.round_trip().await.with_context(|| format!("cannot connect as {user}"))?;
+        Ok(raw)
+    }
+
+    /// Publishes with a header block of these very bytes, and waits for the PubAck.
+    pub async fn publish(&mut self, subject: &str, header: &[u8], body: &[u8]) -> Result<()> {
+        let total = header.len() + body.len();
+        let head = format!("HPUB {subject} {} {} {total}\r\n", self.inbox, header.len());
+        self.send(&[head.as_bytes(), header, body, b"\r\n"].concat()).await?;
+        let answer = timeout(ANSWER, self.answer()).await.context("no PubAck")??;
+        if answer["error"].is_object() {
+            bail!("the broker refused a message on {subject}: {answer}");
+        }
+        Ok(())
+    }
+
+    /// Sends a request whose answer goes to `reply`, and not to this connection.
+    pub async fn request_for(&mut self, subject: &str, reply: &str, body: &str) -> Result<()> {
+        self.send(format!("PUB {subject} {reply} {}\r\n{body}\r\n", body.len()).as_bytes()).await
+    }
+
+    /// Waits until the broker has seen all that was sent. What it complained of is no error: refusing is its task.
+    pub async fn round_trip(&mut self) -> Result<()> {
+        self.send(b"PING\r\n").await?;
+        let pong = async {
+            while self.line().await? != "PONG" {}
+            anyhow::Ok(())
+        };
+        timeout(ANSWER, pong).await.context("the broker did not answer")?
+    }
+
+    /// The body of the next message in the inbox.
+    async fn answer(&mut self) -> Result<Value> {
+        loop {
+            let line = self.line().await?;
+            let mut words = line.split(' ');
+            match words.next() {
+                Some("MSG" | "HMSG") => {
+                    let length: usize = words.next_back().and_then(|word| word.parse().ok()).context(line)?;
+                    let mut message = vec![0; length];
+                    self.stream.read_exact(&mut message).await?;
+                    let begin = message.iter().position(|byte| *byte == b'{').unwrap_or(length);
+                    return serde_json::from_slice(&message[begin..]).context("the answer is no JSON");
+                }
+                Some("-ERR") => bail!("{line}"),
+                Some("PING") => self.send(b"PONG\r\n").await?,
+                _ => {}
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line).await? == 0 {
+            bail!("the broker closed the connection");
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).await.context("cannot send to the broker")
+    }
+}
