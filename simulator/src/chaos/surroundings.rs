@@ -36,12 +36,16 @@ const FAKETIME: [&str; 4] = [
 /// The parts of a database on disk.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// The tasks of each service that a panic can hit.
-fn tasks(part: Part) -> &'static [&'static str] {
-    match part {
-        Part::Order => &["committer", "consumer", "relay", "sweeper", "broker"],
-        _ => &["consumer", "relay", "redriver", "broker"],
-    }
+/// Tasks that every order keeps busy, and how many of their steps they live: they panic in the middle of their work. The others may
+/// have nothing to do for a long time, and panic at once.
+const BUSY: [&str; 3] = ["committer", "consumer", "relay"];
+const BUSY_SKIP: &str = "50";
+
+/// The background tasks of each service; see `service.rs`.
+fn tasks(part: Part) -> Vec<&'static str> {
+    let own: &[&str] = if part == Part::Order { &["committer", "sweeper", "feed reader"] } else { &[] };
+    let both = ["consumer", "redriver", "relay", "broker watch", "database watch", "server", "signals"];
+    [&both, own].concat()
 }
 
 /// Whether clocks can be moved on this machine.
@@ -145,7 +149,12 @@ pub async fn panic_a_task(topology: &mut Topology, part: Part, number: usize) ->
     let tasks = tasks(part);
     let task = tasks[number % tasks.len()];
     topology.stop_part(part).await?;
-    let environment = [("FAIL_POINT", format!("task: {task}")), ("FAIL_POINT_SKIP", "20".to_owned())];
+    let skip = if BUSY.contains(&task) { BUSY_SKIP } else { "0" };
+    let environment = [
+        ("FAIL_POINT", format!("task: {task}")),
+        ("FAIL_POINT_SKIP", skip.to_owned()),
+        ("FAIL_POINT_PANIC", "1".to_owned()),
+    ];
     topology.spawn_part(part, &environment, None)?;
     let ended = topology.wait_for_end(part, ENDS_WITHIN).await;
     let status = ended.with_context(|| format!("its task {task} panicked"))?;
