@@ -217,15 +217,18 @@ impl Relay {
         if unsendable.is_empty() {
             return Ok(());
         }
-        let mut tx = self.database.begin().await?;
-        for (row, why) in unsendable {
-            let (subject, body) = (row.subject.clone(), row.body.clone().into());
-            let headers = Some(self.headers(row).0);
-            let never = Never { reason: UNSENDABLE, detail: why.clone() };
-            dead_letter::insert(&mut tx, &Delivery { subject, body, headers, attempt: 1 }, &never).await?;
-            outbox::delete(&mut tx, &[row.id]).await?;
-        }
-        tx.commit().await?;
+        let written = self.database.write(|mut tx| async move {
+            for (row, why) in unsendable {
+                let (subject, body) = (row.subject.clone(), row.body.clone().into());
+                let headers = Some(self.headers(row).0);
+                let never = Never { reason: UNSENDABLE, detail: why.clone() };
+                let letter = Delivery { subject, body, headers, attempt: 1 };
+                dead_letter::insert(&mut tx, &letter, &never).await?;
+                outbox::delete(&mut tx, &[row.id]).await?;
+            }
+            Ok((tx, ()))
+        });
+        written.await?;
         for (row, why) in unsendable {
             let order_id = &row.order_id;
             tracing::error!(order_id, subject = row.subject, why, "event set aside: it can never be sent");

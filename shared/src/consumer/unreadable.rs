@@ -4,7 +4,7 @@
 //! were lost, what the consumer still owes is looked at where it is stored. What is unreadable becomes a dead letter
 //! `invalid_headers` and is terminated by its sequence; all else stays as it is.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use async_nats::{HeaderMap, jetstream::consumer};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -73,11 +73,13 @@ impl<H: EventHandler> Consumer<H> {
             return Ok(());
         }
         let letters: Vec<_> = messages.iter().map(|(message, why)| dead_letter_of(message, why)).collect();
-        let mut tx = self.database.begin().await.context("set unreadable messages aside")?;
-        for (delivery, never) in &letters {
-            dead_letter::insert(&mut tx, delivery, never).await?;
-        }
-        tx.commit().await.inspect_err(|error| self.database.notice(error))?;
+        let stored = self.database.write(|mut tx| async {
+            for (delivery, never) in &letters {
+                dead_letter::insert(&mut tx, delivery, never).await?;
+            }
+            Ok((tx, ()))
+        });
+        stored.await.map_err(Error::from).context("set unreadable messages aside")?;
         letters.iter().for_each(|(delivery, never)| self.report(delivery, never));
         Ok(())
     }
