@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use shared::telemetry;
+use shared::{log::STDOUT, telemetry};
 use simulator::chaos::{self, ChaosArgs};
 use simulator::check::{self, CheckArgs};
 use simulator::load::{self, LoadArgs};
@@ -31,7 +31,9 @@ enum Command {
 // One thread: the load shall leave the machine to the services, and nothing else here has work for two.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    telemetry::exit_code("sim", run(Cli::parse()).await)
+    let result = run(Cli::parse()).await;
+    STDOUT.flush();
+    telemetry::exit_code("sim", result)
 }
 
 async fn run(cli: Cli) -> Result<()> {

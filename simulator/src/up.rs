@@ -52,7 +52,6 @@ pub async fn run(args: UpArgs) -> Result<()> {
     };
     STDOUT.tell("stopping: services first, then the broker");
     let stopped = topology.stop().await;
-    STDOUT.flush();
     match exited {
         Some((part, status)) => bail!("{} ended by itself: {}", part.name(), status?),
         None => stopped,
