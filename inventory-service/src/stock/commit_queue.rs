@@ -9,7 +9,7 @@ use shared::{
 use super::adjustment::{self, Adjusted, Adjustment, NewAdjustment, StockChange};
 
 /// Changes that may wait for a commit; further ones are answered 503.
-pub const WAITING_MAX: usize = 1_000;
+pub const WAITING_MAX: usize = 256;
 
 impl Request for NewAdjustment {
     type Outcome = Adjusted;
