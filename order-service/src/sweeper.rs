@@ -27,6 +27,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const HURRY: Duration = Duration::from_millis(20);
 /// Orders swept in one step, at most.
 const SWEEP_MAX: usize = 1_000;
+/// Orders marked as lost in one transaction, at most.
+const MARK_MAX: u64 = 5_000;
 /// While so many events wait in the outbox, nothing is swept: it is the relay that is behind.
 const OUTBOX_MAX: i64 = 10_000;
 /// Expired idempotency keys deleted in one step, at most.
@@ -86,7 +88,7 @@ impl Sweeper {
         if !self.broker.is_connected() {
             return Ok(Swept::BrokerAway);
         }
-        self.see_to_a_loss().await?;
+        self.see_to_a_loss(now_ms).await?;
         self.notice_new_session().await?;
         if outbox::count(self.database.reader()).await? >= OUTBOX_MAX {
             return Ok(Swept::Enqueued(0));
@@ -115,21 +117,37 @@ impl Sweeper {
     }
 
     /// What a wiped or truncated stream has lost cannot be told, so every pending order is sent again.
-    async fn see_to_a_loss(&self) -> Result<()> {
+    ///
+    /// In steps, so that new orders get the writer in between. Those are not marked: their events go to the present stream.
+    async fn see_to_a_loss(&self, now_ms: i64) -> Result<()> {
         if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
         }
-        let written = self.database.write(|mut tx| async move {
-            stream_memory::settle_loss(&mut tx).await?;
-            let orders = pending::mark_lost(&mut tx).await?;
-            fail_point::reach("sweeper: loss noticed, not committed");
-            Ok((tx, orders))
-        });
-        let orders = written.await?;
+        let mut orders = 0;
+        loop {
+            let marked = self.mark_lost_once(now_ms).await?;
+            orders += marked;
+            if marked < MARK_MAX {
+                break;
+            }
+        }
         fail_point::reach("sweeper: loss committed, nothing swept");
         tracing::warn!(orders, "messages are lost or in doubt; all pending orders are sent again");
         metrics::counter!("stream_losses_total").increment(1);
         Ok(())
+    }
+
+    /// Marks up to [`MARK_MAX`] pending orders, and settles the loss with the last of them. Returns how many.
+    async fn mark_lost_once(&self, now_ms: i64) -> Result<usize> {
+        let written = self.database.write(|mut tx| async move {
+            let marked = pending::mark_lost(&mut tx, now_ms, MARK_MAX as i64).await?;
+            if marked < MARK_MAX {
+                stream_memory::settle_loss(&mut tx).await?;
+                fail_point::reach("sweeper: loss noticed, not committed");
+            }
+            Ok((tx, marked))
+        });
+        Ok(written.await?)
     }
 
     /// After a reconnect or a restart nobody should have to wait for a back-off that grew before it.

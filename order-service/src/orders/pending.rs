@@ -74,15 +74,20 @@ pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Makes every pending order due at once, except those whose event is still in the outbox and so sent anyway.
+/// Makes up to `limit` pending orders due at once that were sent by `until_ms`, except those whose event is still in the outbox and
+/// so sent anyway. Returns how many; fewer than the limit are the last.
 ///
 /// Asked by id and not by time: the orders of one commit share their time, and the broker may have acknowledged
 /// some of them.
-pub async fn mark_lost(tx: &mut Tx) -> sqlx::Result<u64> {
+pub async fn mark_lost(tx: &mut Tx, until_ms: i64, limit: i64) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "UPDATE orders SET sweeps = 0, sent_at = 0
-         WHERE status = 'created' AND id NOT IN (SELECT order_id FROM outbox)",
+         WHERE id IN (SELECT id FROM orders
+                      WHERE status = 'created' AND sent_at BETWEEN 1 AND $1
+                        AND id NOT IN (SELECT order_id FROM outbox) LIMIT $2)",
     )
+    .bind(until_ms)
+    .bind(limit)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected())
