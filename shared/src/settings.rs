@@ -21,6 +21,9 @@ use crate::auth::Tokens;
 /// The secret of the seed's published sample tokens; fine for a demonstration, and for nothing else.
 pub const DEMO_SECRET: &str = "a-string-secret-at-least-256-bits-long";
 
+/// The longest life of a token that the command `token` signs, in seconds.
+const TTL_MAX_SECONDS: u64 = 1_000_000_000;
+
 /// A value that never shows in logs or in `--help`.
 ///
 /// It is checked where it is used: an error of clap would repeat it.
@@ -131,8 +134,8 @@ pub struct TokenCommand {
     /// Space-separated permissions, as the claim `scope`
     #[arg(long)]
     pub scope: Option<String>,
-    /// Seconds until the token expires; without it the token has no `exp`
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds until the token expires, at most 1,000,000,000 (31 years); without it the token has no `exp`
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=TTL_MAX_SECONDS))]
     pub ttl: Option<u64>,
 }
 

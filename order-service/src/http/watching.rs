@@ -21,7 +21,7 @@ use futures_util::{
 };
 use serde::Serialize;
 use shared::{
-    auth::{LEEWAY_SECONDS, User},
+    auth::User,
     events::{now_ms, rfc3339},
     http::read,
     problem::Problem,
@@ -59,7 +59,7 @@ pub async fn watch_orders(
 ) -> Result<Response, Problem> {
     let last_event_id = last_event_id(&headers)?;
     let place = waiting.place().ok_or(Problem::Unavailable("too many requests stay open; come back"))?;
-    let end = end(waiting.clone(), user.expires_at);
+    let end = end(waiting.clone(), user.until_ms);
     let watch = Watch::open(waiting, user.id, last_event_id, place).await?;
     // An event without data is not dispatched, but sets the id from which a client resumes that has seen no other.
     let first = Event::default().id(watch.last_id.to_string()).retry(RETRY);
@@ -85,12 +85,10 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
 }
 
 /// Returns when the drain begins or the token is no longer valid.
-async fn end(waiting: Waiting, expires_at: Option<u64>) {
+async fn end(waiting: Waiting, until_ms: Option<u64>) {
     let expired = async {
-        let Some(expires_at) = expires_at else { return std::future::pending().await };
-        // As for every request: through the last second in which a token is accepted.
-        let end_ms = expires_at.saturating_add(LEEWAY_SECONDS + 1).saturating_mul(1_000);
-        tokio::time::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms() as u64))).await;
+        let Some(until_ms) = until_ms else { return std::future::pending().await };
+        tokio::time::sleep(Duration::from_millis(until_ms.saturating_sub(now_ms() as u64))).await;
     };
     tokio::select! {
         () = expired => {}

@@ -125,6 +125,31 @@ async fn a_printed_token_is_accepted_and_ends_when_it_should() {
 }
 
 #[tokio::test]
+async fn a_token_that_no_service_would_accept_is_refused_and_not_printed() {
+    let long = "a".repeat(256);
+    for (arguments, said) in [
+        (["--sub", "alice", "--ttl", "18446744073709551615"], "1..=1000000000"),
+        (["--sub", "alice", "--ttl", "18446744073709551616"], "--ttl"),
+        (["--sub", "alice", "--ttl", "1000000001"], "1..=1000000000"),
+        (["--sub", "alice", "--ttl", "0"], "1..=1000000000"),
+        (["--sub", "alice", "--ttl", "-1"], "--ttl <SECONDS>"),
+        (["--sub", "alice", "--ttl", "1.5"], "--ttl <SECONDS>"),
+        (["--sub", "", "--ttl", "60"], "claim sub"),
+        (["--sub", &long, "--ttl", "60"], "claim sub"),
+        (["--sub", "a\nb", "--ttl", "60"], "claim sub"),
+        (["--sub", "a\u{1b}[2J", "--ttl", "60"], "claim sub"),
+    ] {
+        let (output, errors) = run(command(&[&["token"], &arguments[..]].concat())).await;
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        assert!(errors.contains(said) && !errors.contains("panicked"), "{arguments:?}: {errors}");
+    }
+    let mut strict = command(&["token", "--sub", "alice"]);
+    strict.env("JWT_REQUIRE_EXP", "true");
+    let (output, errors) = run(strict).await;
+    assert!(!output.status.success() && errors.contains("claim exp"), "{errors}");
+}
+
+#[tokio::test]
 async fn the_healthcheck_tells_a_service_that_is_ready_from_one_that_is_not_there() {
     let files = Files::new();
     let mut service = Service::start(&files, NO_BROKER, &[]).await;

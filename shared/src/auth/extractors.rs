@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, header::AUTHORIZATION, request::Parts},
 };
 
-use super::{ADMIN_SCOPE, Claims, INVENTORY_WRITE_SCOPE, Tokens};
+use super::{ADMIN_SCOPE, Claims, INVENTORY_WRITE_SCOPE, NumericDate, Tokens};
 use crate::problem::Problem;
 
 /// The authenticated user of a request.
@@ -15,8 +15,8 @@ pub struct User {
     pub id: String,
     /// The token carries the scope `admin`.
     pub is_admin: bool,
-    /// The token's `exp`, in Unix seconds.
-    pub expires_at: Option<u64>,
+    /// When the token's `exp` ends what it may do, in Unix milliseconds.
+    pub until_ms: Option<u64>,
 }
 
 impl<S> FromRequestParts<S> for User
@@ -28,7 +28,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let claims = verified(parts, &Tokens::from_ref(state))?;
-        Ok(Self { is_admin: claims.has_scope(ADMIN_SCOPE), expires_at: claims.exp, id: claims.sub })
+        let until_ms = claims.exp.as_ref().map(NumericDate::end_ms);
+        Ok(Self { is_admin: claims.has_scope(ADMIN_SCOPE), until_ms, id: claims.sub })
     }
 }
 

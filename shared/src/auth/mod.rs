@@ -1,14 +1,16 @@
 //! Who is calling: bearer tokens, verified against one key that pins one algorithm.
 //!
-//! [`keys`]: the key, from exactly one setting. [`tokens`]: what a token must say. [`extractors`]: the user of a request.
+//! [`keys`]: the key, from exactly one setting. [`tokens`]: what a token must say, with times ([`numeric_date`]). [`extractors`]: the user of a request.
 //! Sources: RFC 6750 (bearer tokens), RFC 7519 (claims), RFC 8725 (pinning the algorithm).
 
 mod extractors;
 mod keys;
+mod numeric_date;
 mod tokens;
 
 pub use extractors::{Admin, StockKeeper, User};
-pub use tokens::{Audience, Claims, LEEWAY_SECONDS, Tokens};
+pub use numeric_date::NumericDate;
+pub use tokens::{Audience, Claims, Tokens};
 
 /// The scope of operators: the admin routes, and everybody's orders.
 pub const ADMIN_SCOPE: &str = "admin";

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jsonwebtoken::{Header, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::keys::Key;
+use super::{
+    keys::Key,
+    numeric_date::{NumericDate, given},
+};
 use crate::{events::now_ms, problem::Problem, settings::JwtSettings};
 
-/// Clocks may differ by this many seconds when `exp` and `nbf` are checked.
-pub const LEEWAY_SECONDS: u64 = 30;
 /// No token of use is longer, in bytes.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// The longest `sub`, in characters.
@@ -21,17 +22,17 @@ const MALFORMED: &str = "the token is malformed, or one of its claims sub, scope
 /// The claims that the services read or write (RFC 7519, section 4.1); others are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Claims {
-    /// The user. 1–255 characters.
+    /// The user. 1–255 characters, none of them a control character.
     pub sub: String,
     /// Space-separated permissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// Not valid after, in Unix seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exp: Option<u64>,
-    /// Not valid before, in Unix seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<u64>,
+    /// Not valid after.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub exp: Option<NumericDate>,
+    /// Not valid before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<NumericDate>,
     /// Who issued the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
@@ -73,6 +74,7 @@ struct Inner {
     validation: Validation,
     issuer: Option<String>,
     audience: Option<String>,
+    require_exp: bool,
 }
 
 impl Tokens {
@@ -82,20 +84,16 @@ impl Tokens {
         let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         let (issuer, audience) = (given(&settings.jwt_issuer), given(&settings.jwt_audience));
         let mut validation = Validation::new(key.algorithm);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
+        // The library refuses a time that is negative or large; `check_times` takes every number.
+        validation.validate_exp = false;
         validation.validate_aud = audience.is_some();
         validation.iss = issuer.clone().map(|issuer| [issuer].into());
         validation.aud = audience.clone().map(|audience| [audience].into());
-        let required = [
-            ("sub", true),
-            ("exp", settings.jwt_require_exp),
-            ("iss", issuer.is_some()),
-            ("aud", audience.is_some()),
-        ];
+        let required = [("sub", true), ("iss", issuer.is_some()), ("aud", audience.is_some())];
         validation.required_spec_claims =
             required.iter().filter(|(_, required)| *required).map(|(claim, _)| (*claim).to_owned()).collect();
-        Ok(Self { inner: Arc::new(Inner { key, validation, issuer, audience }) })
+        let require_exp = settings.jwt_require_exp;
+        Ok(Self { inner: Arc::new(Inner { key, validation, issuer, audience, require_exp }) })
     }
 
     /// The claims of a token that verifies. The error says what to mend and repeats nothing of the token.
@@ -110,22 +108,30 @@ impl Tokens {
         if token.header.crit.is_some() {
             return Err("the token's header must not have crit");
         }
-        match token.claims.sub.chars().count() {
-            1..=SUBJECT_MAX_CHARS => Ok(token.claims),
-            _ => Err("the token's claim sub must have 1 to 255 characters"),
+        self.check_times(&token.claims, now_ms() as u64)?;
+        let sub = &token.claims.sub;
+        if !(1..=SUBJECT_MAX_CHARS).contains(&sub.chars().count()) || sub.chars().any(char::is_control) {
+            return Err("the token's claim sub must have 1 to 255 characters and no control character");
+        }
+        Ok(token.claims)
+    }
+
+    fn check_times(&self, claims: &Claims, now_ms: u64) -> Result<(), &'static str> {
+        match (&claims.exp, &claims.nbf) {
+            (None, _) if self.inner.require_exp => Err("the token must have the claim exp"),
+            (Some(exp), _) if now_ms >= exp.end_ms() => Err("the token has expired"),
+            (_, Some(nbf)) if now_ms < nbf.begin_ms() => Err("the token is not valid yet"),
+            _ => Ok(()),
         }
     }
 
     fn refusal(&self, error: &ErrorKind) -> &'static str {
         match error {
-            ErrorKind::ExpiredSignature => "the token has expired",
-            ErrorKind::ImmatureSignature => "the token is not valid yet",
             ErrorKind::InvalidSignature => "the token's signature is wrong",
             ErrorKind::InvalidAlgorithm => self.inner.key.wrong_algorithm,
             ErrorKind::InvalidIssuer => "the token's claim iss names another issuer",
             ErrorKind::InvalidAudience => "the token's claim aud names other recipients",
             ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
-                "exp" => "the token must have the claim exp",
                 "iss" => "the token must have the claim iss",
                 "aud" => "the token must have the claim aud",
                 _ => MALFORMED,
@@ -134,7 +140,8 @@ impl Tokens {
         }
     }
 
-    /// A signed token that these settings accept. `ttl_seconds` sets `exp` from now. A public key cannot sign.
+    /// A signed token that these settings accept: one that they refuse is an error. `ttl_seconds` sets `exp` from now. A public
+    /// key cannot sign.
     pub fn sign(&self, sub: &str, scope: Option<&str>, ttl_seconds: Option<u64>) -> anyhow::Result<String> {
         let Inner { key, issuer, audience, .. } = &*self.inner;
         let signing = key
@@ -144,17 +151,23 @@ impl Tokens {
         let claims = Claims {
             sub: sub.to_owned(),
             scope: scope.map(str::to_owned),
-            exp: ttl_seconds.map(|ttl| now_ms() as u64 / 1000 + ttl),
+            exp: ttl_seconds.map(|ttl| (now_ms() as u64 / 1000).saturating_add(ttl).into()),
             nbf: None,
             iss: issuer.clone(),
             aud: audience.clone().map(Audience::One),
         };
-        Ok(jsonwebtoken::encode(&Header::new(key.algorithm), &claims, signing)?)
+        let token = jsonwebtoken::encode(&Header::new(key.algorithm), &claims, signing)?;
+        match self.verify(&token) {
+            Ok(_) => Ok(token),
+            Err(why) => bail!("this token would be refused: {why}"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::hmac;
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
     use jsonwebtoken::{Algorithm, EncodingKey};
 
     use super::*;
@@ -169,6 +182,14 @@ mod tests {
     fn signed(claims: serde_json::Value) -> String {
         let key = EncodingKey::from_secret(DEMO_SECRET.as_bytes());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
+    }
+
+    /// A token whose claims are this text, which no library would write.
+    fn signed_text(claims: &str) -> String {
+        let [head, claims] = [r#"{"alg":"HS256"}"#, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, DEMO_SECRET.as_bytes());
+        let signature = hmac::sign(&key, format!("{head}.{claims}").as_bytes());
+        format!("{head}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 
     #[test]
@@ -210,11 +231,62 @@ mod tests {
         let before = now_ms() as u64 / 1000;
         let claims = tokens(true).verify(&tokens(true).sign("a", Some("b c"), Some(60)).unwrap()).unwrap();
         let expected = before + 60..=now_ms() as u64 / 1000 + 60;
-        assert!(expected.contains(&claims.exp.unwrap()), "{claims:?}, expected {expected:?}");
+        assert!(expected.map(NumericDate::from).any(|exp| claims.exp == Some(exp)), "{claims:?}");
         assert_eq!((claims.sub.as_str(), claims.scope.as_deref()), ("a", Some("b c")));
         assert_eq!(
-            tokens(true).verify(&tokens(true).sign("a", None, None).unwrap()).unwrap_err(),
+            tokens(true).verify(&tokens(false).sign("a", None, None).unwrap()).unwrap_err(),
             "the token must have the claim exp"
         );
+    }
+
+    #[test]
+    fn a_time_may_be_any_number_of_json_and_nothing_else() {
+        let now = now_ms() / 1000;
+        let verify = |times: &str| {
+            let claims = format!(r#"{{"sub":"a",{}}}"#, times.replace("NOW", &now.to_string()));
+            tokens(true)
+                .verify(&signed_text(&claims))
+                .map(|_| ())
+                .map_err(|why| why.split(',').next().unwrap_or(why))
+        };
+        let (expired, early) = (Err("the token has expired"), Err("the token is not valid yet"));
+        let malformed = Err("the token is malformed");
+        for (times, expected) in [
+            (r#""exp":NOW.75"#, Ok(())),
+            (r#""exp":4.1e9"#, Ok(())),
+            (r#""exp":1.9e9,"nbf":NOW.5"#, Ok(())),
+            (r#""exp":1e300"#, Ok(())),
+            (r#""exp":18446744073709551615"#, Ok(())),
+            (r#""exp":NOW,"nbf":0.5"#, Ok(())),
+            (r#""exp":NOW,"nbf":-1e300"#, Ok(())),
+            (r#""exp":1.1e9"#, expired),
+            (r#""exp":-1"#, expired),
+            (r#""exp":-1e300"#, expired),
+            (r#""exp":0"#, expired),
+            (r#""exp":NOW,"nbf":4.1e9"#, early),
+            (r#""exp":NOW,"nbf":1e300"#, early),
+            (r#""exp":"NOW""#, malformed),
+            (r#""exp":null"#, malformed),
+            (r#""exp":true"#, malformed),
+            (r#""exp":NaN"#, malformed),
+            (r#""exp":1e400"#, malformed),
+            (r#""exp":NOW,"nbf":"1""#, malformed),
+            (r#""exp":NOW,"nbf":null"#, malformed),
+        ] {
+            assert_eq!(verify(times), expected, "{times}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_would_be_refused_is_not_signed() {
+        let refusal = |sub: &str, scope: Option<&str>| {
+            format!("{:#}", tokens(false).sign(sub, scope, Some(u64::MAX)).unwrap_err())
+        };
+        for sub in ["", "a\nb", "\u{0}", "\u{7f}", &"a".repeat(256)] {
+            assert!(refusal(sub, None).contains("claim sub"), "{sub:?}");
+        }
+        assert!(refusal("a", Some(&"x ".repeat(5_000))).contains("too long"));
+        assert!(format!("{:#}", tokens(true).sign("a", None, None).unwrap_err()).contains("claim exp"));
+        assert!(tokens(true).sign(&"\u{e9}".repeat(255), None, Some(u64::MAX)).is_ok());
     }
 }
