@@ -42,13 +42,17 @@ pub struct PageQuery {
     filters: Vec<(String, String)>,
 }
 
+/// The parameters of a query, decoded, in their order.
+pub fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    serde_urlencoded::from_str(uri.query().unwrap_or_default())
+        .map_err(|error| Problem::invalid("query", format!("must be form-encoded: {error}")))
+}
+
 impl PageQuery {
     /// Reads `limit`, `cursor` and those of `filters` that are given. Any other parameter is an error, and one given twice.
     pub fn read(uri: &Uri, filters: &[&str]) -> Result<Self, Problem> {
-        let given: Vec<(String, String)> = serde_urlencoded::from_str(uri.query().unwrap_or_default())
-            .map_err(|error| Problem::invalid("query", format!("must be form-encoded: {error}")))?;
         let mut query = Self::default();
-        for (name, value) in given {
+        for (name, value) in parameters(uri)? {
             let before = match name.as_str() {
                 "limit" => query.limit.replace(limit(&value)?).is_some(),
                 "cursor" => query.cursor.replace(value).is_some(),

@@ -1,7 +1,7 @@
 //! `GET /orders/events`: the status changes of the caller's orders as server-sent events.
 //!
-//! Every event carries the id of its change, so `Last-Event-ID` resumes from the database without a gap. A stream ends with
-//! the drain and with its token; a client then comes back and resumes.
+//! Every event carries the id of its change, so `Last-Event-ID`, or `lastEventId` from a client that can set no header, resumes
+//! from the database without a gap. A stream ends with the drain and with its token; a client then comes back and resumes.
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
@@ -9,7 +9,7 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, HeaderName, Uri, header},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -24,6 +24,7 @@ use shared::{
     auth::User,
     events::{now_ms, rfc3339},
     http::read,
+    paging::parameters,
     problem::Problem,
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,6 +36,8 @@ use crate::orders::{
 };
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
+/// The same in the query, as `event-source-polyfill` sends it.
+const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// A stream on which nothing happens carries a comment this often, so that nobody in between takes it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -45,10 +48,13 @@ const PAGE_MAX: usize = 200;
 
 /// Watch your orders
 ///
-/// Server-sent events: `event: order` with the new status of an order of yours, and the `id` of the change. The first event has only an
-/// `id`, from which a client resumes that has seen no other.
+/// Server-sent events: `event: order` with the new status of an order of yours, and the `id` of the change. The first event is
+/// `event: ready`; its `id` is what a client resumes from that has seen no other.
 #[utoipa::path(get, path = "/orders/events", tag = "orders", security(("token" = [])),
-    params(("Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]+$", description = "Begin with the change behind this one. Without it, with the next one that happens.")),
+    params(
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]+$", description = "Begin with the change behind this one. Without it, with the next one that happens."),
+        ("lastEventId" = Option<String>, Query, pattern = "^[0-9]+$", description = "The same, for a client that cannot set the header. The header counts where both are given."),
+    ),
     responses(
         (status = 200, description = "A stream, until the token expires or the service stops. Come back with the last `id`.", body = String, content_type = "text/event-stream"),
     ))]
@@ -56,13 +62,14 @@ pub async fn watch_orders(
     user: User,
     State(waiting): State<Waiting>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, Problem> {
-    let last_event_id = last_event_id(&headers)?;
+    let last_event_id = last_event_id(&headers, &uri)?;
     let place = waiting.place().ok_or(Problem::Unavailable("too many requests stay open; come back"))?;
     let end = end(waiting.clone(), user.until_ms);
     let watch = Watch::open(waiting, user.id, last_event_id, place).await?;
-    // An event without data is not dispatched, but sets the id from which a client resumes that has seen no other.
-    let first = Event::default().id(watch.last_id.to_string()).retry(RETRY);
+    // It has data, since some clients keep no id of an event without, or hand it on as an empty one.
+    let first = Event::default().event("ready").id(watch.last_id.to_string()).retry(RETRY).data("{}");
     let changes = unfold(watch, async |mut watch| {
         let change = watch.next().await.ok()?;
         Some((Ok(event(&change)), watch))
@@ -73,14 +80,27 @@ pub async fn watch_orders(
     Ok(([(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], stream).into_response())
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
-    let mut values = headers.get_all(LAST_EVENT_ID).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match (digits, values.next()) {
+/// The header comes before the parameter: a browser that was given a URL with the parameter repeats it for ever, and tells how
+/// far it came in the header.
+fn last_event_id(headers: &HeaderMap, uri: &Uri) -> Result<Option<i64>, Problem> {
+    let header: Vec<_> =
+        headers.get_all(LAST_EVENT_ID).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    if !header.is_empty() {
+        return one_id(LAST_EVENT_ID, &header);
+    }
+    let parameters = parameters(uri)?;
+    let named = parameters.iter().filter(|(name, _)| name == LAST_EVENT_ID_PARAMETER);
+    one_id(LAST_EVENT_ID_PARAMETER, &named.map(|(_, value)| value.as_str()).collect::<Vec<_>>())
+}
+
+fn one_id(field: &str, values: &[&str]) -> Result<Option<i64>, Problem> {
+    match values {
+        [] => Ok(None),
         // More digits than an id can have are above the newest.
-        (Some(digits), None) if !digits.is_empty() => Ok(Some(digits.parse().unwrap_or(i64::MAX))),
-        _ => Err(Problem::invalid(LAST_EVENT_ID, "must be one integer from 0, the id of an event")),
+        [digits] if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(Some(digits.parse().unwrap_or(i64::MAX)))
+        }
+        _ => Err(Problem::invalid(field, "must be one integer from 0, the id of an event")),
     }
 }
 

@@ -18,8 +18,9 @@ use crate::fixture::{
     App, Broker, Caller, Db, Files, NO_BROKER,
     app::SECRET,
     caller::{Answer, CONTRACT},
+    events::Events,
     nats::{Inventory, cancelled},
-    wait_until,
+    raw, wait_until,
 };
 
 /// Stores settled orders of a user behind the service's back, which makes one change each.
@@ -56,6 +57,49 @@ async fn a_change_is_an_event_with_the_id_to_resume_from() {
     assert_eq!(again.start, 1, "a client that loses this stream at once resumes from the same place");
     assert_eq!((again.next().await.unwrap(), again.next().await.unwrap()), (created, settled));
     drop((events, again));
+    app.stop().await;
+}
+
+/// The first event of a stream as it stands, and then the connection is cut.
+async fn cut_after_the_first_event(app: &App, target: &str) -> String {
+    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let mut stream = raw::connect(&app.url).await;
+    let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut received, mut buffer) = (String::new(), [0; 1024]);
+    while !received.contains("\n\n") {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert_ne!(count, 0, "the stream goes on: {received}");
+        received += std::str::from_utf8(&buffer[..count]).unwrap();
+    }
+    received
+}
+
+#[tokio::test]
+async fn a_client_cut_after_the_first_event_resumes_from_its_id_by_header_or_by_parameter() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    alice.place("1", 1).await;
+    let first = cut_after_the_first_event(&app, "/orders/events").await;
+    // Parsers differ in what becomes of the id of an event without data; none loses that of one with data.
+    assert!(first.contains("event: ready\nid: 1\nretry: 1000\ndata: {}\n\n"), "{first}");
+    let missed = [alice.place("1", 1).await, alice.place("2", 1).await];
+    for (by, path, header) in [
+        ("header", "/orders/events", Some("1")),
+        ("parameter", "/orders/events?lastEventId=1", None),
+        ("parameter among others", "/orders/events?a=b&lastEventId=1&c", None),
+        // As a browser does whose URL already had the parameter.
+        ("header before parameter", "/orders/events?lastEventId=3", Some("1")),
+    ] {
+        let mut request = alice.request(reqwest::Method::GET, path);
+        if let Some(id) = header {
+            request = request.header("Last-Event-ID", id);
+        }
+        let mut events = Events::open(request).await;
+        assert_eq!(events.start, 1, "{by}");
+        assert_eq!([events.change().await.0, events.change().await.0], missed, "{by}");
+    }
     app.stop().await;
 }
 
@@ -173,6 +217,12 @@ async fn a_last_event_id_above_the_newest_is_taken_as_the_newest_and_nonsense_is
         assert_eq!(answer.body["field"], "Last-Event-ID");
     }
     Answer::of(alice.watch_request(Some(1)).header("Last-Event-ID", "1")).await.problem(400);
+    for nonsense in ["", "-1", "+1", "%2B1", "1.5", "abc", "1&lastEventId=1"] {
+        let path = format!("/orders/events?lastEventId={nonsense}");
+        let answer = alice.get(&path).await;
+        assert!(answer.problem(400).starts_with("lastEventId "), "{nonsense}");
+        assert_eq!(answer.body["field"], "lastEventId");
+    }
     let nobody = Caller::new(&app.http, &app.url, "");
     Answer::of(nobody.watch_request(None)).await.problem(401);
     app.stop().await;
@@ -232,7 +282,9 @@ async fn a_slow_watcher_slows_nobody_and_is_closed() {
         metrics().await.lines().any(|line| line == "http_requests_waiting 1")
     })
     .await;
-    assert!(metrics().await.contains("http_connections_stalled_total"));
+    let metrics = metrics().await;
+    let stalled = metrics.lines().find_map(|line| line.strip_prefix("http_connections_stalled_total "));
+    assert!(stalled.is_some_and(|count| count != "0"), "{metrics}");
     let mut rest = Vec::new();
     let end = tokio::time::timeout(Duration::from_secs(20), deaf.read_to_end(&mut rest)).await;
     end.expect("the stream ends").ok();
