@@ -1,6 +1,10 @@
 //! The HTTP server: bounded connections and headers, a request id and security headers on every answer, problems as JSON, and a drain.
+//! [`host`]: which requests name their host. [`linger`]: an early answer reaches a client that is still sending.
 //!
 //! `axum::serve` has no header timeout, so connections are served through hyper directly.
+
+mod host;
+mod linger;
 
 use std::{
     convert::Infallible,
@@ -32,6 +36,7 @@ use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
+use self::linger::{Lingering, Unread};
 use crate::{problem::Problem, sqlite::Database, write_deadline::WriteDeadline};
 
 /// A connection that does not deliver a whole request head within this time is closed, idle ones too.
@@ -55,7 +60,7 @@ const REQUEST_ID_MAX_BYTES: usize = 128;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Adds what every route needs: 404 and 405 as problems, panics caught, a request id.
+/// Adds what every route needs: 404 and 405 as problems, panics caught, one valid `Host`, a request id.
 pub fn with_defaults(routes: Router) -> Router {
     routes
         .fallback(async || Problem::NotFound)
@@ -64,6 +69,7 @@ pub fn with_defaults(routes: Router) -> Router {
             metrics::counter!("http_panics_total").increment(1);
             Problem::Internal.into_response()
         }))
+        .layer(middleware::from_fn(host::check))
         .layer(middleware::from_fn(answer))
 }
 
@@ -144,7 +150,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
                 continue;
             }
         };
-        let connection = graceful.watch(connection(stream, app.clone()));
+        let connection = graceful.watch(connection(stream, app.clone(), shutdown.clone()));
         connections.spawn(async move {
             // A client that goes away in the middle of a request is no fault of ours.
             let _ = connection.await;
@@ -180,14 +186,16 @@ pub fn connections_max() -> usize {
 fn connection(
     stream: TcpStream,
     app: Router,
+    shutdown: CancellationToken,
 ) -> hyper::server::conn::http1::Connection<
-    TokioIo<WriteDeadline<TcpStream>>,
+    TokioIo<WriteDeadline<Lingering>>,
     impl hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
 > {
     let _ = stream.set_nodelay(true);
+    let unread = Unread::default();
+    let stream = Lingering::new(stream, unread.clone(), shutdown);
     let service = service_fn(move |request: Request<Incoming>| {
-        let app = app.clone();
-        async move { app.oneshot(request.map(Body::new)).await }
+        app.clone().oneshot(request.map(|body| Body::new(unread.until_the_end_of(body))))
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -235,7 +243,7 @@ mod tests {
         let routes = Router::new()
             .route("/own", get(async move || (own, "a page")))
             .route("/panic", get(async || panic!("as it must") as &str));
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        let request = Request::get(path).header(header::HOST, "x").body(Body::empty()).unwrap();
         with_defaults(routes).oneshot(request).await.unwrap()
     }
 

@@ -122,6 +122,42 @@ async fn what_is_no_http_is_refused_and_old_http_is_served() {
 }
 
 #[tokio::test]
+async fn a_request_names_its_host_once_and_validly() {
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let get = |version: &str, hosts: &[&str]| {
+        let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+        format!("GET /livez HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n")
+    };
+    for (request, status) in [
+        (get("1.1", &["x"]), "200"),
+        (get("1.1", &["127.0.0.1:3000"]), "200"),
+        (get("1.1", &["[::1]:3000"]), "200"),
+        (get("1.0", &[]), "200"),
+        (get("1.0", &["x"]), "200"),
+        (get("1.1", &[]), "400"),
+        (get("1.1", &["x", "x"]), "400"),
+        (get("1.1", &["x", "y"]), "400"),
+        (get("1.0", &["x", "y"]), "400"),
+        (get("1.1", &[""]), "400"),
+        (get("1.1", &["a b"]), "400"),
+        (get("1.1", &["x, y"]), "400"),
+        (get("1.1", &["user@x"]), "400"),
+        (get("1.1", &["x:http"]), "400"),
+        (get("1.1", &["x/livez"]), "400"),
+        (get("1.1", &["h\u{f6}st"]), "400"),
+        // The target's own host counts, and `Host` is required all the same.
+        (get("1.1", &["x"]).replace("/livez", "http://elsewhere.example/livez"), "200"),
+        (get("1.1", &[]).replace("/livez", "http://elsewhere.example/livez"), "400"),
+    ] {
+        let answer = exchange(&app.url, &request).await;
+        assert_eq!(statuses(&answer), [status], "{request:?}: {answer}");
+        assert!(status == "200" || answer.contains(r#""field":"Host""#), "{request:?}: {answer}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn too_long_a_path_and_too_many_or_too_large_headers_are_refused() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;

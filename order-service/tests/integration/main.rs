@@ -7,6 +7,7 @@ mod api;
 mod attacks_framing;
 mod attacks_headers;
 mod attacks_slow;
+mod attacks_unread;
 mod backup;
 mod command_line;
 mod database_files;
