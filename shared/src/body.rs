@@ -7,7 +7,10 @@ use std::{fmt, time::Duration};
 use axum::{
     body::{Bytes, HttpBody},
     extract::{FromRequest, Request},
-    http::{HeaderMap, header::CONTENT_TYPE},
+    http::{
+        HeaderMap,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    },
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{
@@ -34,8 +37,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
         if !is_json(request.headers()) {
             return Err(Problem::UnsupportedMediaType);
         }
+        if is_encoded(request.headers()) {
+            return Err(Problem::UnsupportedEncoding);
+        }
         let bytes = read(request.into_body()).await?;
-        let object: Self = serde_json::from_slice(&bytes)
+        let object: Self = serde_json::from_slice(without_byte_order_mark(&bytes))
             .map_err(|error| Problem::invalid("body", format!("must be one JSON object: {error}")))?;
         let mut names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
@@ -61,6 +67,16 @@ fn is_json(headers: &HeaderMap) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// A content coding was applied, or is said to have been. `identity` is none (RFC 9110, section 12.5.3).
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Some editors and libraries begin UTF-8 with U+FEFF. A parser of JSON may ignore it (RFC 8259, section 8.1).
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 async fn read(body: axum::body::Body) -> Result<Bytes, Problem> {

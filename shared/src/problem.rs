@@ -34,6 +34,8 @@ pub enum Problem {
     TooLarge(usize),
     /// 415: the body is not declared as JSON.
     UnsupportedMediaType,
+    /// 415: the body is compressed or otherwise encoded.
+    UnsupportedEncoding,
     /// 422: the idempotency key was used with another request.
     KeyReused,
     /// 500: our fault; the cause is in the log under the request's id.
@@ -63,7 +65,7 @@ impl Problem {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -83,6 +85,7 @@ impl Problem {
             Self::RequestTimeout => "the body did not arrive in time".to_owned(),
             Self::TooLarge(bytes) => format!("the body must have at most {bytes} bytes"),
             Self::UnsupportedMediaType => "send the header Content-Type: application/json".to_owned(),
+            Self::UnsupportedEncoding => "send the body as it is, without Content-Encoding".to_owned(),
             Self::KeyReused => "this Idempotency-Key was used with another request; use a new key".to_owned(),
             Self::Internal => "something failed on our side; quote the request id".to_owned(),
             Self::OutcomeUnknown => {
@@ -125,6 +128,10 @@ impl IntoResponse for Problem {
             }
             Self::Unavailable(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+            }
+            // RFC 9110, section 15.5.16: which encodings would have been accepted.
+            Self::UnsupportedEncoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             // What is left of the body is not read, so the connection cannot be used again.
             Self::TooLarge(_) | Self::RequestTimeout => {

@@ -5,6 +5,7 @@ use std::{collections::HashSet, fs, path::Path};
 use anyhow::{Context, Error, Result, ensure};
 use serde::Deserialize;
 use shared::{
+    body::without_byte_order_mark,
     events::{ID_MAX_CHARS, is_text, now_ms},
     sqlite::{Database, Tx, json},
 };
@@ -24,8 +25,8 @@ pub struct SeedProduct {
 /// The products of the file, or the built-in ones without a file. The error names SEED_FILE and the rule.
 pub fn read(file: Option<&Path>) -> Result<Vec<SeedProduct>> {
     let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else { return Ok(built_in()) };
-    let text = fs::read_to_string(file).with_context(|| format!("read SEED_FILE {}", file.display()))?;
-    parse(&text).with_context(|| format!("SEED_FILE {}", file.display()))
+    let json = fs::read(file).with_context(|| format!("read SEED_FILE {}", file.display()))?;
+    parse(without_byte_order_mark(&json)).with_context(|| format!("SEED_FILE {}", file.display()))
 }
 
 fn built_in() -> Vec<SeedProduct> {
@@ -33,8 +34,8 @@ fn built_in() -> Vec<SeedProduct> {
     vec![product("1", 10), product("2", 5)]
 }
 
-fn parse(text: &str) -> Result<Vec<SeedProduct>> {
-    let products: Vec<SeedProduct> = serde_json::from_str(text)?;
+fn parse(json: &[u8]) -> Result<Vec<SeedProduct>> {
+    let products: Vec<SeedProduct> = serde_json::from_slice(json)?;
     let mut seen = HashSet::new();
     for SeedProduct { product_id, stock } in &products {
         ensure!(
@@ -100,11 +101,11 @@ mod tests {
             ("{}", "sequence"),
         ];
         for (text, word) in cases {
-            let error = format!("{:#}", parse(text).unwrap_err());
+            let error = format!("{:#}", parse(text.as_bytes()).unwrap_err());
             assert!(error.contains(word), "{text}: {error}");
         }
         assert_eq!(
-            parse(r#"[{"productId":"1","stock":10},{"productId":"2","stock":5}]"#).unwrap(),
+            parse(br#"[{"productId":"1","stock":10},{"productId":"2","stock":5}]"#).unwrap(),
             built_in()
         );
     }

@@ -55,6 +55,15 @@ async fn without_a_seed_file_there_are_the_two_default_products() {
 }
 
 #[tokio::test]
+async fn a_seed_file_may_begin_with_a_byte_order_mark() {
+    let home = Home::without_broker();
+    let file = home.write("seed.json", "\u{feff}[{\"productId\":\"pen\",\"stock\":20}]\r\n");
+    let inventory = home.start(&["--seed-file", &file]).await;
+    assert_eq!(inventory.json("/inventory").await, json!([{"productId": "pen", "stock": 20}]));
+    inventory.stop().await;
+}
+
+#[tokio::test]
 async fn a_bad_seed_file_refuses_to_start_and_names_seed_file_and_the_rule() {
     let home = Home::without_broker();
     let missing = home.path("no-such.json").display().to_string();

@@ -98,6 +98,42 @@ async fn a_secret_may_come_from_a_file_whose_line_end_is_no_part_of_it() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_never_becomes_part_of_a_secret() {
+    let files = Files::new();
+    let path = files.folder().join("secret");
+    let path = path.to_str().unwrap();
+    let utf16 = |mark: [u8; 2], unit: fn(u16) -> [u8; 2]| {
+        let units = SECRET.encode_utf16().flat_map(unit);
+        mark.into_iter().chain(units).collect::<Vec<u8>>()
+    };
+    for content in [
+        format!("\u{feff}{SECRET}\r\n").into_bytes(),
+        // As a redirection of older PowerShells writes it.
+        utf16([0xff, 0xfe], u16::to_le_bytes),
+        utf16([0xfe, 0xff], u16::to_be_bytes),
+    ] {
+        fs::write(path, content).unwrap();
+        let errors = start_error(&files, &[("JWT_SECRET_FILE", path)]).await;
+        assert!(
+            errors.contains(&format!("JWT_SECRET_FILE {path}: must not begin with a byte order")),
+            "{errors}"
+        );
+        assert!(!errors.contains(SECRET), "{errors}");
+    }
+    let errors = start_error(&files, &[("JWT_SECRET", &format!("\u{feff}{SECRET}"))]).await;
+    assert!(errors.contains("JWT_SECRET: must not begin with a byte order"), "{errors}");
+
+    // A key in PEM is the same with a mark and without.
+    let signer = Signer::ed25519();
+    fs::write(path, format!("\u{feff}{}", signer.public_pem())).unwrap();
+    let key = [("JWT_SECRET", ""), ("JWT_PUBLIC_KEY_FILE", path)];
+    let mut service = Service::start(&files, NO_BROKER, &key).await;
+    let alice = Caller::new(&service.http, &service.url(), &signer.token(&json!({"sub": "alice"})));
+    assert_eq!(alice.post("1", 1).await.status, 201);
+    service.terminate().await;
+}
+
+#[tokio::test]
 async fn commands_use_the_admin_token() {
     let (files, signer) = (Files::new(), Signer::ed25519());
     let path = files.folder().join("public.pem");

@@ -100,6 +100,40 @@ async fn a_wrong_path_method_or_media_type_is_told_as_such() {
 }
 
 #[tokio::test]
+async fn an_encoded_body_is_refused_as_such_and_a_byte_order_mark_is_passed_over() {
+    const ORDER: &[u8] = br#"{"productId":"1","quantity":1}"#;
+    // What `printf '{"productId":"1","quantity":1}' | gzip` writes.
+    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV*(\xcaO)M.\xf1LQ\xb2R2T\xd2Q*,M\xcc+\xc9,\xa9T\xb22\xac\x05\x00\x87\xa5>)\x1e\x00\x00\x00";
+    let files = Files::new();
+    let app = App::start(&files, NO_BROKER, &[]).await;
+    let alice = app.user("alice");
+    let post = async |body: &[u8], encodings: &[&str]| {
+        let mut request = alice.request(Method::POST, "/orders").header("Content-Type", "application/json");
+        for encoding in encodings {
+            request = request.header("Content-Encoding", *encoding);
+        }
+        Answer::of(request.body(body.to_vec())).await
+    };
+    for (body, encodings) in [
+        (GZIP, &["gzip"][..]),
+        (ORDER, &["gzip"]),
+        (ORDER, &["br"]),
+        (ORDER, &["identity, gzip"]),
+        (ORDER, &["identity", "gzip"]),
+        (ORDER, &[""]),
+    ] {
+        let answer = post(body, encodings).await;
+        assert!(answer.problem(415).contains("Content-Encoding"), "{encodings:?}: {answer:?}");
+        assert_eq!(answer.header("accept-encoding"), "identity", "{encodings:?}");
+    }
+    assert_eq!(files.look().orders().await, 0);
+    assert_eq!(post(ORDER, &["Identity"]).await.status, 201);
+    assert_eq!(post(&[b"\xef\xbb\xbf", ORDER].concat(), &[]).await.status, 201);
+    post(&[b"\xef\xbb\xbf\xef\xbb\xbf", ORDER].concat(), &[]).await.problem(400);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_of_more_than_16_kilobytes_is_refused_with_and_without_a_length() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;

@@ -12,10 +12,15 @@ use aws_lc_rs::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
-use crate::settings::{DEMO_SECRET, JwtSettings};
+use crate::{
+    body::without_byte_order_mark,
+    settings::{DEMO_SECRET, JwtSettings},
+};
 
 /// RFC 7518, section 3.2: an HS256 key has at least the 256 bits of the hash.
 const SECRET_MIN_BYTES: usize = 32;
+/// What some editors write before a text in UTF-8, and in both kinds of UTF-16.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
 /// The length of an RSA modulus in bytes: at least 2048 bits (RFC 7518, section 3.3), at most what can be verified.
 const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
@@ -56,6 +61,11 @@ impl Key {
 
     /// An HS256 key. Warns when it is the published one.
     fn from_secret(secret: &[u8]) -> Result<Self> {
+        // It would be part of the secret, which then looks like the one of the other service and is not.
+        ensure!(
+            !BYTE_ORDER_MARKS.iter().any(|mark| secret.starts_with(mark)),
+            "must not begin with a byte order mark; save it as UTF-8 without one"
+        );
         ensure!(
             !secret.trim_ascii_start().starts_with(b"-----BEGIN"),
             "must be a secret and not a PEM file; a public key goes into JWT_PUBLIC_KEY_FILE"
@@ -113,7 +123,7 @@ fn without_line_end(content: &[u8]) -> &[u8] {
 
 /// The SubjectPublicKeyInfo in a PEM file (RFC 7468, section 13).
 fn public_key_der(pem: &[u8]) -> Option<Vec<u8>> {
-    let text = str::from_utf8(pem).ok()?.trim();
+    let text = str::from_utf8(without_byte_order_mark(pem)).ok()?.trim();
     let text = text.strip_prefix("-----BEGIN PUBLIC KEY-----")?.strip_suffix("-----END PUBLIC KEY-----")?;
     let base64: String = text.split_ascii_whitespace().collect();
     BASE64_STANDARD.decode(base64).ok()
