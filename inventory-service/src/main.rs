@@ -3,31 +3,27 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use inventory_service::{
     app,
     settings::{Cli, Command, Settings},
 };
-use shared::{admin::AdminClient, adoption, auth::Tokens, operations, shutdown, telemetry};
+use shared::{admin::AdminClient, adoption, auth::Tokens, command_line, operations, shutdown, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    telemetry::exit_code("inventory-service", run(Cli::parse()).await)
+    telemetry::exit_code("inventory-service", run(command_line::parse(std::env::args_os())).await)
 }
 
-async fn run(cli: Cli) -> Result<()> {
-    match cli.command {
-        None => serve(cli.settings).await,
-        Some(Command::Healthcheck) => operations::healthcheck(cli.settings.port).await,
-        Some(Command::Adopt) => {
-            adoption::command(&AdminClient::new(cli.settings.port, &cli.settings.jwt)?).await
-        }
-        Some(Command::Token(token)) => token.print(&Tokens::new(&cli.settings.jwt)?),
-        Some(Command::DeadLetters(command)) => {
-            command.run(&AdminClient::new(cli.settings.port, &cli.settings.jwt)?).await
-        }
-        Some(Command::Backup(backup)) => backup.run(&cli.settings.database).await,
+async fn run(Cli { command, settings }: Cli) -> Result<()> {
+    let address = settings.server.reachable(settings.port);
+    match command {
+        None => serve(settings).await,
+        Some(Command::Healthcheck) => operations::healthcheck(address).await,
+        Some(Command::Adopt) => adoption::command(&AdminClient::new(address, &settings.jwt)?).await,
+        Some(Command::Token(token)) => token.print(&Tokens::new(&settings.jwt)?),
+        Some(Command::DeadLetters(command)) => command.run(&AdminClient::new(address, &settings.jwt)?).await,
+        Some(Command::Backup(backup)) => backup.run(&settings.database).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the binary's own commands reach the running service: its admin routes, with a given token or one signed on the spot.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method};
@@ -26,8 +26,8 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
-    /// A client of the service that listens on `port`, with ADMIN_TOKEN or else with a token of its own.
-    pub fn new(port: u16, settings: &JwtSettings) -> Result<Self> {
+    /// A client of the service at `address`, with ADMIN_TOKEN or else with a token of its own.
+    pub fn new(address: SocketAddr, settings: &JwtSettings) -> Result<Self> {
         let given = settings.admin_token.as_ref().map(|token| token.expose().trim());
         let token = match given.filter(|token| !token.is_empty()) {
             Some(token) => token.to_owned(),
@@ -36,7 +36,7 @@ impl AdminClient {
                 .context("sign a token, as ADMIN_TOKEN gives none")?,
         };
         let http = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-        Ok(Self { http, base: format!("http://127.0.0.1:{port}"), token })
+        Ok(Self { http, base: format!("http://{address}"), token })
     }
 
     /// The JSON body of a successful answer; `Null` when it is empty. A problem's detail becomes the error.

@@ -3,7 +3,7 @@
 //! The contract: [`subjects`], [`events`], [`trace`].
 //! Delivery: [`outbox`] → [`relay`] ([`stream_memory`], [`stored_message`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
 //! Whose consumer it is: [`identity`], [`adoption`].
-//! Ground: [`service`] ([`tasks`]), [`sqlite`] ([`commit_queue`], [`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`telemetry`] ([`log`]), [`shutdown`].
+//! Ground: [`service`] ([`tasks`]), [`sqlite`] ([`commit_queue`], [`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`command_line`], [`telemetry`] ([`log`]), [`shutdown`].
 //! For crash tests: [`fail_point`].
 //! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`openapi`], [`operations`] ([`row_count`]), [`admin`].
 
@@ -13,6 +13,7 @@ pub mod auth;
 pub mod backup;
 pub mod body;
 pub mod broker;
+pub mod command_line;
 pub mod commit_queue;
 mod connection;
 pub mod consumer;

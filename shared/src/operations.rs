@@ -1,6 +1,6 @@
 //! What operators ask of a service: is it alive, is it ready, what does it count.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use axum::{
@@ -225,8 +225,8 @@ async fn readyz(State(operations): State<Arc<Operations>>) -> Response {
 }
 
 /// The `healthcheck` command: `/readyz` of the service on this machine answers 200.
-pub async fn healthcheck(port: u16) -> Result<()> {
-    let url = format!("http://127.0.0.1:{port}/readyz");
+pub async fn healthcheck(address: SocketAddr) -> Result<()> {
+    let url = format!("http://{address}/readyz");
     let client = reqwest::Client::builder().timeout(HEALTHCHECK_TIMEOUT).no_proxy().build()?;
     let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
     if !answer.status().is_success() {

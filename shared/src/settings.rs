@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     fmt,
     io::{Write, stdout},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -117,12 +117,24 @@ pub enum LogFormat {
 /// Where to listen and how to stop.
 #[derive(Debug, Clone, Args)]
 pub struct ServerSettings {
-    /// Address to listen on
-    #[arg(long, env, default_value = "127.0.0.1")]
+    /// Address to listen on; the commands that ask the service look for it there
+    #[arg(long, env, default_value = "127.0.0.1", global = true)]
     pub host: IpAddr,
     /// Seconds to finish the work in hand after SIGTERM or SIGINT
     #[arg(long, env, default_value = "10", value_parser = seconds)]
     pub drain_seconds: Duration,
+}
+
+impl ServerSettings {
+    /// Where a process on this machine reaches the service: an unspecified address listens on the loopback, too.
+    pub fn reachable(&self, port: u16) -> SocketAddr {
+        let host = match self.host {
+            IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            host => host,
+        };
+        SocketAddr::new(host, port)
+    }
 }
 
 /// The `token` command: signs a token with the service's own secret.

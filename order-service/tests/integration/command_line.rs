@@ -166,6 +166,86 @@ async fn the_healthcheck_tells_a_service_that_is_ready_from_one_that_is_not_ther
     assert!(errors.contains(&format!("127.0.0.1:{}", service.port)), "{errors}");
 }
 
+/// An environment in which nothing can be served: conda sets `HOST`, and the rest is somebody else's, too.
+const FOREIGN: [(&str, &str); 10] = [
+    ("HOST", "x86_64-conda-linux-gnu"),
+    ("PORT", "tcp://172.17.0.2:3000"),
+    ("NATS_URL", "http://127.0.0.1"),
+    ("NATS_MAX_BYTES", "many"),
+    ("QUEUE_SIZE", "0"),
+    ("DRAIN_SECONDS", "soon"),
+    ("LOG_FORMAT", "xml"),
+    ("RUST_LOG", "=loud"),
+    ("JWT_REQUIRE_EXP", "perhaps"),
+    ("DATABASE", ""),
+];
+
+#[tokio::test]
+async fn a_tool_looks_only_at_the_variables_that_it_uses() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let (port, database) = (service.port.to_string(), files.database().display().to_string());
+    let address = [("HOST", "127.0.0.1"), ("PORT", port.as_str())];
+    let key = [("JWT_REQUIRE_EXP", "false")];
+    for (arguments, used, said) in [
+        (&["token", "--sub", "alice"][..], &key[..], ""),
+        (&["healthcheck"], &address, ""),
+        (&["dead-letters", "list", "--json"], &[address, [key[0], key[0]]].concat(), ""),
+        (&["adopt"], &[address, [key[0], key[0]]].concat(), "/admin/adopt answered 503"),
+        (&["backup", "-"], &[("DATABASE", &*database)], ""),
+    ] {
+        let mut asked = command(arguments);
+        asked.envs(FOREIGN).envs(used.iter().copied());
+        let (output, errors) = run(asked).await;
+        assert_eq!(output.status.success(), said.is_empty(), "{arguments:?}: {errors}");
+        assert!(errors.contains(said), "{arguments:?}: {errors}");
+        for (variable, value) in used {
+            let foreign = FOREIGN.iter().find(|(name, _)| name == variable).unwrap().1;
+            let mut asked = command(arguments);
+            asked.envs(FOREIGN).envs(used.iter().copied()).env(variable, foreign);
+            let (output, errors) = run(asked).await;
+            assert!(!output.status.success(), "{arguments:?} takes {variable} for {value}");
+            assert!(errors.contains(variable) || errors.contains("no database"), "{arguments:?}: {errors}");
+        }
+    }
+    // A flag is meant: it is checked, and it is as good as the variable.
+    let (output, errors) = run(command(&["token", "--sub", "alice", "--port", "http"])).await;
+    assert!(!output.status.success() && errors.contains("--port"), "{errors}");
+    let mut asked = command(&["healthcheck", "--host", "127.0.0.1", "--port", &port]);
+    asked.envs(FOREIGN);
+    let (output, errors) = run(asked).await;
+    assert!(output.status.success(), "{errors}");
+    // What is wrong with the tool's own arguments is told before anything else.
+    let mut asked = command(&["token"]);
+    asked.envs(FOREIGN).envs(key);
+    let (_, errors) = run(asked).await;
+    assert!(errors.contains("--sub") && !errors.contains("HOST"), "{errors}");
+    service.terminate().await;
+}
+
+#[tokio::test]
+async fn the_tools_ask_the_address_that_is_served() {
+    let mut addresses = vec!["0.0.0.0", "127.0.0.1", "127.0.0.2"];
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        addresses.extend(["::1", "::"]);
+    }
+    for host in addresses {
+        let files = Files::new();
+        let mut service = Service::start(&files, NO_BROKER, &[("HOST", host)]).await;
+        let port = service.port.to_string();
+        for arguments in [&["healthcheck"][..], &["dead-letters", "list"]] {
+            let mut asked = command(arguments);
+            asked.env("HOST", host).env("PORT", &port);
+            let (output, errors) = run(asked).await;
+            assert!(output.status.success(), "{arguments:?} of {host}: {errors}");
+        }
+        let mut asked = command(&["adopt"]);
+        asked.env("HOST", host).env("PORT", &port);
+        assert!(run(asked).await.1.contains("answered 503"), "the broker is away");
+        service.terminate().await;
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_password_of_the_broker_is_told_and_stops_nothing() {
     let (files, broker) = (Files::new(), Broker::start().await);
