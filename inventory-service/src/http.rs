@@ -26,10 +26,13 @@ use shared::{
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::stock::{
-    self, Product,
-    adjustment::NewAdjustment,
-    movement::{self, Movement, Position},
+use crate::{
+    families::FAMILIES,
+    stock::{
+        self, Product,
+        adjustment::NewAdjustment,
+        movement::{self, Movement, Position},
+    },
 };
 
 /// What the routes work with.
@@ -129,7 +132,7 @@ async fn list_movements(
     (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
 ))]
 async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
-    operations.metrics("inventory-service", env!("CARGO_PKG_VERSION")).await
+    operations.metrics("inventory-service", env!("CARGO_PKG_VERSION"), FAMILIES).await
 }
 
 /// Take over the consumer that belongs to another database

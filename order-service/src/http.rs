@@ -29,7 +29,10 @@ use shared::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::waiting::Waiting;
-use crate::orders::{pending, placement::NewOrder};
+use crate::{
+    families::FAMILIES,
+    orders::{pending, placement::NewOrder},
+};
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]
@@ -89,7 +92,7 @@ async fn metrics(
             tracing::warn!(%error, "pending orders not counted");
         }
     }
-    operations.metrics("order-service", env!("CARGO_PKG_VERSION")).await
+    operations.metrics("order-service", env!("CARGO_PKG_VERSION"), FAMILIES).await
 }
 
 /// Take over the consumer that belongs to another database

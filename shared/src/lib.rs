@@ -5,7 +5,7 @@
 //! Whose consumer it is: [`identity`], [`adoption`].
 //! Ground: [`service`] ([`tasks`]), [`sqlite`] ([`commit_queue`], [`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`command_line`], [`telemetry`] ([`log`]), [`shutdown`].
 //! For crash tests: [`fail_point`].
-//! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`openapi`], [`operations`] ([`row_count`]), [`admin`].
+//! HTTP edge: [`http`], [`auth`], [`body`], [`idempotency_key`], [`paging`], [`problem`], [`openapi`], [`operations`] ([`row_count`]), [`families`], [`admin`].
 
 pub mod admin;
 pub mod adoption;
@@ -21,6 +21,7 @@ pub mod dead_letter;
 pub mod delivery;
 pub mod events;
 pub mod fail_point;
+pub mod families;
 pub mod http;
 pub mod idempotency_key;
 pub mod identity;

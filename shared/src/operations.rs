@@ -19,6 +19,7 @@ use crate::{
     auth::Admin,
     broker::{Broker, BrokerState},
     dead_letter::store,
+    families::{self, Family},
     http, outbox,
     problem::Problem,
     row_count::RowCount,
@@ -138,8 +139,10 @@ impl Operations {
         }
     }
 
-    /// `/metrics`: counters as they stand, and the gauges of the delivery tables read now.
-    pub async fn metrics(&self, service: &'static str, version: &'static str) -> Response {
+    /// `/metrics`: counters as they stand, and the gauges of the delivery tables read now. `own` are the service's families
+    /// besides those that every service has.
+    pub async fn metrics(&self, service: &'static str, version: &'static str, own: &[Family]) -> Response {
+        families::describe(service, own);
         metrics::gauge!("build_info", "service" => service, "version" => version).set(1.0);
         let broker = self.broker.state().borrow().clone();
         let (reachable, foreign) =

@@ -2,6 +2,7 @@
 
 use reqwest::{Client, Method};
 use serde_json::json;
+use simulator::testing::families;
 
 use crate::fixture::{CONTRACT, Home};
 
@@ -105,4 +106,13 @@ async fn probes_and_metrics_tell_the_state_of_the_service() {
     for line in [&build, "broker_connected ", "database_writable ", "outbox_rows "] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
+}
+
+#[tokio::test]
+async fn every_metric_family_is_there_from_the_start_with_what_it_tells() {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    let metrics = inventory.get("/metrics").await.text().await.unwrap();
+    families::assert_all_described(&metrics, &["shared", "inventory-service"]);
+    inventory.stop().await;
 }

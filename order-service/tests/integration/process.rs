@@ -8,6 +8,7 @@ use std::sync::{
 use reqwest::{Method, Response};
 use serde_json::Value;
 use shared::settings::DEMO_SECRET;
+use simulator::testing::families;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fixture::{
@@ -139,6 +140,18 @@ async fn the_published_demo_secret_is_warned_of() {
     let warning = log.lines().find(|line| line.contains("demo secret")).expect("a warning");
     assert!(warning.contains("WARN") && warning.contains("JWT_SECRET"), "{warning}");
     assert!(!log.contains(DEMO_SECRET));
+    service.terminate().await;
+}
+
+#[tokio::test]
+async fn every_metric_family_is_there_from_the_start_with_what_it_tells() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let metrics = CONTRACT.send(service.http.get(format!("{}/metrics", service.url()))).await;
+    let metrics = metrics.text().await.unwrap();
+    families::assert_all_described(&metrics, &["shared", "order-service"]);
+    let start = r#"dead_letters_total{consumer="order-service",reason="conflicting_result"} 0"#;
+    assert!(metrics.contains(start), "a counter by labels starts, too:\n{metrics}");
     service.terminate().await;
 }
 

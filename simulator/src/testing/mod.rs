@@ -6,6 +6,7 @@
 mod container;
 pub mod contract;
 pub mod event_contract;
+pub mod families;
 mod local;
 mod raw_publisher;
 mod small_disk;

@@ -1,0 +1,34 @@
+//! The inventory service's own metric families.
+
+use shared::families::{Family, by};
+
+/// All of them.
+pub const FAMILIES: &[Family] = &[
+    by(
+        "stock_adjustments_total",
+        "Changes of stock that somebody asked for, by kind.",
+        &[("kind", &["correction", "restock"])],
+    ),
+    by(
+        "messages_handled_total",
+        "Messages that were handled, by what they did.",
+        &[("consumer", &[]), ("outcome", &["confirmed", "cancelled", "repeated"])],
+    ),
+    by(
+        "dead_letters_total",
+        "Messages that were set aside, by reason.",
+        &[
+            ("consumer", &[]),
+            (
+                "reason",
+                &[
+                    "invalid_event",
+                    "invalid_headers",
+                    "conflicting_repeat",
+                    "handler_panicked",
+                    "too_many_deliveries",
+                ],
+            ),
+        ],
+    ),
+];

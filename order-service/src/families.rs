@@ -1,0 +1,35 @@
+//! The order service's own metric families.
+
+use shared::families::{Family, by, gauge, total};
+
+/// All of them.
+pub const FAMILIES: &[Family] = &[
+    gauge("http_requests_waiting", "Requests that stay open until something happens."),
+    gauge("orders_pending", "Orders that the inventory has not answered yet."),
+    total("orders_created_total", "Orders that were stored."),
+    total("orders_swept_total", "Orders whose event was sent once more because no answer came."),
+    total("stream_losses_total", "Times that the stream was found wiped or truncated."),
+    by(
+        "messages_handled_total",
+        "Messages that were handled, by what they did.",
+        &[("consumer", &[]), ("outcome", &["confirmed", "cancelled", "repeated"])],
+    ),
+    by(
+        "dead_letters_total",
+        "Messages that were set aside, by reason.",
+        &[
+            ("consumer", &[]),
+            (
+                "reason",
+                &[
+                    "invalid_event",
+                    "invalid_headers",
+                    "unknown_order",
+                    "conflicting_result",
+                    "handler_panicked",
+                    "too_many_deliveries",
+                ],
+            ),
+        ],
+    ),
+];

@@ -1,0 +1,91 @@
+//! The metric families of a service, each with what it tells. All are there from the first scrape on, so that a rate does not
+//! miss the first event and nobody has to wait for one to learn the names.
+
+use metrics::{Label, counter, describe_counter, describe_gauge};
+
+/// One metric family.
+pub struct Family {
+    name: &'static str,
+    /// What it tells, as a sentence.
+    help: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Set with each scrape.
+    Gauge,
+    /// Counted by these labels, whose usual values are known. No values stand for the service's consumer.
+    Counter(&'static [(&'static str, &'static [&'static str])]),
+}
+
+/// A gauge, which whoever answers the scrape sets.
+pub const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family { name, help, kind: Kind::Gauge }
+}
+
+/// A counter; its name ends in `_total`.
+pub const fn total(name: &'static str, help: &'static str) -> Family {
+    by(name, help, &[])
+}
+
+/// A counter by labels, each with the values from which it starts.
+pub const fn by(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [(&'static str, &'static [&'static str])],
+) -> Family {
+    Family { name, help, kind: Kind::Counter(labels) }
+}
+
+const SHARED: &[Family] = &[
+    gauge("build_info", "Always 1; its labels tell the service and its version."),
+    gauge("broker_connected", "1 while the broker answers, else 0."),
+    gauge("consumer_owned", "0 while the consumer belongs to another database, else 1."),
+    gauge("database_writable", "1 while the database takes writes, else 0."),
+    gauge("outbox_rows", "Events that are not published yet."),
+    gauge("dead_letters", "Messages that can never succeed and wait for an operator."),
+    total("database_write_failures_total", "Writes that failed and made the database count as not writable."),
+    total("database_damaged_total", "Times that the database was found damaged."),
+    total("handler_panics_total", "Panics of the event handler."),
+    total(
+        "http_connections_stalled_total",
+        "Connections closed because the client took nothing of its answer.",
+    ),
+    total("http_panics_total", "Requests whose handler panicked."),
+    total("http_requests_refused_total", "Requests answered 503, certainly not stored."),
+    total("dead_letters_discarded_total", "Dead letters that an operator deleted."),
+    by(
+        "dead_letters_redriven_total",
+        "Redriven dead letters, by what became of them.",
+        &[("outcome", &["done", "dead", "failed"])],
+    ),
+    by("messages_failed_total", "Attempts at a message alone that failed.", &[("consumer", &[])]),
+];
+
+/// Gives the families of every service, and the `own` ones of this one, their help texts, and the counters their start.
+pub fn describe(service: &'static str, own: &[Family]) {
+    for Family { name, help, kind } in SHARED.iter().chain(own) {
+        match kind {
+            Kind::Gauge => describe_gauge!(*name, *help),
+            Kind::Counter(labels) => {
+                describe_counter!(*name, *help);
+                for labels in combinations(service, labels) {
+                    counter!(*name, labels).increment(0);
+                }
+            }
+        }
+    }
+}
+
+/// Each value of the first label with each of the next one.
+fn combinations(
+    service: &'static str,
+    labels: &[(&'static str, &'static [&'static str])],
+) -> Vec<Vec<Label>> {
+    labels.iter().fold(vec![vec![]], |before, (name, values)| {
+        let values = if values.is_empty() { &[service][..] } else { values };
+        let with =
+            |labels: &Vec<Label>, value| [&labels[..], &[Label::from_static_parts(name, value)]].concat();
+        before.iter().flat_map(|labels| values.iter().map(move |value| with(labels, value))).collect()
+    })
+}
