@@ -12,7 +12,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 use utoipa::openapi::{
-    Info, OpenApi, OpenApiBuilder,
+    Info, OpenApi, OpenApiBuilder, ServerBuilder,
+    info::LicenseBuilder,
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     tag::TagBuilder,
 };
@@ -23,6 +24,8 @@ use crate::idempotency_key;
 
 /// Where the document is.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
+/// An SPDX expression.
+const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 /// Where it can be read and tried.
 const DOCS_PATH: &str = "/docs";
 /// The browser itself keeps the page from asking any other origin. Swagger UI sets styles of elements and has images in its CSS.
@@ -34,14 +37,22 @@ pub fn router<S>(title: &str, description: &str, tag: &str) -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
 {
+    let license = LicenseBuilder::new().name(LICENSE).identifier(Some(LICENSE)).build();
     let info = Info::builder().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(description));
     let group = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
     let tags = [
-        TagBuilder::new().name(tag).build(),
+        group(tag, "What the service is for."),
         group("admin", "What operators do. Tokens need the scope `admin`."),
         group("probes", "What machines ask about the service."),
     ];
-    let mut document = OpenApiBuilder::new().info(info.build()).tags(Some(tags)).build();
+    // Relative to the document: the service does not know under which name it is reached.
+    let server =
+        ServerBuilder::new().url("/").description(Some("The service that serves this document.")).build();
+    let mut document = OpenApiBuilder::new()
+        .info(info.license(Some(license)).build())
+        .servers(Some([server]))
+        .tags(Some(tags))
+        .build();
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
     document
         .components
@@ -91,6 +102,10 @@ fn complete(openapi: &OpenApi) -> Value {
 
 fn complete_operation(operation: &mut Value) {
     let problems = problems_of(operation);
+    // Said, and not only left out: no token is needed.
+    if operation["security"].is_null() {
+        operation["security"] = json!([]);
+    }
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (status, text) in problems {
         let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
@@ -115,19 +130,19 @@ fn complete_operation(operation: &mut Value) {
 
 /// Which problems an operation may answer, by what it takes.
 fn problems_of(operation: &Value) -> Vec<(&'static str, &'static str)> {
-    let takes = |place: &str| {
-        operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place))
-    };
+    let parameters = operation["parameters"].as_array();
+    let takes_path = parameters.is_some_and(|all| all.iter().any(|parameter| parameter["in"] == "path"));
     let has_body = operation["requestBody"].is_object();
-    let mut problems = vec![("500", "Something failed on our side.")];
+    // No operation is without a `Host`.
+    let mut problems = vec![
+        ("400", "A field, a header or a parameter breaks a rule."),
+        ("500", "Something failed on our side."),
+    ];
     let probe = operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == "probes"));
     if !probe {
         problems.push(("503", "Not now. Certainly nothing was stored."));
     }
-    if takes("query") || takes("header") || has_body {
-        problems.push(("400", "A field, a header or a parameter breaks a rule."));
-    }
-    if takes("path") {
+    if takes_path {
         problems.push(("404", "Unknown, or somebody else's."));
     }
     if let Some(scopes) = operation["security"][0]["token"].as_array() {
@@ -146,7 +161,7 @@ fn problems_of(operation: &Value) -> Vec<(&'static str, &'static str)> {
     if has_body {
         problems.push(("408", "The body did not arrive in time."));
         problems.push(("413", "The body is too large."));
-        problems.push(("415", "The body is not declared as JSON."));
+        problems.push(("415", "The body is not declared as JSON, or is encoded."));
     }
     problems
 }

@@ -34,9 +34,10 @@ pub struct OrderView {
     #[schema(nullable = false)]
     reason: Option<String>,
     user_id: String,
+    #[schema(format = DateTime)]
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(format = DateTime, nullable = false)]
     settled_at: Option<String>,
 }
 
@@ -56,6 +57,7 @@ pub struct OrderDetail {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Happening {
     event: Milestone,
+    #[schema(format = DateTime)]
     at: String,
 }
 

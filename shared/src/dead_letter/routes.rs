@@ -96,7 +96,9 @@ struct View {
     reason: String,
     detail: String,
     attempts: i64,
+    #[schema(format = DateTime)]
     first_seen_at: String,
+    #[schema(format = DateTime)]
     last_seen_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object, nullable = false)]
@@ -106,7 +108,7 @@ struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     body: Option<String>,
-    /// … and otherwise in base64. Either may be only the beginning of `body_bytes`.
+    /// … and otherwise in base64. Either may be only the beginning of the `bodyBytes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     body_base64: Option<String>,

@@ -170,6 +170,26 @@ pub fn assert_committed(file: &str, document: &Value) {
     );
 }
 
+/// Panics unless every operation says whether it needs a token, and every time which format it has.
+pub fn assert_complete(document: &Value) {
+    assert!(document["servers"][0]["url"].is_string(), "there is a server");
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().expect("operations") {
+            assert!(operation["security"].is_array(), "{method} {path} says nothing of tokens");
+            assert!(operation["operationId"].is_string(), "{method} {path} has no id");
+        }
+    }
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    for (schema, object) in schemas {
+        for (name, property) in object["properties"].as_object().into_iter().flatten() {
+            let is_time = name == "at" || name.ends_with("At");
+            assert_eq!(property["format"] == "date-time", is_time, "{schema}.{name}");
+            assert!(!name.contains('_'), "{schema}.{name} is not in camel case");
+        }
+    }
+}
+
 /// Panics unless the service at `url` serves the document, and a page that shows it without any other origin.
 pub async fn assert_served(url: &str, document: &Value) {
     let get = async |path: &str| {
