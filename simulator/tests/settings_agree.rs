@@ -106,6 +106,21 @@ fn env_example_has_exactly_what_compose_reads_with_the_same_defaults() {
 }
 
 #[test]
+fn every_port_that_compose_publishes_can_be_moved_by_a_variable() {
+    let text = read("docker-compose.yml");
+    let published = text.split('"').filter_map(|quoted| quoted.strip_prefix("127.0.0.1:"));
+    let mut variables = Names::new();
+    for port in published {
+        let name = port.strip_prefix("${").and_then(|rest| Some(rest.split_once(":-")?.0));
+        variables.insert(
+            name.unwrap_or_else(|| panic!("{port} is published and no variable moves it")).to_owned(),
+        );
+    }
+    let ports: Names = env_example().into_keys().filter(|name| name.ends_with("_PORT")).collect();
+    assert_eq!(variables, ports);
+}
+
+#[test]
 fn what_compose_and_the_images_set_is_a_setting_of_the_service() {
     let [order, inventory] = variables();
     for (service, file, known) in [
