@@ -13,6 +13,7 @@ use async_nats::{
         stream::Config,
     },
 };
+use bytes::Bytes;
 use serde_json::Value;
 use simulator::{broker, testing::Broker};
 use tokio::{
@@ -85,7 +86,7 @@ impl Guest {
     }
 
     /// The answer to an API request, which must not be an error.
-    pub async fn ask(&self, subject: &str, body: &'static str) -> Value {
+    pub async fn ask(&self, subject: &str, body: impl Into<Bytes>) -> Value {
         let answer = timeout(ANSWER, self.client.request(format!("$JS.API.{subject}"), body.into())).await;
         let answer: Value = serde_json::from_slice(&answer.unwrap().unwrap().payload).unwrap();
         assert!(answer.get("error").is_none(), "{subject}: {answer}");

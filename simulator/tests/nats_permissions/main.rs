@@ -1,9 +1,12 @@
-//! What each user of `nats.conf` may do, and what it may not: both directions of every permission.
+//! What each user of `nats.conf` may do, and what it may not: both directions of every export and permission.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod guest;
+mod limits;
 mod observer;
+mod picture;
+mod replies;
 mod services;
 
 use async_nats::{
