@@ -138,7 +138,7 @@ impl Sweeper {
     }
 
     /// Marks up to [`MARK_MAX`] pending orders, and settles the loss with the last of them. Returns how many.
-    async fn mark_lost_once(&self, now_ms: i64) -> Result<usize> {
+    async fn mark_lost_once(&self, now_ms: i64) -> Result<u64> {
         let written = self.database.write(|mut tx| async move {
             let marked = pending::mark_lost(&mut tx, now_ms, MARK_MAX as i64).await?;
             if marked < MARK_MAX {
