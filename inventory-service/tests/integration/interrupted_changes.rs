@@ -226,7 +226,8 @@ async fn an_old_database_is_migrated_and_lists_what_it_knows() {
 
 #[tokio::test]
 async fn a_flood_of_changes_is_bounded_and_those_that_wait_are_committed_together() {
-    const FLOOD: i64 = 300;
+    // More than one batch in the committer's hands and a full queue take, 256 each.
+    const FLOOD: i64 = 600;
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
     let keeper = Keeper::new(&home, &inventory, "kim");
@@ -236,7 +237,6 @@ async fn a_flood_of_changes_is_bounded_and_those_that_wait_are_committed_togethe
         let keeper = keeper.clone();
         changes.spawn(async move { keeper.restock_with(&format!("flood-{number}"), "1", 1).await });
     }
-    // One batch is in the committer's hands, 256 wait, and the rest is refused while the lock is held.
     let refused = changes.join_next().await.unwrap().unwrap();
     assert_eq!(refused.problem(503), "too many changes wait; nothing was stored");
     lock.close().await.unwrap();
