@@ -36,16 +36,22 @@ const FAKETIME: [&str; 4] = [
 /// The parts of a database on disk.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// Tasks that every order keeps busy, and how many of their steps they live: they panic in the middle of their work. The others may
-/// have nothing to do for a long time, and panic at once.
-const BUSY: [&str; 3] = ["committer", "consumer", "relay"];
+/// How many steps a busy task lives: it panics in the middle of its work.
 const BUSY_SKIP: &str = "50";
 
-/// The background tasks of each service; see `service.rs`.
-fn tasks(part: Part) -> Vec<&'static str> {
-    let own: &[&str] = if part == Part::Order { &["committer", "sweeper", "feed reader"] } else { &[] };
-    let both = ["consumer", "redriver", "relay", "broker watch", "database watch", "server", "signals"];
-    [&both, own].concat()
+/// The background tasks of a service (see `service.rs`), and how many of their steps go well. Those that may have nothing to do for a
+/// long time panic at once.
+fn tasks(part: Part) -> Vec<(&'static str, &'static str)> {
+    let mut tasks =
+        ["redriver", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0")).to_vec();
+    tasks.extend(["consumer", "relay"].map(|task| (task, BUSY_SKIP)));
+    match part {
+        Part::Order => {
+            tasks.extend([("committer", BUSY_SKIP), ("sweeper", "0"), ("feed reader", BUSY_SKIP)]);
+        }
+        _ => tasks.push(("committer", "0")),
+    }
+    tasks
 }
 
 /// Whether clocks can be moved on this machine.
@@ -147,9 +153,8 @@ pub async fn unlock(mut connection: SqliteConnection) -> Result<()> {
 /// Starts the service again with one task, chosen by `number`, that panics, and waits until it has ended.
 pub async fn panic_a_task(topology: &mut Topology, part: Part, number: usize) -> Result<()> {
     let tasks = tasks(part);
-    let task = tasks[number % tasks.len()];
+    let (task, skip) = tasks[number % tasks.len()];
     topology.stop_part(part).await?;
-    let skip = if BUSY.contains(&task) { BUSY_SKIP } else { "0" };
     let environment = [
         ("FAIL_POINT", format!("task: {task}")),
         ("FAIL_POINT_SKIP", skip.to_owned()),

@@ -22,9 +22,10 @@ const ORDER: [(&str, Cause, &str); 10] = [
     ("relay", Cause::Orders, SKIP),
 ];
 /// The same of the inventory service.
-const INVENTORY: [(&str, Cause, &str); 7] = [
+const INVENTORY: [(&str, Cause, &str); 8] = [
     ("signals", Cause::Start, "0"),
     ("server", Cause::Start, "1"),
+    ("committer", Cause::Start, "0"),
     ("consumer", Cause::Orders, SKIP),
     ("redriver", Cause::Redrive, "1"),
     ("broker watch", Cause::Orders, SKIP),
