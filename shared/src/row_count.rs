@@ -28,3 +28,23 @@ impl RowCount {
         Ok(rows)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_count_that_takes_long_is_made_once_for_all_who_ask_at_the_same_time() {
+        let (asked, made) = (RowCount::default(), std::cell::Cell::new(0));
+        let count = async || {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            made.set(made.get() + 1);
+            Ok(7)
+        };
+        let told = join_all((0..10).map(|_| asked.rows(count()))).await;
+        assert!(told.iter().all(|rows| matches!(rows, Ok(7))), "{told:?}");
+        assert_eq!(made.get(), 1);
+    }
+}
