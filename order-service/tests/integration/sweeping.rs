@@ -1,7 +1,10 @@
 //! The sweeper, step by step at times that the test chooses.
 
+use std::time::{Duration, Instant};
+
 use order_service::orders::pending::BACKOFF_MAX_MS;
 use shared::events::now_ms;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
     Broker, Files,
@@ -215,6 +218,23 @@ async fn an_order_a_little_ahead_of_the_sweepers_clock_is_not_taken_for_lost() {
     inventory.handle(1).await;
     assert_eq!(parts.sweep(now).await, 0);
     assert_eq!(parts.sweep(now + 50 * SECOND).await, 1);
+}
+
+/// At one step a second it would take nine seconds.
+#[tokio::test]
+async fn a_loss_of_many_orders_is_swept_without_a_pause_between_full_steps() {
+    let world = World::start().await;
+    let (parts, look) = (&world.parts, world.files.look());
+    parts.place(9_500, now_ms()).await;
+    look.change("DELETE FROM outbox").await;
+    look.change("UPDATE orders SET sent_at = 0").await;
+    let shutdown = CancellationToken::new();
+    let (started, all) = (Instant::now(), async || look.outbox().await == 9_500);
+    let ((), ()) = tokio::join!(parts.sweeper.run(shutdown.clone()), async {
+        wait_until("all are in the outbox again", all).await;
+        shutdown.cancel();
+    });
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
