@@ -14,11 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use async_nats::{
-    Client,
-    jetstream::{Context, consumer::PullConsumer, context::ContextBuilder, stream},
-};
-use futures_util::StreamExt;
+use async_nats::jetstream::{Context, consumer::PullConsumer, stream};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -26,7 +22,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connection::{Complaints, connect_options, event_callback, set_unreachable},
+    client::{death_of, dial},
+    connection::{Complaints, event_callback, set_unreachable},
     identity::{Owner, Ownership},
     jetstream::{create_consumer, find_consumer, provision_stream, require_version},
     settings::NatsSettings,
@@ -36,8 +33,6 @@ use crate::{
 pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A broker that does not answer within this time counts as unreachable.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long one call of JetStream's API, or a PubAck, is waited for.
-const API_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the latest observation found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -282,29 +277,5 @@ impl Broker {
             }
         };
         timeout(ROUND_TRIP_TIMEOUT, opening).await.context("the broker did not answer in time")?
-    }
-}
-
-/// A client and its JetStream context, at once, whether or not a broker answers.
-async fn dial(
-    settings: &NatsSettings,
-    service: &str,
-    on_event: impl Fn(async_nats::Event) + Send + Sync + 'static,
-) -> Result<Context> {
-    let client = connect_options(settings, service)
-        .event_callback(move |event| {
-            on_event(event);
-            async {}
-        })
-        .connect(&settings.nats_url)
-        .await
-        .with_context(|| format!("NATS_URL {}", settings.nats_url))?;
-    Ok(ContextBuilder::new().timeout(API_TIMEOUT).build(client))
-}
-
-/// Ends when the client's own task does, at whatever that is. A subscription lasts as long, also over lost connections.
-async fn death_of(client: Client) {
-    if let Ok(mut canary) = client.subscribe(client.new_inbox()).await {
-        while canary.next().await.is_some() {}
     }
 }

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod backup;
 pub mod body;
 pub mod broker;
+mod client;
 pub mod command_line;
 pub mod commit_queue;
 mod connection;

@@ -4,16 +4,15 @@
 //! `Nats-Msg-Id`. Delivery is therefore at least once; a row is never lost and never skipped. One that can never be a message becomes
 //! a dead letter `unsendable_event`.
 
+mod message;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Error, Result};
-use async_nats::{
-    HeaderMap, HeaderValue,
-    jetstream::{context::PublishErrorKind, message::PublishMessage},
-};
+use async_nats::jetstream::context::PublishErrorKind;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +21,10 @@ use crate::{
     broker::{Broker, BrokerState, Session},
     dead_letter::{self, Never, UNSENDABLE},
     delivery::Delivery,
-    events::rfc3339,
     fail_point, outbox,
     sqlite::Database,
     stream_memory::{self, Acknowledged},
     subjects::STREAM,
-    trace::TRACEPARENT,
 };
 
 /// Rows published in one step, with all their PubAcks in flight at once.
@@ -220,7 +217,7 @@ impl Relay {
         let written = self.database.write(|mut tx| async move {
             for (row, why) in unsendable {
                 let (subject, body) = (row.subject.clone(), row.body.clone().into());
-                let headers = Some(self.headers(row).0);
+                let headers = Some(message::headers(row, self.service).0);
                 let never = Never { reason: UNSENDABLE, detail: why.clone() };
                 let letter = Delivery { subject, body, headers, attempt: 1 };
                 dead_letter::insert(&mut tx, &letter, &never).await?;
@@ -262,7 +259,7 @@ impl Relay {
         let (context, mut in_flight, mut unsendable) =
             (self.broker.context(), FuturesUnordered::new(), Vec::new());
         for row in rows {
-            let message = match self.message(row) {
+            let message = match message::build(row, self.service) {
                 Ok(message) => message,
                 Err(why) => {
                     unsendable.push((row, why));
@@ -301,41 +298,6 @@ impl Relay {
             tracing::warn!(order_id = row.order_id, subject = row.subject, error, "event not acknowledged");
         }
         Published { acked, latest, unsendable }
-    }
-
-    /// The row as a message; the error says why it can never be one.
-    fn message(&self, row: &outbox::Row) -> Result<PublishMessage, String> {
-        match self.headers(row) {
-            (_, Some(name)) => Err(format!("the value of the header {name} has a line end in it")),
-            (headers, None) => Ok(PublishMessage::build().headers(headers).payload(row.body.clone().into())),
-        }
-    }
-
-    /// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON. Beside them the name of one whose value
-    /// cannot be a header's, if there is any; it is left out.
-    ///
-    /// Source: the CloudEvents 1.0 NATS protocol binding, section 3.1. `ce-id` is derived from the event, so it
-    /// never changes; `Nats-Msg-Id` belongs to the row.
-    fn headers(&self, row: &outbox::Row) -> (HeaderMap, Option<&'static str>) {
-        let values = [
-            ("ce-specversion", "1.0"),
-            ("ce-id", &format!("{}:{}", row.subject, row.order_id)),
-            ("ce-type", &row.subject),
-            ("ce-source", &format!("/{}", self.service)),
-            ("ce-subject", &row.order_id),
-            ("ce-time", &rfc3339(row.event_time)),
-            ("ce-datacontenttype", "application/json"),
-            (TRACEPARENT, &row.traceparent),
-            ("Nats-Msg-Id", &row.message_id),
-        ];
-        let (mut headers, mut refused) = (HeaderMap::new(), None);
-        for (name, value) in values {
-            match value.parse::<HeaderValue>() {
-                Ok(value) => headers.insert(name, value),
-                Err(_) => refused = Some(name),
-            }
-        }
-        (headers, refused)
     }
 }
 
