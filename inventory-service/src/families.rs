@@ -24,6 +24,7 @@ pub const FAMILIES: &[Family] = &[
                 &[
                     "invalid_event",
                     "invalid_headers",
+                    "unsendable_event",
                     "conflicting_repeat",
                     "handler_panicked",
                     "too_many_deliveries",

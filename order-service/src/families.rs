@@ -24,6 +24,7 @@ pub const FAMILIES: &[Family] = &[
                 &[
                     "invalid_event",
                     "invalid_headers",
+                    "unsendable_event",
                     "unknown_order",
                     "conflicting_result",
                     "handler_panicked",

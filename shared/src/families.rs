@@ -46,12 +46,13 @@ const SHARED: &[Family] = &[
     gauge("dead_letters", "Messages that can never succeed and wait for an operator."),
     total("database_write_failures_total", "Writes that failed and made the database count as not writable."),
     total("database_damaged_total", "Times that the database was found damaged."),
+    total("log_lines_lost_total", "Lines of the log that nobody took."),
     total("handler_panics_total", "Panics of the event handler."),
     total(
         "http_connections_stalled_total",
         "Connections closed because the client took nothing of its answer.",
     ),
-    total("http_panics_total", "Requests whose handler panicked."),
+    total("http_panics_total", "Requests or connections that panicked."),
     total("http_requests_refused_total", "Requests answered 503, certainly not stored."),
     total("dead_letters_discarded_total", "Dead letters that an operator deleted."),
     by(
