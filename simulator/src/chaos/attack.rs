@@ -9,12 +9,13 @@ use shared::subjects::{INVENTORY_CONSUMER, ORDER_CONSUMER, ORDER_CREATED, ORDER_
 use super::messages;
 use super::raw::RawConnection;
 
-/// What the observer may ask, with a body that has an answer.
-const REQUESTS: [(&str, &str); 6] = [
+/// What the observer may ask, or could think of, with a body that has an answer.
+const REQUESTS: [(&str, &str); 7] = [
     ("$JS.API.DIRECT.GET.ORDERS", r#"{"seq":999999999}"#),
-    ("$JS.API.DIRECT.GET.ORDERS", r#"{"last_by_subj":"order_created"}"#),
     ("$JS.API.STREAM.MSG.GET.ORDERS", r#"{"last_by_subj":"order_created"}"#),
+    ("$JS.API.STREAM.MSG.GET.ORDERS", r#"{"seq":999999999}"#),
     ("$JS.API.STREAM.INFO.ORDERS", ""),
+    ("$JS.API.STREAM.NAMES", ""),
     ("$JS.API.CONSUMER.INFO.ORDERS.inventory-service", ""),
     ("$JS.API.INFO", ""),
 ];
