@@ -3,11 +3,17 @@
 //! A task ends only when it is told to. One that returns or panics before leaves work undone that nobody else does, so its end is an
 //! error with its name, and whoever runs the tasks stops with it. What is committed goes on after the next start.
 
+use std::time::Duration;
+
 use anyhow::{Error, Result, anyhow};
-use tokio::task::JoinError;
+use tokio::{task::JoinError, time::timeout};
 use tokio_util::{sync::CancellationToken, task::JoinMap};
 
 use crate::{delivery::panic_text, fail_point};
+
+/// A task that panics takes along those that live from what it held, and they may be seen to end before it. So for this long after an
+/// end without a panic one is waited for, which is then the cause.
+const CAUSE_WITHIN: Duration = Duration::from_millis(100);
 
 /// A group of tasks that end together. Dropping it aborts those that still run.
 #[derive(Default)]
@@ -23,9 +29,23 @@ impl Tasks {
     /// Waits for the first task to end before it is told to: an error with its name. Waits for ever while there is none.
     pub async fn first_end(&mut self) -> Error {
         match self.0.join_next().await {
-            Some((name, Ok(()))) => anyhow!("the task \"{name}\" ended by itself; the service stops"),
+            Some((name, Ok(()))) => match timeout(CAUSE_WITHIN, self.first_panic()).await {
+                Ok(cause) => cause,
+                Err(_) => anyhow!("the task \"{name}\" ended by itself; the service stops"),
+            },
             Some((name, Err(failure))) => panicked(name, failure),
             None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the first task that panics; for ever while there is none.
+    async fn first_panic(&mut self) -> Error {
+        loop {
+            match self.0.join_next().await {
+                Some((name, Err(failure))) => return panicked(name, failure),
+                Some((_, Ok(()))) => {}
+                None => std::future::pending().await,
+            }
         }
     }
 
@@ -70,6 +90,19 @@ mod tests {
         tasks.spawn("clumsy", async { panic!("dropped {} plates", 3) });
         let error = tasks.first_end().await.to_string();
         assert_eq!(error, "the task \"clumsy\" panicked: dropped 3 plates; the service stops");
+    }
+
+    #[tokio::test]
+    async fn the_task_that_panicked_is_named_and_not_one_that_it_took_along() {
+        let mut tasks = Tasks::default();
+        let (ended, end) = tokio::sync::oneshot::channel::<()>();
+        tasks.spawn("taken along", async { drop(ended) });
+        tasks.spawn("clumsy", async {
+            let _ = end.await;
+            panic!("too late to be first")
+        });
+        let error = tasks.first_end().await.to_string();
+        assert!(error.contains("\"clumsy\" panicked: too late to be first"), "{error}");
     }
 
     #[tokio::test]

@@ -62,7 +62,7 @@ impl Up {
     async fn nothing_is_left(&self) {
         let ports: Vec<_> = self.ports.iter().map(|port| ("a port", port.number())).collect();
         wait_until("nothing listens any more", async || ports::check_free(&ports).is_ok()).await;
-        for lock in ["topology.lock", "order.db.lock", "inventory.db.lock"] {
+        for lock in ["topology.lock", "order.db", "inventory.db"] {
             let lock = std::fs::File::open(self.folder.path().join("db").join(lock)).unwrap();
             wait_until("nobody uses the data", async || lock.try_lock().is_ok()).await;
         }

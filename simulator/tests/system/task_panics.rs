@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use simulator::topology::Part;
+use simulator::{testing::wait_until, topology::Part};
 
 use crate::fail_points::{Cause, End, Failure, SKIP, World};
 
@@ -60,6 +60,11 @@ async fn every_task_that_runs_is_one_of_those_made_to_panic() {
         world.topology.kill(part).await.unwrap();
         world.topology.set_environment(vec![("RUST_LOG".to_owned(), "shared=debug".to_owned())]);
         world.topology.start_part(part).await.unwrap();
+        // It is the last one, and the log may be written after it.
+        wait_until("the server's start is in the log", async || {
+            log(&world, part).contains("task started task=\"server\"")
+        })
+        .await;
         let log = log(&world, part);
         let started =
             log.lines().filter_map(|line| line.split("task started task=\"").nth(1)?.split('"').next());
