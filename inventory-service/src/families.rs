@@ -10,11 +10,6 @@ pub const FAMILIES: &[Family] = &[
         &[("kind", &["correction", "restock"])],
     ),
     by(
-        "messages_handled_total",
-        "Messages that were handled, by what they did.",
-        &[("consumer", &[]), ("outcome", &["confirmed", "cancelled", "repeated"])],
-    ),
-    by(
         "dead_letters_total",
         "Messages that were set aside, by reason.",
         &[

@@ -10,11 +10,6 @@ pub const FAMILIES: &[Family] = &[
     total("orders_swept_total", "Orders whose event was sent once more because no answer came."),
     total("stream_losses_total", "Times that the stream was found wiped or truncated."),
     by(
-        "messages_handled_total",
-        "Messages that were handled, by what they did.",
-        &[("consumer", &[]), ("outcome", &["confirmed", "cancelled", "repeated"])],
-    ),
-    by(
         "dead_letters_total",
         "Messages that were set aside, by reason.",
         &[

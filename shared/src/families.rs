@@ -60,6 +60,11 @@ const SHARED: &[Family] = &[
         "Redriven dead letters, by what became of them.",
         &[("outcome", &["done", "dead", "failed"])],
     ),
+    by(
+        "messages_handled_total",
+        "Messages that were handled, by what they did.",
+        &[("consumer", &[]), ("outcome", &["confirmed", "cancelled", "repeated"])],
+    ),
     by("messages_failed_total", "Attempts at a message alone that failed.", &[("consumer", &[])]),
 ];
 
