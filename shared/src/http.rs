@@ -1,9 +1,9 @@
 //! The HTTP server: bounded connections and headers, a request id and security headers on every answer, problems as JSON, and a drain.
-//! [`host`]: which requests name their host. [`linger`]: an early answer reaches a client that is still sending.
+//! [`head`]: what every request must say. [`linger`]: an early answer reaches a client that is still sending.
 //!
 //! `axum::serve` has no header timeout, so connections are served through hyper directly.
 
-mod host;
+mod head;
 mod linger;
 
 use std::{
@@ -69,7 +69,7 @@ pub fn with_defaults(routes: Router) -> Router {
             metrics::counter!("http_panics_total").increment(1);
             Problem::Internal.into_response()
         }))
-        .layer(middleware::from_fn(host::check))
+        .layer(middleware::from_fn(head::check))
         .layer(middleware::from_fn(answer))
 }
 
@@ -195,7 +195,17 @@ fn connection(
     let unread = Unread::default();
     let stream = Lingering::new(stream, unread.clone(), shutdown);
     let service = service_fn(move |request: Request<Incoming>| {
-        app.clone().oneshot(request.map(|body| Body::new(unread.until_the_end_of(body))))
+        let (head, body) = request.into_parts();
+        let (body, end) = unread.until_the_end_of(body);
+        let answering = app.clone().oneshot(Request::from_parts(head, Body::new(body)));
+        async move {
+            let mut response = answering.await?;
+            // What is left of the body stands before the next request, which would never be read.
+            if !end.is_reached() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

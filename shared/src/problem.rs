@@ -133,10 +133,6 @@ impl IntoResponse for Problem {
             Self::UnsupportedEncoding => {
                 headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            // What is left of the body is not read, so the connection cannot be used again.
-            Self::TooLarge(_) | Self::RequestTimeout => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
             _ => {}
         }
         response.extensions_mut().insert(self);

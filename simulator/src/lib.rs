@@ -4,7 +4,7 @@
 //! - [`process`], [`ports`], [`workspace`]: what every part needs to run
 //! - [`broker`], [`binaries`], [`topology`]: the parts, started, killed and started again
 //! - [`proxy`]: the link between a service and the broker, which can fail
-//! - [`http`], [`metrics`], [`token`]: how `sim` speaks to the services
+//! - [`http`], [`metrics`], [`token`]: how `sim` speaks to the services; [`raw_nats`]: to the broker, where a library would not
 //! - [`engine`]: the containers of docker compose
 //! - [`up`], [`reset`], [`load`], [`check`], [`chaos`]: the commands
 //! - [`answers`]: what the load was told, for the check
@@ -24,6 +24,7 @@ pub mod nats_server;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod raw_nats;
 pub mod reset;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -36,9 +36,22 @@ pub struct Unread(Arc<AtomicBool>);
 
 impl Unread {
     /// The body of a request whose head has come; its end is the end of the request.
-    pub fn until_the_end_of(&self, body: Incoming) -> RequestBody {
-        self.0.store(!body.is_end_stream(), Relaxed);
-        RequestBody { body, unread: self.clone() }
+    pub fn until_the_end_of(&self, body: Incoming) -> (RequestBody, End) {
+        let is_empty = body.is_end_stream();
+        self.0.store(!is_empty, Relaxed);
+        let end = End(Arc::new(is_empty.into()));
+        (RequestBody { body, unread: self.clone(), end: end.clone() }, end)
+    }
+}
+
+/// Whether one request's body was read to its end.
+#[derive(Clone)]
+pub struct End(Arc<AtomicBool>);
+
+impl End {
+    /// What comes next on the connection is the next request.
+    pub fn is_reached(&self) -> bool {
+        self.0.load(Relaxed)
     }
 }
 
@@ -46,6 +59,7 @@ impl Unread {
 pub struct RequestBody {
     body: Incoming,
     unread: Unread,
+    end: End,
 }
 
 impl HttpBody for RequestBody {
@@ -59,6 +73,7 @@ impl HttpBody for RequestBody {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if frame.is_none() || self.body.is_end_stream() {
             self.unread.0.store(false, Relaxed);
+            self.end.0.store(true, Relaxed);
         }
         Poll::Ready(frame)
     }

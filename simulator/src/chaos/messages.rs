@@ -4,21 +4,22 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{Context, context::ContextBuilder, message::PublishMessage};
 use bytes::Bytes;
 use fastrand::Rng;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
+use shared::stored_message;
 use shared::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::raw::RawConnection;
 use crate::broker;
+use crate::raw_nats::RawConnection;
 
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;
@@ -79,10 +80,15 @@ pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
     }
     let newest = (first..=last).rev().take(PICKED / 2);
     let picked: Vec<u64> = newest.chain((0..PICKED / 2).map(|_| rng.u64(first..=last))).collect::<Vec<_>>();
-    let found = join_all(picked.into_iter().map(|sequence| stream.get_raw_message(sequence))).await;
-    // A message with a malformed header block cannot be read by this client; it is poison and needs no copy.
-    let readable: Vec<_> = found.into_iter().flatten().collect();
-    ensure!(!readable.is_empty(), "cannot read the stream's messages");
+    let mut readable = Vec::new();
+    for sequence in picked {
+        // A malformed header block would cost this client its connection; such a message is poison and needs no copy.
+        let stored =
+            stored_message::find(&order, sequence).await.context("cannot read the stream's messages")?;
+        if stored.is_some_and(|message| message.check_headers().is_ok()) {
+            readable.push(stream.get_raw_message(sequence).await?);
+        }
+    }
     let mut copies = Vec::new();
     for message in readable {
         copies.extend(vec![message; rng.usize(COPIES)]);

@@ -13,7 +13,6 @@ pub mod fault;
 mod messages;
 mod own;
 pub mod preset;
-mod raw;
 mod recovery;
 pub mod report;
 mod run;

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -17,9 +16,7 @@ use super::tally::Open;
 use super::target::User;
 use crate::answers::{Line, Status, Witness};
 use crate::http::HttpClient;
-
-/// Events that may wait in this process; beyond them the client would drop some.
-const WAITING_EVENTS: usize = 1 << 20;
+use crate::raw_nats::{RawConnection, RawMessage};
 
 /// Pause between two attempts to reach a broker that is away: shorter than the services', so that no event is missed.
 const RECONNECT: Duration = Duration::from_millis(20);
@@ -70,32 +67,43 @@ pub(super) async fn start(load: &Load, nats_url: Option<&str>) -> Result<Watch> 
 
 /// Watches `order_processed` as the observer.
 async fn by_events(load: &Load, nats_url: &str, tasks: &mut JoinSet<()>) -> Result<()> {
+    // From here on no event is missed.
+    let mut events = subscribed(nats_url).await.context("cannot watch the events")?;
+    let (load, nats_url) = (load.clone(), nats_url.to_owned());
+    tasks.spawn(async move {
+        loop {
+            while let Ok(event) = events.next_message().await {
+                observe(&load, &event);
+            }
+            events = loop {
+                match subscribed(&nats_url).await {
+                    Ok(events) => break events,
+                    Err(_) => sleep(RECONNECT).await,
+                }
+            };
+        }
+    });
+    Ok(())
+}
+
+async fn subscribed(nats_url: &str) -> Result<RawConnection> {
+    let mut connection = RawConnection::open(nats_url, "observer").await?;
+    connection.subscribe("order_processed").await?;
+    Ok(connection)
+}
+
+/// An answer that somebody made by hand says nothing about what the inventory decided.
+fn observe(load: &Load, event: &RawMessage) {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Processed {
         order_id: String,
         status: Status,
     }
-    let options = async_nats::ConnectOptions::new()
-        .subscription_capacity(WAITING_EVENTS)
-        .reconnect_delay_callback(|_| RECONNECT);
-    let client = options.connect(nats_url).await.context("cannot watch the events")?;
-    let mut events = client.subscribe("order_processed").await?;
-    // A round trip: from here on no event is missed.
-    client.flush().await?;
-    let load = load.clone();
-    tasks.spawn(async move {
-        while let Some(event) = events.next().await {
-            // An answer that somebody made by hand says nothing about what the inventory decided.
-            if event.headers.as_ref().and_then(|headers| headers.get("ce-source")).is_none() {
-                continue;
-            }
-            if let Ok(Processed { order_id, status }) = serde_json::from_slice(&event.payload) {
-                load.observe(order_id, status, Witness::Event);
-            }
-        }
-    });
-    Ok(())
+    let is_genuine = event.headers.windows(b"ce-source".len()).any(|name| name == b"ce-source");
+    if is_genuine && let Ok(Processed { order_id, status }) = serde_json::from_slice(&event.body) {
+        load.observe(order_id, status, Witness::Event);
+    }
 }
 
 /// One connection that asks for a share of the open orders.

@@ -1,4 +1,5 @@
-//! A connection to the broker that sends what no client library would: a header block of any bytes, a reply subject of any name.
+//! A connection to the broker that sends and reads what no client library would: a header block of any bytes, a reply subject of
+//! any name. A library loses its connection, or dies, at a header block that it cannot parse.
 //!
 //! Source: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
@@ -14,6 +15,15 @@ use crate::broker;
 
 /// How long the broker may take for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// A message as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawMessage {
+    /// The header block; empty when there is none.
+    pub headers: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
+}
 
 /// One connection of one user.
 pub struct RawConnection {
@@ -69,24 +79,44 @@ impl RawConnection {
         timeout(ANSWER, pong).await.context("the broker did not answer")?
     }
 
-    /// The body of the next message in the inbox.
-    async fn answer(&mut self) -> Result<Value> {
+    /// Has the messages of `subject` delivered, too. When it returns, the broker has seen to it.
+    pub async fn subscribe(&mut self, subject: &str) -> Result<()> {
+        self.send(format!("SUB {subject} 2\r\n").as_bytes()).await?;
+        self.round_trip().await
+    }
+
+    /// The next message of any subscription.
+    pub async fn next_message(&mut self) -> Result<RawMessage> {
         loop {
             let line = self.line().await?;
             let mut words = line.split(' ');
-            match words.next() {
-                Some("MSG" | "HMSG") => {
-                    let length: usize = words.next_back().and_then(|word| word.parse().ok()).context(line)?;
-                    let mut message = vec![0; length];
-                    self.stream.read_exact(&mut message).await?;
-                    let begin = message.iter().position(|byte| *byte == b'{').unwrap_or(length);
-                    return serde_json::from_slice(&message[begin..]).context("the answer is no JSON");
+            let kind = words.next();
+            let mut length = || words.next_back().and_then(|word| word.parse::<usize>().ok());
+            match kind {
+                Some("MSG") => return self.message(Some(0), length()).await.context(line),
+                Some("HMSG") => {
+                    let total = length();
+                    return self.message(length(), total).await.context(line);
                 }
                 Some("-ERR") => bail!("{line}"),
                 Some("PING") => self.send(b"PONG\r\n").await?,
                 _ => {}
             }
         }
+    }
+
+    async fn message(&mut self, header: Option<usize>, total: Option<usize>) -> Result<RawMessage> {
+        let (Some(header), Some(total)) = (header, total) else { bail!("a message without its length") };
+        let mut headers = vec![0; total];
+        self.stream.read_exact(&mut headers).await?;
+        let body = headers.split_off(header.min(total));
+        Ok(RawMessage { headers, body })
+    }
+
+    /// The body of the next message in the inbox.
+    async fn answer(&mut self) -> Result<Value> {
+        let message = self.next_message().await?;
+        serde_json::from_slice(&message.body).context("the answer is no JSON")
     }
 
     async fn line(&mut self) -> Result<String> {
