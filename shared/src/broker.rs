@@ -13,16 +13,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use async_nats::jetstream::{Context, consumer::PullConsumer, stream};
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{error::Elapsed, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{death_of, dial},
+    client::{answers, death_of, dial},
     connection::{Complaints, event_callback, set_unreachable},
     identity::{Owner, Ownership},
     jetstream::{create_consumer, find_consumer, provision_stream, require_version},
@@ -143,8 +143,7 @@ impl Broker {
             if self.connections.load(Ordering::Acquire) > 0
                 && let Err(error) = self.observe_once().await
             {
-                self.complaints.log(&format!("not usable: {error:#}"));
-                set_unreachable(&self.state);
+                self.note_failure(&error).await;
             }
             self.mark().await;
             tokio::select! {
@@ -157,6 +156,19 @@ impl Broker {
                 () = tokio::time::sleep(OBSERVE_EVERY) => {}
             }
         }
+    }
+
+    /// A broker whose API is late, since somebody keeps it busy with questions, takes events and hands them out all the same: then the
+    /// session stays, and only what is asked of the API waits.
+    async fn note_failure(&self, error: &Error) {
+        let is_late = error.is::<Elapsed>()
+            && self.is_connected()
+            && answers(&self.context().client(), self.service).await;
+        if is_late {
+            return self.complaints.log("its API is late; events flow on");
+        }
+        self.complaints.log(&format!("not usable: {error:#}"));
+        set_unreachable(&self.state);
     }
 
     /// Connects anew with another client. One whose task has panicked, as it does at some malformed headers, stays dead.

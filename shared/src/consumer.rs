@@ -38,6 +38,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const ALONE_FROM_ATTEMPT: i64 = 5;
 /// A pull that seems to deliver nothing is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long the broker may take to say what is owed.
+const LOOK_WITHIN: Duration = Duration::from_millis(200);
 /// The pause after a failed step.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -130,9 +132,12 @@ impl<H: EventHandler> Consumer<H> {
             match self.consume_once(&pulls).await? {
                 Consumed::NotWritable => break,
                 Consumed::Handled(0) => {
-                    let info = pulls.get_info().await?;
-                    self.set_aside_unreadable(&info, looked_at).await?;
-                    looked_at = info.delivered.stream_sequence;
+                    // An answer that is late is not waited for: the next pull may bring something.
+                    if let Ok(info) = timeout(LOOK_WITHIN, pulls.get_info()).await {
+                        let info = info?;
+                        self.set_aside_unreadable(&info, looked_at).await?;
+                        looked_at = info.delivered.stream_sequence;
+                    }
                 }
                 Consumed::Handled(_) => {}
             }

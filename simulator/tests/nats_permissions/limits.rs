@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::guest::{ANSWER, Guest, ORDER, furnish, messages};
 
 /// `max_connections` of the observers in `nats.conf`.
-const OBSERVERS: usize = 100;
+const OBSERVERS: usize = 20;
 
 #[tokio::test]
 async fn observers_cannot_use_up_the_connections_of_the_services() {

@@ -11,6 +11,7 @@ mod full_broker;
 mod hangup;
 mod load;
 mod lost_reply;
+mod observer_floods;
 mod older_broker;
 mod race;
 mod task_panics;
