@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use async_nats::jetstream::consumer::{PullConsumer, pull};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const ALONE_FROM_ATTEMPT: i64 = 5;
 /// A pull that seems to deliver nothing is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Messages that the client may have swallowed in that time.
+const SWALLOWED_MAX: usize = 1_000;
 /// How long the broker may take to say what is owed.
 const LOOK_WITHIN: Duration = Duration::from_millis(200);
 /// The pause after a failed step.
@@ -231,12 +233,7 @@ impl<H: EventHandler> Consumer<H> {
 /// Waits for one message, then takes what has arrived and what still arrives until `gather_until`; `None` at the
 /// end of the pull.
 async fn next_batch(messages: &mut pull::Batch, gather_until: Instant) -> Result<Option<Batch>> {
-    let first = loop {
-        // The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat.
-        if let Ok(first) = timeout(LOOK_AGAIN, messages.next()).await {
-            break first;
-        }
-    };
+    let first = next(messages).await;
     let Some(first) = first else { return Ok(None) };
     let mut batch = Batch::default();
     batch.push(first.map_err(|error| anyhow!(error))?);
@@ -245,6 +242,21 @@ async fn next_batch(messages: &mut pull::Batch, gather_until: Instant) -> Result
         batch.push(message);
     }
     Ok(Some(batch))
+}
+
+/// The next message. The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat: so what waits
+/// behind such messages is looked for in between.
+async fn next(messages: &mut pull::Batch) -> Option<<pull::Batch as Stream>::Item> {
+    loop {
+        if let Ok(next) = timeout(LOOK_AGAIN, messages.next()).await {
+            return next;
+        }
+        for _ in 0..SWALLOWED_MAX {
+            if let Some(next) = messages.next().now_or_never() {
+                return next;
+            }
+        }
+    }
 }
 
 async fn pause(shutdown: &CancellationToken) {

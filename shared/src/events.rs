@@ -3,7 +3,7 @@
 //! Decoders ignore unknown fields and accept what a person types by hand; they check every value that an
 //! event handler relies on, so that an undecodable message is told apart from one that can be handled.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::subjects::{ORDER_CREATED, ORDER_PROCESSED};
@@ -100,7 +100,7 @@ impl Reason {
 impl OrderCreated {
     /// Decodes and checks a body. The error names the field and the rule.
     pub fn decode(body: &[u8]) -> Result<Self, String> {
-        let event: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let event: Self = object(body)?;
         check_order_id(&event.order_id)?;
         if !is_text(&event.product_id, ID_MAX_CHARS) {
             return Err(format!("productId must have 1 to {ID_MAX_CHARS} characters, none of them U+0000"));
@@ -115,13 +115,21 @@ impl OrderCreated {
 impl OrderProcessed {
     /// Decodes and checks a body. The error names the field and the rule.
     pub fn decode(body: &[u8]) -> Result<Self, String> {
-        let event: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let event: Self = object(body)?;
         check_order_id(&event.order_id)?;
         if (event.status == Decision::Cancelled) != event.reason.is_some() {
             return Err("reason must be present exactly when status is cancelled".to_owned());
         }
         Ok(event)
     }
+}
+
+/// A derived decoder takes an array for the fields in their order, too.
+fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err("must be one JSON object".to_owned());
+    }
+    serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
 /// Whether `text` has 1 to `max_chars` characters, none of them U+0000, at which SQLite's `length` stops counting.
@@ -245,7 +253,10 @@ mod tests {
             let error = OrderCreated::decode(body.as_bytes()).unwrap_err();
             assert!(error.contains(field), "{body}: {error}");
         }
-        assert!(OrderCreated::decode(b"garbage").is_err());
+        for body in ["garbage", r#"["a","1",1]"#, "7"] {
+            let error = OrderCreated::decode(body.as_bytes()).unwrap_err();
+            assert!(error.contains("object"), "{body}: {error}");
+        }
     }
 
     #[test]

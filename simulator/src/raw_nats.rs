@@ -16,6 +16,23 @@ use crate::broker;
 /// How long the broker may take for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Header blocks that the services' client cannot read, or takes for the server's own word on a pull. The broker takes a status
+/// out of a block, but only where its line ends with a carriage return.
+pub const MALFORMED_HEADERS: [&[u8]; 12] = [
+    b"NATS/1.0\r\na: b\rc\r\n\r\n",
+    b"NATS/1.0\r\na: \xff\xfe\r\n\r\n",
+    b"NATS/1.0\r\na b: c\r\n\r\n",
+    b"NATS/1.0\r\nno colon\r\n\r\n",
+    b"NATS/1.0\r\n: no name\r\n continued\rhere\r\n\r\n",
+    b"a: b\r\n\r\n",
+    b"\r\n",
+    b"NATS/1.0\r\nce-id: cut off in the mid\xc3",
+    b"NATS/1.0 404 No Messages\n\n",
+    b"NATS/1.0 409 Consumer Deleted\n\n",
+    b"NATS/1.0 100 Idle Heartbeat\n\n",
+    b"NATS/1.0 what\n\n",
+];
+
 /// A message as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawMessage {
@@ -54,9 +71,8 @@ impl RawConnection {
 
     /// Publishes with a header block of these very bytes, and waits for the PubAck.
     pub async fn publish(&mut self, subject: &str, header: &[u8], body: &[u8]) -> Result<()> {
-        let total = header.len() + body.len();
-        let head = format!("HPUB {subject} {} {} {total}\r\n", self.inbox, header.len());
-        self.send(&[head.as_bytes(), header, body, b"\r\n"].concat()).await?;
+        let reply = format!("{} ", self.inbox);
+        self.send_message(subject, &reply, header, body).await?;
         let answer = timeout(ANSWER, self.answer()).await.context("no PubAck")??;
         if answer["error"].is_object() {
             bail!("the broker refused a message on {subject}: {answer}");
@@ -64,25 +80,45 @@ impl RawConnection {
         Ok(())
     }
 
+    /// Sends a message with a header block of these very bytes. `reply` is empty, or a subject with a space behind it.
+    pub async fn send_message(
+        &mut self,
+        subject: &str,
+        reply: &str,
+        header: &[u8],
+        body: &[u8],
+    ) -> Result<()> {
+        let head = format!("HPUB {subject} {reply}{} {}\r\n", header.len(), header.len() + body.len());
+        self.send(&[head.as_bytes(), header, body, b"\r\n"].concat()).await
+    }
+
     /// Sends a request whose answer goes to `reply`, and not to this connection.
     pub async fn request_for(&mut self, subject: &str, reply: &str, body: &str) -> Result<()> {
         self.send(format!("PUB {subject} {reply} {}\r\n{body}\r\n", body.len()).as_bytes()).await
     }
 
-    /// Waits until the broker has seen all that was sent. What it complained of is no error: refusing is its task.
-    pub async fn round_trip(&mut self) -> Result<()> {
+    /// Waits until the broker has seen all that was sent. Returns what it complained of: refusing is its task.
+    pub async fn round_trip(&mut self) -> Result<Vec<String>> {
         self.send(b"PING\r\n").await?;
+        let mut complaints = Vec::new();
         let pong = async {
-            while self.line().await? != "PONG" {}
-            anyhow::Ok(())
+            loop {
+                let line = self.line().await?;
+                match line.as_str() {
+                    "PONG" => return anyhow::Ok(()),
+                    line if line.starts_with("-ERR") => complaints.push(line.to_owned()),
+                    _ => {}
+                }
+            }
         };
-        timeout(ANSWER, pong).await.context("the broker did not answer")?
+        timeout(ANSWER, pong).await.context("the broker did not answer")??;
+        Ok(complaints)
     }
 
     /// Has the messages of `subject` delivered, too. When it returns, the broker has seen to it.
     pub async fn subscribe(&mut self, subject: &str) -> Result<()> {
         self.send(format!("SUB {subject} 2\r\n").as_bytes()).await?;
-        self.round_trip().await
+        self.round_trip().await.map(drop)
     }
 
     /// The next message of any subscription.

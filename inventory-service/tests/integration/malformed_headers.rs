@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use shared::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
-use simulator::testing::{Broker, MALFORMED_HEADERS, RawPublisher, wait_until};
+use simulator::{
+    raw_nats::MALFORMED_HEADERS,
+    testing::{Broker, RawPublisher, wait_until},
+};
 
 use crate::{
     bus::{Observer, body, confirmed, order},
@@ -85,6 +88,27 @@ async fn a_burst_of_malformed_headers_among_good_events_holds_nobody_up() {
     println!("{waited:?} behind a burst");
     assert!(waited < PATIENCE, "{waited:?}");
     wait_until("all are set aside", async || home.dead_letters().await.len() == 500).await;
+    until_nothing_is_owed(&broker).await;
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn messages_that_the_client_swallows_hold_nobody_up() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let mut publisher = RawPublisher::connect(&broker, "order").await;
+    for number in 0..1_000 {
+        let bad = order(&format!("bad-{number}"), "1", 1);
+        publisher.publish(ORDER_CREATED, b"NATS/1.0 100 Idle Heartbeat\n\n", &bad).await;
+    }
+    publisher.publish(ORDER_CREATED, b"NATS/1.0\r\n\r\n", &order("good", "1", 1)).await;
+    publisher.until_taken().await;
+    let waited = until_decided(&home, 1).await;
+    assert!(waited < PATIENCE, "{waited:?}");
+    wait_until("all are set aside", async || home.dead_letters().await.len() == 1_000).await;
     until_nothing_is_owed(&broker).await;
     inventory.stop().await;
     home.audit().await;

@@ -7,7 +7,7 @@ use shared::{
     stored_message,
     subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };
-use simulator::testing::{MALFORMED_HEADERS, RawPublisher};
+use simulator::{raw_nats::MALFORMED_HEADERS, testing::RawPublisher};
 
 use crate::fixture::{App, Broker, Files, nats::confirmed, parts::Parts, wait_until};
 

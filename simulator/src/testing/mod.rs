@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 use self::container::Container;
 use self::local::Local;
-pub use self::raw_publisher::{MALFORMED_HEADERS, RawPublisher};
+pub use self::raw_publisher::RawPublisher;
 pub use self::small_disk::SmallDisk;
 use crate::broker;
 use crate::ports::Port;
