@@ -45,7 +45,7 @@ pub(crate) async fn provision_stream(context: &Context, max_bytes: i64) -> Resul
     context.update_stream(wanted).await.context("update the stream ORDERS")
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays.
+/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the flow.
 fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
     stream::Config {
         name: STREAM.to_owned(),
@@ -59,6 +59,13 @@ fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
         max_bytes,
         duplicate_window: DUPLICATE_WINDOW,
         allow_direct: true,
+        // With these an event would get no PubAck, become another one, or not be stored.
+        no_ack: false,
+        subject_transform: None,
+        republish: None,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_message_size: -1,
         ..base
     }
 }
@@ -108,7 +115,7 @@ pub(crate) async fn update_consumer(
     Ok(())
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays.
+/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the flow.
 fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
     pull::Config {
         // A durable consumer without a filter would receive both subjects.
@@ -119,6 +126,13 @@ fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
         max_ack_pending: MAX_ACK_PENDING,
         // Dead letters are ours, in the database: the server's advisory can be lost.
         max_deliver: -1,
+        // With these a pull would be refused, events would come without their bodies, or redeliveries late.
+        headers_only: false,
+        max_batch: 0,
+        max_bytes: 0,
+        max_expires: Duration::ZERO,
+        rate_limit: 0,
+        backoff: Vec::new(),
         ..base
     }
 }

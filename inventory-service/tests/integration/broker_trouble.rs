@@ -1,6 +1,12 @@
 //! The broker is away, killed, wiped, or refuses: nothing is lost but time.
 
-use async_nats::jetstream;
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self,
+    consumer::{FromConsumer, PullConsumer, pull},
+    stream::{self, SubjectTransform},
+};
 use inventory_service::stock::{
     reservation::{self, Request},
     seed,
@@ -11,7 +17,7 @@ use shared::{
     outbox,
     relay::{Relay, Relayed},
     sqlite::Database,
-    subjects::{INVENTORY_CONSUMER, ORDER_PROCESSED, STREAM},
+    subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };
 use simulator::testing::{Broker, wait_until};
 
@@ -150,6 +156,54 @@ async fn a_consumer_or_stream_that_an_operator_deleted_is_made_again() {
     publisher.publish(order("c", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("c"));
     assert_eq!(home.reservations().await, 3);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn settings_of_stream_and_consumer_that_would_stop_the_flow_are_put_back() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let (operator, mut observer) =
+        (jetstream::new(broker.connect("operator").await), Observer::new(&broker).await);
+    let stream = operator.get_stream(STREAM).await.unwrap();
+    let consumer: PullConsumer = stream.get_consumer(INVENTORY_CONSUMER).await.unwrap();
+    let ours = pull::Config::try_from_consumer_config(consumer.cached_info().config.clone()).unwrap();
+    let harmful = [
+        pull::Config { headers_only: true, ..ours.clone() },
+        pull::Config { max_expires: Duration::from_millis(1), ..ours.clone() },
+        pull::Config { max_batch: 1, ..ours.clone() },
+        pull::Config { backoff: vec![Duration::from_secs(3_600)], ..ours.clone() },
+    ];
+    for config in harmful {
+        operator.update_consumer_on_stream(config, STREAM).await.unwrap();
+        wait_until("the consumer is as it was", async || {
+            let found: PullConsumer = stream.get_consumer(INVENTORY_CONSUMER).await.unwrap();
+            let found = &found.cached_info().config;
+            (found.headers_only, found.max_batch, found.max_expires, found.backoff.len())
+                == (false, 0, Duration::ZERO, 0)
+        })
+        .await;
+    }
+    let ours = stream.cached_info().config.clone();
+    let transform =
+        SubjectTransform { source: ORDER_PROCESSED.to_owned(), destination: ORDER_CREATED.to_owned() };
+    let harmful = [
+        stream::Config { no_ack: true, ..ours.clone() },
+        stream::Config { max_messages: 1, ..ours.clone() },
+        stream::Config { subject_transform: Some(transform), ..ours.clone() },
+    ];
+    for config in harmful {
+        operator.update_stream(config).await.unwrap();
+        wait_until("the stream is as it was", async || {
+            operator.get_stream(STREAM).await.unwrap().cached_info().config == ours
+        })
+        .await;
+    }
+    Publisher::new(&broker).await.publish(order("a", "1", 1)).await;
+    assert_eq!(body(&observer.next().await), confirmed("a"));
     inventory.stop().await;
     home.audit().await;
 }
