@@ -33,6 +33,8 @@ use crate::{
 pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// A broker that does not answer within this time counts as unreachable.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause before a client that has died is replaced.
+const REPLACE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the latest observation found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -175,6 +177,8 @@ impl Broker {
     async fn replace(&self) {
         self.complaints.log("the client has died; another one connects");
         set_unreachable(&self.state);
+        // Whatever made it die may do so again at once.
+        tokio::time::sleep(REPLACE_PAUSE).await;
         let on_event = event_callback(
             self.connections.clone(),
             self.connected.clone(),
@@ -183,10 +187,7 @@ impl Broker {
         );
         match dial(&self.settings, self.service, on_event).await {
             Ok(context) => *self.context.write().unwrap_or_else(PoisonError::into_inner) = context,
-            Err(error) => {
-                self.complaints.log(&format!("no other client: {error:#}"));
-                tokio::time::sleep(OBSERVE_EVERY).await;
-            }
+            Err(error) => self.complaints.log(&format!("no other client: {error:#}")),
         }
     }
 

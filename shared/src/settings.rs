@@ -58,7 +58,7 @@ pub struct NatsSettings {
     #[arg(long, env, default_value = "nats://127.0.0.1:4222", value_parser = nats_url)]
     pub nats_url: String,
     /// User name at the broker; its replies arrive under `_INBOX_<user>`. Empty means none
-    #[arg(long, env, default_value = "")]
+    #[arg(long, env, default_value = "", value_parser = nats_user)]
     pub nats_user: String,
     /// Password at the broker
     #[arg(long, env, default_value = "", hide_env_values = true, hide_default_value = true)]
@@ -162,6 +162,14 @@ impl TokenCommand {
 /// A path that may be empty, as a variable is that somebody cleared.
 pub fn any_path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// It names the subjects of its replies, so it must be one token of a subject.
+fn nats_user(value: &str) -> Result<String, String> {
+    if value.contains(|char: char| char.is_whitespace() || char.is_control() || ".*>".contains(char)) {
+        return Err("must not hold spaces, control characters, dots, * or >".to_owned());
+    }
+    Ok(value.to_owned())
 }
 
 fn nats_url(value: &str) -> Result<String, String> {

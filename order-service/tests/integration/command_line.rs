@@ -76,6 +76,7 @@ async fn a_wrong_setting_ends_the_start_with_the_variables_name() {
         ("PORT", "65536"),
         ("HOST", "nowhere"),
         ("NATS_URL", "http://127.0.0.1"),
+        ("NATS_USER", "a b"),
         ("NATS_URL", "nats://order:hunter2@127.0.0.1"),
         ("NATS_MAX_BYTES", "1"),
         ("DRAIN_SECONDS", "0"),

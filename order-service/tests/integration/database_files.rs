@@ -127,3 +127,42 @@ async fn a_database_that_is_moved_removed_or_replaced_in_use_stops_the_service_a
         }
     }
 }
+
+fn empty(files: &Files) {
+    fs::File::create(files.database()).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_is_cut_in_use_stops_the_service_and_is_not_taken_for_a_new_one() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let alice = service.user("alice");
+    alice.place("1", 1).await;
+    empty(&files);
+    let order =
+        || alice.request(reqwest::Method::POST, "/orders").json(&json!({"productId": "1", "quantity": 1}));
+    while let Ok(answer) = CONTRACT.try_send(order()).await {
+        assert_eq!(answer.status(), 503, "{answer:?}");
+    }
+    assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
+    assert!(service.log().contains("somebody has written over it"), "{}", service.log());
+    empty(&files);
+    let errors = refusal(&files.database()).await;
+    assert!(errors.contains("is empty") && errors.contains("order.db.suspect"), "{errors}");
+}
+
+#[tokio::test]
+async fn an_emptied_database_is_refused_while_the_newest_commits_lie_beside_it() {
+    let files = Files::new();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    service.user("alice").place("1", 1).await;
+    service.kill().await;
+    let whole = fs::read(files.database()).unwrap();
+    empty(&files);
+    let errors = refusal(&files.database()).await;
+    assert!(errors.contains("is empty") && errors.contains("order.db-wal"), "{errors}");
+    fs::write(files.database(), whole).unwrap();
+    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    assert_eq!(files.look().orders().await, 1, "the order that was answered is there");
+    assert_eq!(service.terminate().await.code(), Some(0));
+}

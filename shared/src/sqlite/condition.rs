@@ -4,6 +4,7 @@
 
 use std::{
     error::Error,
+    io,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -107,7 +108,7 @@ impl Database {
     pub(super) fn is_in_place(&self) -> bool {
         // Whoever closes it lets SQLite remove what lies beside the file.
         let missing = if self.writer.is_closed() { None } else { self.files.missing() };
-        let Some(missing) = missing else { return true };
+        let Some(missing) = missing else { return self.is_whole() };
         let before = self.condition.failure().replace(StorageFailure::Gone);
         if before != Some(StorageFailure::Gone) {
             tracing::error!(
@@ -116,6 +117,16 @@ impl Database {
                 "the database was moved, removed or replaced while it was in use; the service stops"
             );
         }
+        false
+    }
+
+    /// Whether nobody has cut the file, or written a smaller one over it. From then on nothing in it can be trusted.
+    fn is_whole(&self) -> bool {
+        if !self.files.has_shrunk() {
+            return true;
+        }
+        self.condition.failure().replace(StorageFailure::Broken);
+        self.give_up(&io::Error::other("the file is smaller than it was: somebody has written over it"));
         false
     }
 

@@ -8,12 +8,15 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::suspect::beside;
+use crate::suspect::{self, beside};
 
 /// What SQLite keeps beside the file while it is open: the newest commits, and their index.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
@@ -40,6 +43,8 @@ pub(super) struct Files {
     // one, the only one beside SQLite's own, stays open as long as the database does.
     locked: File,
     opened: OnceLock<Vec<(PathBuf, FileId)>>,
+    /// The largest size that the database file was seen to have, in bytes.
+    largest: AtomicU64,
 }
 
 impl Files {
@@ -54,7 +59,8 @@ impl Files {
         let locked = if lock_file == path { file } else { open(&lock_file)? };
         take(&locked, &path)?;
         refuse_several_names(&path)?;
-        Ok(Self { path, locked, opened: OnceLock::new() })
+        refuse_emptied(&path)?;
+        Ok(Self { path, locked, opened: OnceLock::new(), largest: AtomicU64::new(0) })
     }
 
     pub fn path(&self) -> &Path {
@@ -81,6 +87,12 @@ impl Files {
         let is_gone =
             |(path, id): &&(PathBuf, FileId)| fs::metadata(path).map(FileId::from).ok().as_ref() != Some(id);
         self.opened.get()?.iter().find(is_gone).map(|(path, _)| path.as_path())
+    }
+
+    /// Whether the database file is smaller than it was. SQLite never makes it so, since nothing is vacuumed.
+    pub fn has_shrunk(&self) -> bool {
+        let size = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        self.largest.fetch_max(size, Ordering::Relaxed) > size
     }
 
     /// Leaves the files to whoever opens them next. Only after every connection of this process is closed.
@@ -110,6 +122,24 @@ fn take(file: &File, database: &Path) -> Result<()> {
             database.display()
         ),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", database.display())),
+    }
+}
+
+/// SQLite takes an empty file for a new database, and removes the WAL beside it, whatever that holds.
+fn refuse_emptied(database: &Path) -> Result<()> {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if size(database) > 0 {
+        return Ok(());
+    }
+    let left = [suspect::marker(database), beside(database, "-wal")].into_iter().find(|path| size(path) > 0);
+    match left {
+        None => Ok(()),
+        Some(left) => bail!(
+            "the database {file} is empty, and {} is left of one that was not: bring {file} back, or restore a backup; to begin with \
+             an empty database, move {file}-wal, {file}-shm and {file}.suspect away",
+            left.display(),
+            file = database.display()
+        ),
     }
 }
 
