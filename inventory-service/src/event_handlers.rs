@@ -22,13 +22,7 @@ impl EventHandler for DecideOrders {
             Err(detail) => Ok(Outcome::Never(Never { reason: "invalid_event", detail })),
             Ok(Request { order, .. }) => Ok(match reserved.next().context("an event without a result")? {
                 Reserved::Decided(status) => {
-                    tracing::debug!(
-                        order_id = order.order_id,
-                        product_id = order.product_id,
-                        quantity = order.quantity,
-                        status = status.as_str(),
-                        "order decided"
-                    );
+                    tracing::debug!(order_id = order.order_id, status = status.as_str(), "order decided");
                     Outcome::Done(status.as_str())
                 }
                 Reserved::Repeated => Outcome::Done("repeated"),

@@ -24,6 +24,9 @@ use crate::{log, shutdown};
 /// How the names of the temporary folders begin.
 const PREFIX: &str = ".backup-";
 
+/// What lies beside a database and belongs to it. A copy in its place would destroy what it holds, newest commits among it.
+const PARTS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".suspect"];
+
 /// What the command is told.
 #[derive(Debug, Clone, Args)]
 pub struct BackupCommand {
@@ -66,6 +69,13 @@ impl BackupCommand {
         let file = self.file.display();
         if let (Ok(target), Ok(source)) = (self.file.canonicalize(), database.canonicalize()) {
             ensure!(target != source, "{file} is the database itself");
+        }
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        for suffix in PARTS {
+            ensure!(
+                !name.ends_with(suffix),
+                "{file} has the name of a database's own {suffix}; choose another name"
+            );
         }
         ensure!(self.force || !self.file.exists(), "{file} exists; --force replaces it");
         for suffix in ["-wal", "-journal"] {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::number::integer_field;
 use crate::subjects::{ORDER_CREATED, ORDER_PROCESSED};
 
 /// The longest order id and product id, in characters.
@@ -24,6 +25,7 @@ pub struct OrderCreated {
     /// 1–64 characters.
     pub product_id: String,
     /// 1–1,000,000.
+    #[serde(deserialize_with = "integer_field")]
     pub quantity: i64,
     /// Always `created`.
     #[serde(default)]
@@ -231,6 +233,8 @@ mod tests {
         let event =
             OrderCreated::decode(br#"{"orderId":"demo-1","productId":"1","quantity":1,"extra":[]}"#).unwrap();
         assert_eq!((event.order_id.as_str(), event.quantity), ("demo-1", 1));
+        let event = OrderCreated::decode(br#"{"orderId":"a","productId":"1","quantity":2.0}"#).unwrap();
+        assert_eq!(event.quantity, 2, "as over HTTP, and as the schema has it");
     }
 
     #[test]
@@ -248,6 +252,7 @@ mod tests {
             (r#"{"orderId":"a","productId":"1","quantity":0}"#, "quantity"),
             (r#"{"orderId":"a","productId":"1","quantity":1000001}"#, "quantity"),
             (r#"{"orderId":"a","productId":"1"}"#, "quantity"),
+            (r#"{"orderId":"a","productId":"1","quantity":1.5}"#, "integer"),
         ];
         for (body, field) in cases {
             let error = OrderCreated::decode(body.as_bytes()).unwrap_err();

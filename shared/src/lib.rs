@@ -1,6 +1,6 @@
 //! What both services share: the event contract and the delivery machinery. No domain rules live here.
 //!
-//! The contract: [`subjects`], [`events`], [`trace`].
+//! The contract: [`subjects`], [`events`] ([`number`]), [`trace`].
 //! Delivery: [`outbox`] → [`relay`] ([`stream_memory`], [`stored_message`]) → [`broker`] ([`jetstream`]) → [`consumer`] ([`delivery`]) → [`dead_letter`].
 //! Whose consumer it is: [`identity`], [`adoption`].
 //! Ground: [`service`] ([`tasks`]), [`sqlite`] ([`commit_queue`], [`storage_failure`], [`suspect`], [`backup`]), [`settings`], [`command_line`], [`telemetry`] ([`log`]), [`shutdown`].
@@ -28,6 +28,7 @@ pub mod idempotency_key;
 pub mod identity;
 pub mod jetstream;
 pub mod log;
+pub mod number;
 pub mod openapi;
 pub mod operations;
 pub mod outbox;

@@ -101,7 +101,7 @@ pub struct LogSettings {
     #[arg(long, env, value_enum, default_value = "pretty")]
     pub log_format: LogFormat,
     /// What to log, as `level` or `target=level,…`
-    #[arg(long = "log", env = "RUST_LOG", default_value = "info,async_nats=warn")]
+    #[arg(long = "log", env = "RUST_LOG", default_value = "info,async_nats=off")]
     pub rust_log: String,
 }
 

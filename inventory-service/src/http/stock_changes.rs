@@ -10,11 +10,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     auth::StockKeeper,
-    body::{JsonObject, integer},
+    body::JsonObject,
     commit_queue::{CommitQueue, Refusal},
     events::{ID_MAX_CHARS, is_text},
     http::COMMIT_TIMEOUT,
     idempotency_key::{self, KeyParameter},
+    number::integer,
     problem::Problem,
 };
 use utoipa::ToSchema;

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     auth::User,
-    body::{JsonObject, integer},
+    body::JsonObject,
     commit_queue::{CommitQueue, Refusal},
     events::QUANTITY_MAX,
     fail_point,
     http::COMMIT_TIMEOUT,
     idempotency_key::{self, KeyParameter},
+    number::integer,
     problem::Problem,
     trace::{self, TRACEPARENT},
 };

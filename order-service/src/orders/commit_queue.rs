@@ -39,12 +39,7 @@ fn log(results: &[Result<Placed, Refusal>]) {
         _ => None,
     }) {
         created += 1;
-        tracing::debug!(
-            order_id = order.id,
-            product_id = order.product_id,
-            quantity = order.quantity,
-            "order created"
-        );
+        tracing::debug!(order_id = order.id, "order created");
     }
     metrics::counter!("orders_created_total").increment(created);
     tracing::info!(created, requests = results.len(), "orders committed");

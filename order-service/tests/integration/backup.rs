@@ -129,6 +129,11 @@ async fn nothing_is_overwritten_unasked_and_the_database_itself_never() {
     fs::write(files.folder().join("copy.db-wal"), "of another database").unwrap();
     let (code, _, errors) = backup(&files, &[target_name, "--force"]).await;
     assert!(code == Some(1) && errors.contains("copy.db-wal belongs to another database"), "{errors}");
+    for part in ["order.db-wal", "order.db-shm"] {
+        let part = files.folder().join(part);
+        let (code, _, errors) = backup(&files, &[part.to_str().unwrap(), "--force"]).await;
+        assert!(code == Some(1) && errors.contains("choose another name"), "{errors}");
+    }
     app.user("alice").place("1", 1).await;
     app.stop().await;
 

@@ -118,6 +118,13 @@ async fn log_lines_are_json_and_never_hold_a_secret_a_token_or_a_body() {
     let mut service = Service::start(&files, &broker.url(), &[("RUST_LOG", "debug")]).await;
     let id = service.user("alice").place("a-secret-product", 1).await;
     service.user("alice").get("/nowhere").await.problem(404);
+    let inventory = broker.connect("inventory").await;
+    inventory
+        .publish("order_processed", r#"{"orderId":"a","status":"a-secret-value"}"#.into())
+        .await
+        .unwrap();
+    inventory.flush().await.unwrap();
+    wait_until("it is set aside", || async { service.log().contains("invalid_event") }).await;
     wait_until("the event is relayed", || async { files.look().outbox().await == 0 }).await;
     assert_eq!(service.terminate().await.code(), Some(0));
     let log = service.log();
@@ -127,7 +134,9 @@ async fn log_lines_are_json_and_never_hold_a_secret_a_token_or_a_body() {
     }
     assert!(log.contains(&id), "an order's line carries its id");
     let token = simulator::token::sign(SECRET, "alice").unwrap();
-    for secret in [SECRET, "order-demo-password", token.split('.').next().unwrap(), "demo secret"] {
+    let header = token.split('.').next().unwrap();
+    for secret in [SECRET, "order-demo-password", header, "demo secret", "a-secret-product", "a-secret-value"]
+    {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 }

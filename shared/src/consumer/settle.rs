@@ -158,7 +158,6 @@ impl<H: EventHandler> Consumer<H> {
         tracing::warn!(
             subject = delivery.subject,
             reason = never.reason,
-            detail = never.detail,
             attempt = delivery.attempt,
             "message set aside as a dead letter"
         );

@@ -216,7 +216,6 @@ impl<H: EventHandler> Redriver<H> {
             by,
             subject = letter.subject,
             reason = letter.reason,
-            detail = letter.detail,
             attempts = letter.attempts,
             body_bytes = letter.body_bytes,
             "dead letter discarded"
@@ -237,12 +236,11 @@ fn report(id: i64, by: &str, redriven: &Redriven) {
             tracing::info!(dead_letter = id, by, effect, "dead letter redriven");
             "done"
         }
-        Redriven::Dead(Never { reason, detail }) => {
+        Redriven::Dead(Never { reason, .. }) => {
             tracing::warn!(
                 dead_letter = id,
                 by,
                 reason,
-                detail,
                 "dead letter redriven in vain: it can never succeed"
             );
             "dead"

@@ -99,6 +99,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|digit: char| digit.is_ascii_digit());
     let number: u64 =
         text[..text.len() - unit.len()].parse().map_err(|_| "it must begin with a whole number")?;
+    if number == 0 {
+        return Err("it must be longer than nothing".to_owned());
+    }
     let milliseconds = match unit {
         "ms" => 1,
         "s" => 1_000,
