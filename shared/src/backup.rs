@@ -23,6 +23,10 @@ use crate::{log, shutdown};
 
 /// How the names of the temporary folders begin.
 const PREFIX: &str = ".backup-";
+/// So many random characters follow.
+const RANDOM: usize = 6;
+/// The one file in it.
+const DRAFT: &str = "draft.db";
 
 /// What lies beside a database and belongs to it. A copy in its place would destroy what it holds, newest commits among it.
 const PARTS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".suspect"];
@@ -118,10 +122,10 @@ struct Draft {
 
 impl Draft {
     fn beside(target_folder: &Path) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(target_folder)?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).tempdir_in(target_folder)?;
         let lock = File::open(folder.path())?;
         lock.lock()?;
-        let file = NamedTempFile::new_in(&folder)?;
+        let file = tempfile::Builder::new().prefix(DRAFT).rand_bytes(0).tempfile_in(&folder)?;
         Ok(Self { file, _lock: lock, _folder: folder })
     }
 }
@@ -129,16 +133,36 @@ impl Draft {
 /// Removes what backups left in `folder` that were killed. That it cannot be removed is no reason to make no backup.
 fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let is_ours =
-            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
-        if is_ours && path.is_dir() && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok()) {
-            match fs::remove_dir_all(&path) {
-                Ok(()) => eprintln!("removed {}, left by a backup that was killed", path.display()),
-                Err(error) => eprintln!("cannot remove {}: {error}", path.display()),
-            }
+    for path in entries.flatten().filter(is_draft_folder).map(|entry| entry.path()) {
+        if !File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            continue;
         }
+        // Without recursion: a folder that holds anything else is somebody else's.
+        let draft = path.join(DRAFT);
+        let removed = fs::remove_file(&draft).or_else(not_found_is_fine).and_then(|()| fs::remove_dir(&path));
+        log::STDERR.tell(&match removed {
+            Ok(()) => format!("removed {}, left by a backup that was killed", path.display()),
+            Err(error) => format!("cannot remove {}: {error}", path.display()),
+        });
     }
+}
+
+/// A folder that is called as a draft's is, and holds a draft and nothing else.
+fn is_draft_folder(entry: &fs::DirEntry) -> bool {
+    let is_called_so = entry
+        .file_name()
+        .to_str()
+        .and_then(|name| name.strip_prefix(PREFIX))
+        .is_some_and(|rest| rest.len() == RANDOM);
+    let holds_no_more = || {
+        fs::read_dir(entry.path())
+            .is_ok_and(|mut held| held.all(|held| held.is_ok_and(|held| held.file_name() == DRAFT)))
+    };
+    is_called_so && entry.file_type().is_ok_and(|kind| kind.is_dir()) && holds_no_more()
+}
+
+fn not_found_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// A verified copy that is on disk, and how large it is and what it holds.

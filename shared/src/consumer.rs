@@ -40,6 +40,8 @@ const ALONE_FROM_ATTEMPT: i64 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Messages that the client may have swallowed in that time.
 const SWALLOWED_MAX: usize = 1_000;
+/// Without a quiet moment, what holds the ack floor back is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long the broker may take to say what is owed.
 const LOOK_WITHIN: Duration = Duration::from_millis(200);
 /// The pause after a failed step.
@@ -124,21 +126,29 @@ impl<H: EventHandler> Consumer<H> {
 
     /// Opens the consumer and steps until the database is not writable, a step fails, or `shutdown`.
     ///
-    /// In a quiet moment nothing should be owed; what is may be a message that the client has swallowed.
+    /// In a quiet moment nothing should be owed; what is may be a message that the client has swallowed. Where there is no quiet
+    /// moment, such a message would keep the ack floor back, and the sweeper from all that was sent later.
     async fn consume(&self, holder: &mut Option<Holder>, shutdown: &CancellationToken) -> Result<()> {
         let mut pulls = self.broker.open_consumer(self.name, self.subject).await?;
         self.take_back(&mut pulls, holder).await?;
         tracing::info!(consumer = self.name, subject = self.subject, "consuming");
-        let mut looked_at = 0;
+        let (mut looked_at, mut looked) = (0, Instant::now());
         while !shutdown.is_cancelled() {
             match self.consume_once(&pulls).await? {
                 Consumed::NotWritable => break,
+                // An answer that is late is not waited for: the next pull may bring something.
                 Consumed::Handled(0) => {
-                    // An answer that is late is not waited for: the next pull may bring something.
                     if let Ok(info) = timeout(LOOK_WITHIN, pulls.get_info()).await {
                         let info = info?;
                         self.set_aside_unreadable(&info, looked_at).await?;
                         looked_at = info.delivered.stream_sequence;
+                    }
+                }
+                Consumed::Handled(_) if looked.elapsed() >= LOOK_EVERY => {
+                    // What takes longer goes on behind the next pull.
+                    if let Ok(done) = timeout(LOOK_WITHIN, self.set_aside_at_the_floor(&pulls)).await {
+                        done?;
+                        looked = Instant::now();
                     }
                 }
                 Consumed::Handled(_) => {}

@@ -17,6 +17,7 @@ use async_nats::jetstream::{Context, consumer::PullConsumer};
 use uuid::Uuid;
 
 use crate::{
+    connection::Complaints,
     fail_point,
     jetstream::{create_consumer, find_consumer, update_consumer},
     sqlite::Database,
@@ -95,6 +96,7 @@ pub struct Ownership {
     identity: Arc<Mutex<Identity>>,
     // The rows that the write connection had changed when the generation was last raised.
     marked_at: Arc<tokio::sync::Mutex<Option<i64>>>,
+    complaints: Arc<Complaints>,
 }
 
 impl Ownership {
@@ -106,7 +108,7 @@ impl Ownership {
         subject: &'static str,
     ) -> Self {
         let identity = Arc::new(Mutex::new(identity));
-        Self { database, consumer, subject, identity, marked_at: Arc::default() }
+        Self { database, consumer, subject, identity, marked_at: Arc::default(), complaints: Arc::default() }
     }
 
     /// Who the database is at present.
@@ -122,6 +124,11 @@ impl Ownership {
     /// Tells whose the consumer is. A missing one is created as ours, and one that is nobody's is claimed.
     pub(crate) async fn observe(&self, context: &Context) -> Result<Owner> {
         let consumer = self.open(context).await?;
+        if consumer.cached_info().paused {
+            self.complaints.log(
+                "an operator has paused the consumer: nothing is delivered until `nats consumer resume`",
+            );
+        }
         // Read after the consumer: the generation only grows.
         let ours = self.identity();
         match Identity::of(&consumer) {

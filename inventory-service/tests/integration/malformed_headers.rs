@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
 use simulator::{
     raw_nats::MALFORMED_HEADERS,
-    testing::{Broker, RawPublisher, wait_until},
+    testing::{Broker, DEADLINE, RawPublisher, wait_until},
 };
 
 use crate::{
@@ -133,6 +133,27 @@ async fn a_redrive_of_an_event_with_malformed_headers_handles_it_as_one_without_
     assert_eq!(redriven["outcome"], "done", "{redriven}");
     assert_eq!(body(&observer.next().await), confirmed("a"));
     assert_eq!(home.dead_letters().await, []);
+    inventory.stop().await;
+    home.audit().await;
+}
+
+#[tokio::test]
+async fn a_message_that_the_client_swallows_is_set_aside_although_there_is_no_quiet_moment() {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    let mut publisher = RawPublisher::connect(&broker, "order").await;
+    publisher.publish(ORDER_CREATED, b"NATS/1.0 100 Idle Heartbeat\n\n", &order("bad", "1", 1)).await;
+    let (started, mut orders) = (Instant::now(), 0);
+    while home.dead_letters().await.is_empty() {
+        assert!(started.elapsed() < DEADLINE, "it is not set aside while {orders} orders flow");
+        publisher.publish(ORDER_CREATED, b"NATS/1.0\r\n\r\n", &order(&orders.to_string(), "1", 1)).await;
+        publisher.until_taken().await;
+        orders += 1;
+    }
+    until_decided(&home, orders).await;
+    until_nothing_is_owed(&broker).await;
     inventory.stop().await;
     home.audit().await;
 }

@@ -221,10 +221,20 @@ async fn what_a_killed_backup_leaves_behind_is_removed_by_the_next_one_and_one_u
 
     killed.kill().await.unwrap();
     assert_eq!(names_in(&files.folder()), left, "nobody could tidy up");
+    let others =
+        [".backup-2025/orders", ".backup-photos", ".backup-abcdef"].map(|name| files.folder().join(name));
+    for folder in &others {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("o.db"), "precious").unwrap();
+    }
     let (code, _, errors) = backup(&files, &[target.to_str().unwrap()]).await;
     assert!(code == Some(0) && errors.contains("left by a backup that was killed"), "{errors}");
+    for folder in &others {
+        assert_eq!(fs::read(folder.join("o.db")).unwrap(), b"precious", "{folder:?} is somebody else's");
+    }
     fs::remove_file(&target).unwrap();
-    assert_eq!(names_in(&files.folder()), before);
+    let expected = before.len() + others.len();
+    assert_eq!(names_in(&files.folder()).len(), expected, "{:?}", names_in(&files.folder()));
     app.stop().await;
 }
 

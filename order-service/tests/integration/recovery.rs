@@ -143,3 +143,15 @@ async fn a_nats_client_that_has_ended_is_replaced_since_it_would_never_connect_a
     parts.connection.context().client().drain().await.unwrap();
     wait_until("another client is connected", async || connected_as() > first).await;
 }
+
+#[tokio::test]
+async fn a_consumer_that_an_operator_has_paused_is_told_of() {
+    let (files, broker) = (Files::new(), Broker::start().await);
+    let mut service = Service::start(&files, &broker.url(), &[]).await;
+    wait_until("it consumes", async || service.log().contains("consuming")).await;
+    let operator = broker.connect("operator").await;
+    let until = r#"{"pause_until":"2099-01-01T00:00:00Z"}"#;
+    operator.request("$JS.API.CONSUMER.PAUSE.ORDERS.order-service", until.into()).await.unwrap();
+    wait_until("the log tells it", async || service.log().contains("has paused the consumer")).await;
+    assert_eq!(service.terminate().await.code(), Some(0));
+}

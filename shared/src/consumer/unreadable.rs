@@ -4,8 +4,13 @@
 //! were lost, what the consumer still owes is looked at where it is stored. What is unreadable becomes a dead letter
 //! `invalid_headers` and is terminated by its sequence; all else stays as it is.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Error, Result};
-use async_nats::{HeaderMap, jetstream::consumer};
+use async_nats::{
+    HeaderMap,
+    jetstream::consumer::{self, PullConsumer},
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -21,6 +26,8 @@ use crate::{
 const UNREADABLE_HEADERS: &str = "unreadable-headers-base64";
 /// Messages looked at, and set aside in one transaction, at most.
 const WINDOW: u64 = 1_000;
+/// The broker takes note of an acknowledgement in this time.
+const NOTED_WITHIN: Duration = Duration::from_millis(5);
 /// Requests for stored messages under way at once.
 const IN_FLIGHT: usize = 64;
 
@@ -48,6 +55,32 @@ impl<H: EventHandler> Consumer<H> {
             }
         }
         Ok(found)
+    }
+
+    /// Sets aside the unreadable messages that hold the ack floor back, up to the first one that can be read: that one comes again by
+    /// itself. Needs no quiet moment, since all behind the floor that is readable may have been handled long ago.
+    pub(super) async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
+        let mut behind = 0;
+        for _ in 0..WINDOW {
+            let info = pulls.get_info().await?;
+            let floor = info.ack_floor.stream_sequence.max(behind);
+            let found = stored_message::next_of(&self.broker.context(), self.subject, floor + 1).await?;
+            let owed = found.filter(|message| {
+                info.num_ack_pending > 0 && message.sequence <= info.delivered.stream_sequence
+            });
+            let Some((message, Err(why))) = owed.map(|message| {
+                let checked = message.check_headers();
+                (message, checked)
+            }) else {
+                return Ok(());
+            };
+            behind = message.sequence;
+            self.store_unreadable(&[(message, why)]).await?;
+            self.settle_by_sequence(&info, behind, "+TERM").await?;
+            // The floor moves once the broker has taken note.
+            tokio::time::sleep(NOTED_WITHIN).await;
+        }
+        Ok(())
     }
 
     /// The messages of this subject in a range of sequences: the unreadable ones with the reason, and the others' sequences.
