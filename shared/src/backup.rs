@@ -204,6 +204,8 @@ async fn finish(copy: &Path) -> Result<String> {
     )
     .fetch_all(&mut connection)
     .await?;
+    // The stamp of the database that is in use: copied over that one, this one must not pass for it.
+    sqlx::query("PRAGMA application_id = 0").execute(&mut connection).await?;
     // A file that no newer version has opened yet has no such table, and needs nothing.
     if tables.iter().any(|name| name == "database_identity") {
         sqlx::query("UPDATE database_identity SET id = '', inode = 0").execute(&mut connection).await?;

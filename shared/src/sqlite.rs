@@ -58,14 +58,19 @@ impl Database {
         let connected = connect(files.path(), own).await;
         let (writer, reader) = connected.map_err(|error| suspect::explain(files.path(), error))?;
         files.note_opened()?;
-        Ok(Self {
+        let database = Self {
             writer,
             reader,
             condition: Arc::new(Condition::good()),
             wal_due: Arc::default(),
             committed: watch::Sender::new(()),
             files: Arc::new(files),
-        })
+        };
+        // On a full disk it has none, and is served all the same.
+        if let Err(error) = database.stamp().await {
+            tracing::warn!(%error, "the database file has no stamp: whether somebody writes over it is not noticed");
+        }
+        Ok(database)
     }
 
     /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock. What is to be kept is

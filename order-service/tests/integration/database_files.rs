@@ -132,23 +132,37 @@ fn empty(files: &Files) {
     fs::File::create(files.database()).unwrap();
 }
 
+/// Writes over the file in its place, as `cp` does.
+fn write_over(files: &Files) {
+    fs::copy(beside(files, ".backup"), files.database()).unwrap();
+}
+
 #[tokio::test]
-async fn a_database_that_is_cut_in_use_stops_the_service_and_is_not_taken_for_a_new_one() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
-    let alice = service.user("alice");
-    alice.place("1", 1).await;
-    empty(&files);
-    let order =
-        || alice.request(reqwest::Method::POST, "/orders").json(&json!({"productId": "1", "quantity": 1}));
-    while let Ok(answer) = CONTRACT.try_send(order()).await {
-        assert_eq!(answer.status(), 503, "{answer:?}");
+async fn a_database_that_is_written_over_in_use_stops_the_service_and_is_not_trusted_by_the_next_start() {
+    for mishap in [write_over, empty] {
+        let files = Files::new();
+        let mut service = Service::start(&files, NO_BROKER, &[]).await;
+        let alice = service.user("alice");
+        alice.place("1", 1).await;
+        let copy = beside(&files, ".backup");
+        let mut backup = command(&["backup", copy.to_str().unwrap()]);
+        backup.env("DATABASE", files.database());
+        let (made, errors) = run(backup).await;
+        assert!(made.status.success(), "{errors}");
+        mishap(&files);
+        let order = || {
+            alice.request(reqwest::Method::POST, "/orders").json(&json!({"productId": "1", "quantity": 1}))
+        };
+        while let Ok(answer) = CONTRACT.try_send(order()).await {
+            assert_eq!(answer.status(), 503, "{answer:?}");
+        }
+        assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
+        assert!(service.log().contains("somebody has written over the file"), "{}", service.log());
+        assert!(beside(&files, ".suspect").exists());
+        empty(&files);
+        let errors = refusal(&files.database()).await;
+        assert!(errors.contains("is empty") && errors.contains("order.db.suspect"), "{errors}");
     }
-    assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
-    assert!(service.log().contains("somebody has written over it"), "{}", service.log());
-    empty(&files);
-    let errors = refusal(&files.database()).await;
-    assert!(errors.contains("is empty") && errors.contains("order.db.suspect"), "{errors}");
 }
 
 #[tokio::test]

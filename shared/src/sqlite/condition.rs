@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
+use sqlx::AssertSqlSafe;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::Database;
 use crate::{storage_failure::StorageFailure, suspect};
@@ -120,14 +122,27 @@ impl Database {
         false
     }
 
-    /// Whether nobody has cut the file, or written a smaller one over it. From then on nothing in it can be trusted.
+    /// Whether nobody has cut the file, or copied another one over it. From then on nothing in it can be trusted.
     fn is_whole(&self) -> bool {
-        if !self.files.has_shrunk() {
+        if !self.files.is_written_over() {
             return true;
         }
         self.condition.failure().replace(StorageFailure::Broken);
-        self.give_up(&io::Error::other("the file is smaller than it was: somebody has written over it"));
+        self.give_up(&io::Error::other("somebody has written over the file"));
         false
+    }
+
+    /// Gives the file a stamp that no copy of it has, and has it written into the file itself, and not only into the WAL.
+    pub(super) async fn stamp(&self) -> sqlx::Result<()> {
+        if !cfg!(target_os = "linux") {
+            // Another file is locked there, and the database must not be opened a second time.
+            return Ok(());
+        }
+        let stamp = Uuid::new_v4().as_u128() as u32 >> 1;
+        sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {stamp}"))).execute(&self.writer).await?;
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;
+        self.files.note_stamp(stamp);
+        Ok(())
     }
 
     /// Ends the service once the files are no longer the ones that were opened. Called once a second.

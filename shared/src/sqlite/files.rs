@@ -6,12 +6,9 @@
 use std::{
     fs::{self, File, Metadata, TryLockError},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::OnceLock,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +17,9 @@ use crate::suspect::{self, beside};
 
 /// What SQLite keeps beside the file while it is open: the newest commits, and their index.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
+/// Where the stamp stands in the header of a database file.
+const STAMP_OFFSET: u64 = 68;
 
 /// Which file it is, whatever it is called.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub(super) struct Files {
     // one, the only one beside SQLite's own, stays open as long as the database does.
     locked: File,
     opened: OnceLock<Vec<(PathBuf, FileId)>>,
-    /// The largest size that the database file was seen to have, in bytes.
-    largest: AtomicU64,
+    /// What the header of the database file may say.
+    stamps: OnceLock<[u32; 2]>,
 }
 
 impl Files {
@@ -60,7 +60,7 @@ impl Files {
         take(&locked, &path)?;
         refuse_several_names(&path)?;
         refuse_emptied(&path)?;
-        Ok(Self { path, locked, opened: OnceLock::new(), largest: AtomicU64::new(0) })
+        Ok(Self { path, locked, opened: OnceLock::new(), stamps: OnceLock::new() })
     }
 
     pub fn path(&self) -> &Path {
@@ -89,10 +89,25 @@ impl Files {
         self.opened.get()?.iter().find(is_gone).map(|(path, _)| path.as_path())
     }
 
-    /// Whether the database file is smaller than it was. SQLite never makes it so, since nothing is vacuumed.
-    pub fn has_shrunk(&self) -> bool {
-        let size = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-        self.largest.fetch_max(size, Ordering::Relaxed) > size
+    /// Takes note of the stamp in the header that this process has given the file. One that is still in the WAL may come later.
+    pub fn note_stamp(&self, given: u32) {
+        let found = self.stamp().unwrap_or(given);
+        self.stamps.get_or_init(|| [found, given]);
+    }
+
+    /// Whether somebody has written over the database file, or cut it: its header has another stamp then. Takes a microsecond.
+    pub fn is_written_over(&self) -> bool {
+        let Some(stamps) = self.stamps.get() else { return false };
+        !self.stamp().is_ok_and(|found| stamps.contains(&found))
+    }
+
+    /// The application id in the header of the file, which SQLite only carries.
+    ///
+    /// Source: <https://www.sqlite.org/fileformat2.html#application_id>.
+    fn stamp(&self) -> io::Result<u32> {
+        let mut stamp = [0; 4];
+        self.locked.read_exact_at(&mut stamp, STAMP_OFFSET)?;
+        Ok(u32::from_be_bytes(stamp))
     }
 
     /// Leaves the files to whoever opens them next. Only after every connection of this process is closed.

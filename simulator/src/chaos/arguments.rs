@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::fault::{Fault, Wanted};
@@ -80,6 +80,13 @@ impl Plan {
             [] => schedule::random(args.seed, duration),
             wanted => schedule::wanted(wanted, duration),
         };
+        if let Some(late) = schedule.iter().find(|planned| planned.at > duration) {
+            bail!(
+                "{} would begin after the run, which takes {} s",
+                late.fault.kind.word(),
+                duration.as_secs()
+            );
+        }
         let faults: Vec<Fault> = schedule.iter().map(|planned| planned.fault.clone()).collect();
         Site::check(args.compose, &faults)?;
         Ok(Self {
@@ -120,6 +127,8 @@ mod tests {
         assert_eq!((other.duration, other.rate, other.seed), (Duration::from_secs(70), 7, 3));
         assert_eq!(other.minimums.unwrap().kills, 10, "half the time, half the kills");
         assert!(plan("").unwrap().minimums.is_none());
+        let error = plan("--duration 3s --fault kill@9s:order").unwrap_err().to_string();
+        assert!(error.contains("kill would begin after the run"), "{error}");
     }
 
     #[test]
