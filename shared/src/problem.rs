@@ -1,7 +1,7 @@
 //! Every error answer, as `application/problem+json` (RFC 9457) with the request's id.
 //!
 //! Handlers return a [`Problem`]; one middleware in [`http`](crate::http) renders it, because only there is the
-//! request's id known. A 503 or 429 means *certainly not stored*; a 504 means *outcome unknown*.
+//! request's id known. A 503 means *certainly not stored*; a 504 means *outcome unknown*.
 
 use axum::{
     body::Body,

@@ -87,7 +87,7 @@ pub struct JwtSettings {
     #[arg(long, env, global = true)]
     pub jwt_audience: Option<String>,
     /// Refuse tokens without `exp`
-    #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", global = true)]
+    #[arg(long, env, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", global = true)]
     pub jwt_require_exp: bool,
     /// Token of the commands that ask the running service; without it they sign one with the secret
     #[arg(long, env, hide_env_values = true, global = true)]
