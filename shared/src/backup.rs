@@ -25,8 +25,8 @@ use crate::{log, shutdown};
 const PREFIX: &str = ".backup-";
 /// So many random characters follow.
 const RANDOM: usize = 6;
-/// The one file in it.
-const DRAFT: &str = "draft.db";
+/// The copy in it, and what SQLite keeps beside it while it is made.
+const DRAFTS: [&str; 2] = ["draft.db", "draft.db-journal"];
 
 /// What lies beside a database and belongs to it. A copy in its place would destroy what it holds, newest commits among it.
 const PARTS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".suspect"];
@@ -125,7 +125,7 @@ impl Draft {
         let folder = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).tempdir_in(target_folder)?;
         let lock = File::open(folder.path())?;
         lock.lock()?;
-        let file = tempfile::Builder::new().prefix(DRAFT).rand_bytes(0).tempfile_in(&folder)?;
+        let file = tempfile::Builder::new().prefix(DRAFTS[0]).rand_bytes(0).tempfile_in(&folder)?;
         Ok(Self { file, _lock: lock, _folder: folder })
     }
 }
@@ -138,8 +138,8 @@ fn remove_leftovers(folder: &Path) {
             continue;
         }
         // Without recursion: a folder that holds anything else is somebody else's.
-        let draft = path.join(DRAFT);
-        let removed = fs::remove_file(&draft).or_else(not_found_is_fine).and_then(|()| fs::remove_dir(&path));
+        let removed = DRAFTS.iter().try_for_each(|name| remove_if_there(&path.join(name)));
+        let removed = removed.and_then(|()| fs::remove_dir(&path));
         log::STDERR.tell(&match removed {
             Ok(()) => format!("removed {}, left by a backup that was killed", path.display()),
             Err(error) => format!("cannot remove {}: {error}", path.display()),
@@ -155,14 +155,18 @@ fn is_draft_folder(entry: &fs::DirEntry) -> bool {
         .and_then(|name| name.strip_prefix(PREFIX))
         .is_some_and(|rest| rest.len() == RANDOM);
     let holds_no_more = || {
-        fs::read_dir(entry.path())
-            .is_ok_and(|mut held| held.all(|held| held.is_ok_and(|held| held.file_name() == DRAFT)))
+        fs::read_dir(entry.path()).is_ok_and(|mut held| {
+            held.all(|held| held.is_ok_and(|held| DRAFTS.iter().any(|name| held.file_name() == *name)))
+        })
     };
     is_called_so && entry.file_type().is_ok_and(|kind| kind.is_dir()) && holds_no_more()
 }
 
-fn not_found_is_fine(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A verified copy that is on disk, and how large it is and what it holds.

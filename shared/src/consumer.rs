@@ -145,11 +145,8 @@ impl<H: EventHandler> Consumer<H> {
                     }
                 }
                 Consumed::Handled(_) if looked.elapsed() >= LOOK_EVERY => {
-                    // What takes longer goes on behind the next pull.
-                    if let Ok(done) = timeout(LOOK_WITHIN, self.set_aside_at_the_floor(&pulls)).await {
-                        done?;
-                        looked = Instant::now();
-                    }
+                    self.set_aside_at_the_floor(&pulls).await?;
+                    looked = Instant::now();
                 }
                 Consumed::Handled(_) => {}
             }

@@ -129,7 +129,7 @@ impl OrderProcessed {
 /// A derived decoder takes an array for the fields in their order, too.
 fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     if body.trim_ascii_start().starts_with(b"[") {
-        return Err("must be one JSON object and no array".to_owned());
+        return Err("invalid type: an array, expected one JSON object".to_owned());
     }
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }

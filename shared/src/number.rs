@@ -1,6 +1,9 @@
 //! What counts as an integer in JSON, over HTTP and in events alike.
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Unexpected},
+};
 use serde_json::Value;
 
 /// The integer that a JSON number is. `2.0` is the integer 2 (JSON Schema 2020-12, section 6.1.1 of the validation vocabulary).
@@ -14,7 +17,14 @@ pub fn integer(value: &Value) -> Option<i64> {
 /// The same for a field of an event.
 pub(crate) fn integer_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let value = Value::deserialize(deserializer)?;
-    integer(&value).ok_or_else(|| D::Error::custom("a number is no integer"))
+    integer(&value).ok_or_else(|| {
+        let found = match &value {
+            Value::String(text) => Unexpected::Str(text),
+            Value::Number(number) => Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)),
+            _ => Unexpected::Other("something else"),
+        };
+        D::Error::invalid_type(found, &"an integer")
+    })
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use async_nats::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::{Instant, timeout};
 
-use super::Consumer;
+use super::{Consumer, LOOK_WITHIN, PULL_EXPIRES};
 use crate::{
     dead_letter::{self, Never},
     delivery::{Delivery, EventHandler},
@@ -59,21 +60,15 @@ impl<H: EventHandler> Consumer<H> {
 
     /// Sets aside the unreadable messages that hold the ack floor back, up to the first one that can be read: that one comes again by
     /// itself. Needs no quiet moment, since all behind the floor that is readable may have been handled long ago.
+    ///
+    /// Takes no longer than a pull. A broker whose answers are late is asked again another time.
     pub(super) async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
-        let mut behind = 0;
-        for _ in 0..WINDOW {
-            let info = pulls.get_info().await?;
-            let floor = info.ack_floor.stream_sequence.max(behind);
-            let found = stored_message::next_of(&self.broker.context(), self.subject, floor + 1).await?;
-            let owed = found.filter(|message| {
-                info.num_ack_pending > 0 && message.sequence <= info.delivered.stream_sequence
-            });
-            let Some((message, Err(why))) = owed.map(|message| {
-                let checked = message.check_headers();
-                (message, checked)
-            }) else {
-                return Ok(());
+        let (started, mut behind) = (Instant::now(), 0);
+        while started.elapsed() < PULL_EXPIRES {
+            let Ok(found) = timeout(LOOK_WITHIN, self.unreadable_at_the_floor(pulls, behind)).await else {
+                break;
             };
+            let Some((info, message, why)) = found? else { break };
             behind = message.sequence;
             self.store_unreadable(&[(message, why)]).await?;
             self.settle_by_sequence(&info, behind, "+TERM").await?;
@@ -81,6 +76,25 @@ impl<H: EventHandler> Consumer<H> {
             tokio::time::sleep(NOTED_WITHIN).await;
         }
         Ok(())
+    }
+
+    /// The first message that is owed and `behind` this sequence, if it cannot be read, with the reason.
+    async fn unreadable_at_the_floor(
+        &self,
+        pulls: &PullConsumer,
+        behind: u64,
+    ) -> Result<Option<(consumer::Info, StoredMessage, String)>> {
+        let info = pulls.get_info().await?;
+        let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
+        if info.num_ack_pending == 0 {
+            return Ok(None);
+        }
+        let found =
+            stored_message::next_of(&self.broker.context(), self.subject, floor.max(behind) + 1).await?;
+        Ok(found.filter(|message| message.sequence <= last).and_then(|message| {
+            let why = message.check_headers().err()?;
+            Some((info, message, why))
+        }))
     }
 
     /// The messages of this subject in a range of sequences: the unreadable ones with the reason, and the others' sequences.
