@@ -31,7 +31,7 @@ use crate::{
 
 /// How often the broker is observed.
 pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
-/// A broker that does not answer within this time counts as unreachable.
+/// An answer of the broker's API that takes longer is late.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before a client that has died is replaced.
 const REPLACE_PAUSE: Duration = Duration::from_millis(100);

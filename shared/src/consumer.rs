@@ -14,7 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures_util::{FutureExt, Stream, StreamExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::settle::give_back;
@@ -38,7 +41,9 @@ const GATHER: Duration = Duration::from_millis(10);
 const ALONE_FROM_ATTEMPT: i64 = 5;
 /// A pull that seems to deliver nothing is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Messages that the client may have swallowed in that time.
+/// The end of a pull comes so late at most.
+const LATE: Duration = Duration::from_millis(500);
+/// So many swallowed messages are passed by at once.
 const SWALLOWED_MAX: usize = 1_000;
 /// Without a quiet moment, what holds the ack floor back is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -207,14 +212,15 @@ impl<H: EventHandler> Consumer<H> {
         let started = Instant::now();
         let mut messages = pulls.batch().max_messages(PULL_MESSAGES).expires(PULL_EXPIRES).messages().await?;
         let (mut handled, mut gather_until) = (0, started);
-        while let Some(batch) = next_batch(&mut messages, gather_until).await? {
+        let end = started + PULL_EXPIRES + LATE;
+        while let Some(batch) = next_batch(&mut messages, gather_until, end).await? {
             gather_until = Instant::now() + GATHER;
             fail_point::reach("consumer: pulled, nothing decided");
             handled += batch.deliveries.len();
             self.settle_suspects_alone(batch).await?;
             if !self.database.is_writable() {
                 // What the pull still delivers is given back, too: dropped with it, it would wait for the broker's ack wait.
-                while let Some(rest) = next_batch(&mut messages, Instant::now()).await? {
+                while let Some(rest) = next_batch(&mut messages, Instant::now(), end).await? {
                     give_back(&rest.ackers).await?;
                 }
                 return Ok(Consumed::NotWritable);
@@ -239,8 +245,12 @@ impl<H: EventHandler> Consumer<H> {
 
 /// Waits for one message, then takes what has arrived and what still arrives until `gather_until`; `None` at the
 /// end of the pull.
-async fn next_batch(messages: &mut pull::Batch, gather_until: Instant) -> Result<Option<Batch>> {
-    let first = next(messages).await;
+async fn next_batch(
+    messages: &mut pull::Batch,
+    gather_until: Instant,
+    end: Instant,
+) -> Result<Option<Batch>> {
+    let first = next(messages, end).await;
     let Some(first) = first else { return Ok(None) };
     let mut batch = Batch::default();
     batch.push(first.map_err(|error| anyhow!(error))?);
@@ -251,17 +261,22 @@ async fn next_batch(messages: &mut pull::Batch, gather_until: Instant) -> Result
     Ok(Some(batch))
 }
 
-/// The next message. The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat: so what waits
-/// behind such messages is looked for in between.
-async fn next(messages: &mut pull::Batch) -> Option<<pull::Batch as Stream>::Item> {
+/// The next message; `None` at the end of the pull, and once nothing has come until `end`.
+///
+/// The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat: so what waits behind such
+/// messages is looked for in between. A pull in which one was swallowed also waits too long for its end.
+async fn next(messages: &mut pull::Batch, end: Instant) -> Option<<pull::Batch as Stream>::Item> {
     loop {
         if let Ok(next) = timeout(LOOK_AGAIN, messages.next()).await {
             return next;
         }
         for _ in 0..SWALLOWED_MAX {
-            if let Some(next) = messages.next().now_or_never() {
+            if let Some(next) = unconstrained(messages.next()).now_or_never() {
                 return next;
             }
+        }
+        if Instant::now() > end {
+            return None;
         }
     }
 }

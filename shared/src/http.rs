@@ -200,7 +200,7 @@ fn connection(
         let answering = app.clone().oneshot(Request::from_parts(head, Body::new(body)));
         async move {
             let mut response = answering.await?;
-            // What is left of the body stands before the next request, which would never be read.
+            // What is left of the body stands before the next request, which may never be read.
             if !end.is_reached() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

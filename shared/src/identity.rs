@@ -125,9 +125,8 @@ impl Ownership {
     pub(crate) async fn observe(&self, context: &Context) -> Result<Owner> {
         let consumer = self.open(context).await?;
         if consumer.cached_info().paused {
-            self.complaints.log(
-                "an operator has paused the consumer: nothing is delivered until `nats consumer resume`",
-            );
+            self.complaints
+                .log("an operator has paused the consumer: nothing is delivered until it is resumed");
         }
         // Read after the consumer: the generation only grows.
         let ours = self.identity();

@@ -66,6 +66,7 @@ fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
         max_messages: -1,
         max_messages_per_subject: -1,
         max_message_size: -1,
+        discard_new_per_subject: false,
         ..base
     }
 }
@@ -128,6 +129,7 @@ fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
         max_deliver: -1,
         // With these a pull would be refused, events would come without their bodies, or redeliveries late.
         headers_only: false,
+        filter_subjects: Vec::new(),
         max_batch: 0,
         max_bytes: 0,
         max_expires: Duration::ZERO,

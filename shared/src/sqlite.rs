@@ -66,8 +66,9 @@ impl Database {
             committed: watch::Sender::new(()),
             files: Arc::new(files),
         };
-        // On a full disk it has none, and is served all the same.
+        // Without one, as on a full disk, it is served all the same.
         if let Err(error) = database.stamp().await {
+            database.notice(&error);
             tracing::warn!(%error, "the database file has no stamp: whether somebody writes over it is not noticed");
         }
         Ok(database)

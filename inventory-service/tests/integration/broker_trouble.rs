@@ -193,6 +193,13 @@ async fn settings_of_stream_and_consumer_that_would_stop_the_flow_are_put_back()
     let harmful = [
         stream::Config { no_ack: true, ..ours.clone() },
         stream::Config { max_messages: 1, ..ours.clone() },
+        stream::Config { max_message_size: 10, ..ours.clone() },
+        stream::Config {
+            discard: stream::DiscardPolicy::New,
+            discard_new_per_subject: true,
+            max_messages_per_subject: 1,
+            ..ours.clone()
+        },
         stream::Config { subject_transform: Some(transform), ..ours.clone() },
     ];
     for config in harmful {

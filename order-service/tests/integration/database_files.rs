@@ -138,7 +138,7 @@ fn write_over(files: &Files) {
 }
 
 #[tokio::test]
-async fn a_database_that_is_written_over_in_use_stops_the_service_and_is_not_trusted_by_the_next_start() {
+async fn a_database_that_is_written_over_in_use_stops_the_service_and_leaves_a_marker() {
     for mishap in [write_over, empty] {
         let files = Files::new();
         let mut service = Service::start(&files, NO_BROKER, &[]).await;

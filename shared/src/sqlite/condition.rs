@@ -138,6 +138,12 @@ impl Database {
             // Another file is locked there, and the database must not be opened a second time.
             return Ok(());
         }
+        let given: u32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&self.writer).await?;
+        // One that has not come to the file yet, since somebody was reading, stays: with a third one nobody could tell which is to come.
+        if self.files.header_stamp().is_ok_and(|found| found != given) {
+            self.files.note_stamp(given);
+            return Ok(());
+        }
         let stamp = Uuid::new_v4().as_u128() as u32 >> 1;
         sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {stamp}"))).execute(&self.writer).await?;
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;

@@ -89,22 +89,26 @@ impl Files {
         self.opened.get()?.iter().find(is_gone).map(|(path, _)| path.as_path())
     }
 
-    /// Takes note of the stamp in the header that this process has given the file. One that is still in the WAL may come later.
-    pub fn note_stamp(&self, given: u32) {
-        let found = self.stamp().unwrap_or(given);
-        self.stamps.get_or_init(|| [found, given]);
+    /// Takes note of what the header may say: what it says now, and what is still on its way to it in the WAL.
+    pub fn note_stamp(&self, coming: u32) {
+        let found = self.header_stamp().unwrap_or(coming);
+        self.stamps.get_or_init(|| [found, coming]);
     }
 
-    /// Whether somebody has written over the database file, or cut it: its header has another stamp then. Takes a microsecond.
+    /// Whether somebody has written over the database file, or cut it: its header has another stamp then, or none. Takes a microsecond.
     pub fn is_written_over(&self) -> bool {
         let Some(stamps) = self.stamps.get() else { return false };
-        !self.stamp().is_ok_and(|found| stamps.contains(&found))
+        match self.header_stamp() {
+            Ok(found) => !stamps.contains(&found),
+            // Any other failure of a read is SQLite's to find.
+            Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+        }
     }
 
     /// The application id in the header of the file, which SQLite only carries.
     ///
     /// Source: <https://www.sqlite.org/fileformat2.html#application_id>.
-    fn stamp(&self) -> io::Result<u32> {
+    pub fn header_stamp(&self) -> io::Result<u32> {
         let mut stamp = [0; 4];
         self.locked.read_exact_at(&mut stamp, STAMP_OFFSET)?;
         Ok(u32::from_be_bytes(stamp))

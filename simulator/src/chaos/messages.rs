@@ -33,8 +33,7 @@ const STREAM_WITHIN: Duration = Duration::from_secs(10);
 /// How long the broker may take for a PubAck.
 const PUBACK: Duration = Duration::from_secs(10);
 
-/// So many kinds of malformed header blocks are sent: all that cost a connection or a pull. The others are set aside in a quiet second,
-/// and under load there is none.
+/// So many kinds of malformed header blocks are sent; the next one is set aside only after some seconds where there is no quiet one.
 const KINDS_SENT: usize = 10;
 
 /// A message that must end as a dead letter, and as nothing else.

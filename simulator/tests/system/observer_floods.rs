@@ -15,7 +15,7 @@ use crate::client::{Buyer, topology};
 const OBSERVERS: usize = 19;
 /// Questions sent at once.
 const BLOCK: u64 = 200;
-/// More of them wait than the API answers in a second.
+/// So many are sent before the first order.
 const MANY: u64 = 100_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
