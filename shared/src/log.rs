@@ -17,6 +17,8 @@ use std::{
 const LINES_MAX: usize = 10_000;
 /// The end of the process waits this long for lines that nobody takes.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+/// Lines that come within this time are written together: to wake the thread for each costs its sender more than the line.
+const GATHER: Duration = Duration::from_millis(5);
 /// The pause between two attempts to find room for the mark of a flush.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
 
@@ -80,14 +82,17 @@ fn start(target: impl Write + Send + 'static) -> SyncSender<Item> {
 }
 
 fn write(mut target: impl Write, items: Receiver<Item>) {
-    for item in items {
-        match item {
-            Item::Line(line) if target.write_all(&line).is_err() => lost(),
-            Item::Line(_) => {}
-            Item::Mark(done) => {
-                let _ = done.send(());
+    while let Ok(first) = items.recv() {
+        for item in std::iter::once(first).chain(items.try_iter()) {
+            match item {
+                Item::Line(line) if target.write_all(&line).is_err() => lost(),
+                Item::Line(_) => {}
+                Item::Mark(done) => {
+                    let _ = done.send(());
+                }
             }
         }
+        thread::sleep(GATHER);
     }
 }
 

@@ -196,9 +196,10 @@ async fn a_taken_port_is_named_and_the_chosen_one_is_logged() {
     let _process = runner.spawn();
     runner.until_ready().await;
     let address = format!(r#""address":"127.0.0.1:{}""#, runner.port.number());
-    let listening =
-        runner.log().lines().any(|line| line.contains(r#""message":"listening""#) && line.contains(&address));
-    assert!(listening, "{}", runner.log());
+    wait_until("the log names the port", async || {
+        runner.log().lines().any(|line| line.contains(r#""message":"listening""#) && line.contains(&address))
+    })
+    .await;
     let other = Home::without_broker();
     let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
     let second = command.args(other.arguments(&["--port", &runner.port.number().to_string()]));
