@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use shared::{
-    auth::Tokens,
-    commit_queue::commit_queue,
-    dead_letter::redrive::redriver,
-    service::Service,
-    subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
+    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
+    delivery::dead_letter::redrive::redriver,
+    http::auth::Tokens,
+    operations::service::Service,
+    storage::commit_queue::commit_queue,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

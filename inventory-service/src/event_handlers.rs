@@ -2,10 +2,14 @@
 
 use anyhow::{Context, Result};
 use shared::{
-    dead_letter::Never,
-    delivery::{Delivery, EventHandler, Outcome},
-    events::{OrderCreated, now_ms},
-    sqlite::Tx,
+    clock::now_ms,
+    contract::events::OrderCreated,
+    delivery::{
+        handler::EventHandler,
+        message::Delivery,
+        outcome::{Never, Outcome},
+    },
+    storage::Tx,
 };
 
 use crate::stock::reservation::{self, Request, Reserved};

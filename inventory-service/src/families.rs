@@ -1,6 +1,6 @@
 //! The inventory service's own metric families.
 
-use shared::families::{Family, by};
+use shared::operations::families::{Family, by};
 
 /// All of them.
 pub const FAMILIES: &[Family] = &[

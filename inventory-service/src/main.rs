@@ -7,7 +7,15 @@ use inventory_service::{
     app,
     settings::{Cli, Command, Settings},
 };
-use shared::{admin::AdminClient, adoption, auth::Tokens, command_line, operations, shutdown, telemetry};
+use shared::{
+    http::auth::Tokens,
+    operations::{
+        admin_client::AdminClient,
+        command_line,
+        commands::{adopt, healthcheck},
+        shutdown, telemetry,
+    },
+};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -19,8 +27,8 @@ async fn run(Cli { command, settings }: Cli) -> Result<()> {
     let address = settings.server.reachable(settings.port);
     match command {
         None => serve(settings).await,
-        Some(Command::Healthcheck) => operations::healthcheck(address).await,
-        Some(Command::Adopt) => adoption::command(&AdminClient::new(address, &settings.jwt)?).await,
+        Some(Command::Healthcheck) => healthcheck::healthcheck(address).await,
+        Some(Command::Adopt) => adopt::command(&AdminClient::new(address, &settings.jwt)?).await,
         Some(Command::Token(token)) => token.print(&Tokens::new(&settings.jwt)?),
         Some(Command::DeadLetters(command)) => command.run(&AdminClient::new(address, &settings.jwt)?).await,
         Some(Command::Backup(backup)) => backup.run(&settings.database).await,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use shared::{
-    auth::Tokens,
-    commit_queue::commit_queue,
-    dead_letter::redrive::redriver,
-    service::Service,
-    subjects::{ORDER_CONSUMER, ORDER_PROCESSED},
+    contract::subjects::{ORDER_CONSUMER, ORDER_PROCESSED},
+    delivery::dead_letter::redrive::redriver,
+    http::auth::Tokens,
+    operations::service::Service,
+    storage::commit_queue::commit_queue,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -2,10 +2,14 @@
 
 use anyhow::{Context, Result};
 use shared::{
-    dead_letter::Never,
-    delivery::{Delivery, EventHandler, Outcome},
-    events::{OrderProcessed, now_ms, parse_rfc3339},
-    sqlite::Tx,
+    clock::{now_ms, parse_rfc3339},
+    contract::events::OrderProcessed,
+    delivery::{
+        handler::EventHandler,
+        message::Delivery,
+        outcome::{Never, Outcome},
+    },
+    storage::Tx,
 };
 
 use crate::orders::settlement::{self, Answer, Settlement};

@@ -1,6 +1,6 @@
 //! The order service's own metric families.
 
-use shared::families::{Family, by, gauge, total};
+use shared::operations::families::{Family, by, gauge, total};
 
 /// All of them.
 pub const FAMILIES: &[Family] = &[

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use shared::{
-    backup::BackupCommand,
-    dead_letter::command::DeadLettersCommand,
-    settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings, TokenCommand},
+    operations::commands::{backup::BackupCommand, dead_letters::DeadLettersCommand, token::TokenCommand},
+    settings::{JwtSettings, LogSettings, NatsSettings, ServerSettings},
 };
 
 /// Accepts orders over HTTP and settles them with the inventory's answers over NATS.
@@ -18,7 +17,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the fields document themselves")]
     pub settings: Settings,
 }
 
@@ -46,7 +44,6 @@ pub enum Command {
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Args)]
-#[allow(missing_docs, reason = "the flattened groups document themselves")]
 pub struct Settings {
     /// Port to listen on; 0 takes a free one
     #[arg(long, env, default_value_t = 3000, global = true)]

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use shared::{
-    broker::{Broker, BrokerState, Session},
-    events::now_ms,
-    fail_point, outbox,
-    relay::Relay,
-    sqlite::Database,
-    stored_message, stream_memory,
-    subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+    broker::{Broker, BrokerState, Session, stored_message, stream_memory},
+    clock::now_ms,
+    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+    delivery::{outbox, relay::Relay},
+    fail_point,
+    storage::Database,
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;

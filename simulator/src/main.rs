@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use shared::{log::STDOUT, telemetry};
+use shared::operations::{log::STDOUT, telemetry};
 use simulator::chaos::{self, ChaosArgs};
 use simulator::check::{self, CheckArgs};
 use simulator::load::{self, LoadArgs};

@@ -4,7 +4,7 @@ use std::env;
 
 use anyhow::Result;
 use shared::{
-    auth::Tokens,
+    http::auth::Tokens,
     settings::{DEMO_SECRET, JwtSettings},
 };
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use shared::log::STDOUT;
+use shared::operations::log::STDOUT;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::binaries::{Binaries, Profile};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use shared::{
+use shared::contract::{
     events::{OrderCreated, OrderProcessed},
     subjects::{ORDER_CREATED, ORDER_PROCESSED},
 };

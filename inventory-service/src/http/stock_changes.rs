@@ -9,14 +9,17 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use shared::{
-    auth::StockKeeper,
-    body::JsonObject,
-    commit_queue::{CommitQueue, Refusal},
-    events::{ID_MAX_CHARS, is_text},
-    http::COMMIT_TIMEOUT,
-    idempotency_key::{self, KeyParameter},
+    contract::events::ID_MAX_CHARS,
+    http::{
+        COMMIT_TIMEOUT,
+        auth::StockKeeper,
+        body::JsonObject,
+        idempotency_key::{self, KeyParameter},
+        problem::Problem,
+    },
     number::integer,
-    problem::Problem,
+    storage::commit_queue::{CommitQueue, Refusal},
+    text::is_text,
 };
 use utoipa::ToSchema;
 

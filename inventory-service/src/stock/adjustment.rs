@@ -4,7 +4,7 @@
 //! never deleted: any number of requests with one key make one change, for ever.
 
 use serde::Serialize;
-use shared::sqlite::Tx;
+use shared::storage::Tx;
 use sqlx::FromRow;
 use utoipa::ToSchema;
 

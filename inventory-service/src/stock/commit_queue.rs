@@ -1,9 +1,11 @@
 //! The group commit of stock changes: one transaction for all that wait at the same time.
 
 use shared::{
-    commit_queue::{Batches, Request},
-    events::now_ms,
-    sqlite::Tx,
+    clock::now_ms,
+    storage::{
+        Tx,
+        commit_queue::{Batches, Request},
+    },
 };
 
 use super::adjustment::{self, Adjusted, Adjustment, NewAdjustment, StockChange};

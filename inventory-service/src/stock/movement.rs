@@ -109,7 +109,7 @@ pub async fn newest_behind(
 
 #[cfg(test)]
 mod tests {
-    use shared::sqlite::Database;
+    use shared::storage::Database;
 
     use super::*;
 

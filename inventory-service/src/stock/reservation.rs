@@ -7,10 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
 use shared::{
-    dead_letter::Never,
-    events::{Decision, Event, OrderCreated, OrderProcessed, Reason},
-    outbox,
-    sqlite::{Tx, json},
+    contract::events::{Decision, Event, OrderCreated, OrderProcessed, Reason},
+    delivery::{outbox, outcome::Never},
+    storage::{Tx, json},
 };
 use sqlx::FromRow;
 

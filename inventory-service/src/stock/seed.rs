@@ -5,9 +5,10 @@ use std::{collections::HashSet, fs, path::Path};
 use anyhow::{Context, Error, Result, ensure};
 use serde::Deserialize;
 use shared::{
-    body::without_byte_order_mark,
-    events::{ID_MAX_CHARS, is_text, now_ms},
-    sqlite::{Database, Tx, json},
+    clock::now_ms,
+    contract::events::ID_MAX_CHARS,
+    storage::{Database, Tx, json},
+    text::{is_text, without_byte_order_mark},
 };
 
 use super::STOCK_MAX;

@@ -8,10 +8,13 @@ use inventory_service::{
     },
 };
 use shared::{
-    delivery::{Delivery, EventHandler, Outcome},
-    events::{Decision, OrderCreated, now_ms},
-    sqlite::Database,
-    subjects::ORDER_CREATED,
+    clock::now_ms,
+    contract::{
+        events::{Decision, OrderCreated},
+        subjects::ORDER_CREATED,
+    },
+    delivery::{handler::EventHandler, message::Delivery, outcome::Outcome},
+    storage::Database,
 };
 
 use crate::{bus::order, fixture::Home};

@@ -13,11 +13,16 @@ use inventory_service::stock::{
 };
 use serde_json::json;
 use shared::{
-    events::{OrderCreated, now_ms},
-    outbox,
-    relay::{Relay, Relayed},
-    sqlite::Database,
-    subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
+    clock::now_ms,
+    contract::{
+        events::OrderCreated,
+        subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
+    },
+    delivery::{
+        outbox,
+        relay::{Relay, Relayed},
+    },
+    storage::Database,
 };
 use simulator::testing::{Broker, wait_until};
 

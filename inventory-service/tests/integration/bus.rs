@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use serde_json::json;
 use shared::{
     broker::Broker as Connection,
+    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
     settings::NatsSettings,
-    subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };
 use simulator::{
     broker,

@@ -5,7 +5,7 @@ use std::process::Output;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use shared::{
-    auth::{ADMIN_SCOPE, Tokens},
+    http::auth::{ADMIN_SCOPE, Tokens},
     settings::{DEMO_SECRET, JwtSettings},
 };
 use simulator::testing::{Broker, wait_until};

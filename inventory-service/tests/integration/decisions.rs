@@ -1,7 +1,7 @@
 //! An announced order is decided once, and its answer says how, however often it is asked for.
 
 use async_nats::HeaderMap;
-use shared::{events::rfc3339, trace::TRACEPARENT};
+use shared::{clock::rfc3339, contract::trace::TRACEPARENT};
 use simulator::testing::{Broker, wait_until};
 
 use crate::{

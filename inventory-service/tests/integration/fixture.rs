@@ -8,7 +8,7 @@ use inventory_service::{
     settings::{Cli, Settings},
 };
 use serde_json::Value;
-use shared::{settings::DEMO_SECRET, sqlite::Database};
+use shared::{settings::DEMO_SECRET, storage::Database};
 use simulator::{
     broker,
     ports::Port,
@@ -77,7 +77,7 @@ impl Home {
     /// Runs the service with `more` flags and waits until it answers.
     pub async fn start(&self, more: &[&str]) -> Inventory {
         // As `main` does: what is counted before the first call is lost.
-        shared::telemetry::metrics();
+        shared::operations::telemetry::metrics();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();

@@ -4,8 +4,8 @@ use std::fs;
 
 use async_nats::jetstream::{self, consumer::PullConsumer};
 use shared::{
+    contract::subjects::{INVENTORY_CONSUMER, STREAM},
     settings::DEMO_SECRET,
-    subjects::{INVENTORY_CONSUMER, STREAM},
 };
 use simulator::testing::{Broker, wait_until};
 

@@ -192,7 +192,7 @@ async fn a_change_that_was_answered_outlives_its_process_and_a_repeat_is_made_on
 async fn old_database(home: &Home) {
     let old = MIGRATIONS.iter().filter(|migration| migration.version <= 101).cloned().collect::<Vec<_>>();
     let old: &'static Migrator = Box::leak(Box::new(Migrator::with_migrations(old)));
-    let database = shared::sqlite::Database::open(&home.path("inventory.db"), old).await.unwrap();
+    let database = shared::storage::Database::open(&home.path("inventory.db"), old).await.unwrap();
     let mut tx = database.begin().await.unwrap();
     let data = "
         INSERT INTO products (id, stock) VALUES ('1', 6), ('pen', 3);

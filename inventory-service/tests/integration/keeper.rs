@@ -2,7 +2,7 @@
 
 use reqwest::{Client, Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Value, json};
-use shared::auth::{INVENTORY_WRITE_SCOPE, Tokens};
+use shared::http::auth::{INVENTORY_WRITE_SCOPE, Tokens};
 
 use crate::fixture::{CONTRACT, Home, Inventory};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
 use simulator::{
     raw_nats::MALFORMED_HEADERS,
     testing::{Broker, DEADLINE, RawPublisher, wait_until},

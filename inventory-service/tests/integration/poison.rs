@@ -6,11 +6,15 @@ use anyhow::Result;
 use inventory_service::{event_handlers::DecideOrders, stock::seed};
 use serde_json::json;
 use shared::{
-    consumer::{Consumed, Consumer},
-    delivery::{Delivery, EventHandler, Outcome},
-    relay::Relay,
-    sqlite::Tx,
-    subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
+    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
+    delivery::{
+        consumer::{Consumed, Consumer},
+        handler::EventHandler,
+        message::Delivery,
+        outcome::Outcome,
+        relay::Relay,
+    },
+    storage::Tx,
 };
 use simulator::testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
@@ -76,7 +80,7 @@ async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_o
 
 #[tokio::test]
 async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_batch_flows() {
-    shared::telemetry::metrics();
+    shared::operations::telemetry::metrics();
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
     let database = home.database().await;
@@ -104,7 +108,7 @@ async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_ba
     publisher.publish(order("c", "1", 3)).await;
     wait_until("the consumer goes on", async || home.reservations().await == 3).await;
     assert_eq!((home.stock("1").await, home.dead_letters().await.len()), (4, 1), "nothing is half done");
-    assert!(shared::telemetry::metrics().render().contains("handler_panics_total"));
+    assert!(shared::operations::telemetry::metrics().render().contains("handler_panics_total"));
     shutdown.cancel();
     running.await.unwrap();
     home.audit().await;

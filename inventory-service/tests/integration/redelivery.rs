@@ -11,13 +11,16 @@ use std::{
 use anyhow::{Result, ensure};
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
 use shared::{
-    broker::Broker as Connection,
-    consumer::{Consumed, Consumer},
-    delivery::{Delivery, EventHandler, Outcome},
-    jetstream::ACK_WAIT,
-    relay::Relay,
-    sqlite::{Database, Tx},
-    subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+    broker::{Broker as Connection, jetstream::ACK_WAIT},
+    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+    delivery::{
+        consumer::{Consumed, Consumer},
+        handler::EventHandler,
+        message::Delivery,
+        outcome::Outcome,
+        relay::Relay,
+    },
+    storage::{Database, Tx},
 };
 use simulator::{
     proxy::{Link, Proxy},
@@ -303,7 +306,7 @@ async fn messages_that_were_handled_and_come_again_are_repeats() {
     home.audit().await;
 }
 
-/// What `take_back` in `shared::consumer` rests on.
+/// What `take_back` in `shared::delivery::consumer` rests on.
 #[tokio::test]
 async fn a_consumer_reset_delivers_what_is_unacknowledged_again_and_starts_its_count_over() {
     let broker = Broker::start().await;

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::json;
-use shared::auth::{ADMIN_SCOPE, INVENTORY_WRITE_SCOPE};
+use shared::http::auth::{ADMIN_SCOPE, INVENTORY_WRITE_SCOPE};
 use simulator::testing::{Broker, wait_until};
 
 use crate::{

@@ -11,28 +11,32 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use shared::{
-    auth::User,
-    body::JsonObject,
-    commit_queue::{CommitQueue, Refusal},
-    events::QUANTITY_MAX,
+    contract::{
+        events::QUANTITY_MAX,
+        trace::{self, TRACEPARENT},
+    },
     fail_point,
-    http::COMMIT_TIMEOUT,
-    idempotency_key::{self, KeyParameter},
+    http::{
+        COMMIT_TIMEOUT,
+        auth::User,
+        body::JsonObject,
+        idempotency_key::{self, KeyParameter},
+        problem::Problem,
+    },
     number::integer,
-    problem::Problem,
-    trace::{self, TRACEPARENT},
+    storage::commit_queue::{CommitQueue, Refusal},
 };
 use utoipa::ToSchema;
 
 use super::{
     prefer::{self, WaitParameter},
     reading::product_id_of,
+    view::OrderView,
     waiting::Waiting,
 };
 use crate::orders::{
     Order,
     placement::{NewOrder, Placed},
-    view::OrderView,
 };
 
 // Only for the document: `order_fields` reads the body itself, so that an error names the field.

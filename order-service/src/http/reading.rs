@@ -7,23 +7,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use shared::{
-    auth::User,
-    events::{ID_MAX_CHARS, is_text},
-    http::read,
-    paging::{PageParameters, PageQuery},
-    problem::Problem,
-    sqlite::Database,
+    contract::events::ID_MAX_CHARS,
+    http::{
+        auth::User,
+        paging::{PageParameters, PageQuery},
+        problem::Problem,
+        read::read,
+    },
+    storage::Database,
+    text::is_text,
 };
 use utoipa::IntoParams;
 
 use super::{
     prefer::{self, WaitParameter},
+    view::{OrderDetail, OrderView, Status},
     waiting::Waiting,
 };
-use crate::orders::{
-    list::{self, Wanted},
-    view::{OrderDetail, OrderView, Status},
-};
+use crate::orders::list::{self, Wanted};
 
 // Only for the document, like `PageParameters`.
 #[derive(IntoParams)]

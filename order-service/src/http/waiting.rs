@@ -5,9 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use shared::{
-    http::{connections_max, read},
-    problem::Problem,
-    sqlite::Database,
+    http::{problem::Problem, read::read, server::connections_max},
+    storage::Database,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;

@@ -21,11 +21,8 @@ use futures_util::{
 };
 use serde::Serialize;
 use shared::{
-    auth::User,
-    events::{now_ms, rfc3339},
-    http::read,
-    paging::parameters,
-    problem::Problem,
+    clock::{now_ms, rfc3339},
+    http::{auth::User, paging::parameters, problem::Problem, read::read},
 };
 use tokio::sync::OwnedSemaphorePermit;
 

@@ -1,11 +1,13 @@
 //! The group commit of new orders: one transaction for all that wait at the same time.
 
 use shared::{
-    commit_queue::{Batches, Refusal, Request},
-    events::now_ms,
+    clock::now_ms,
+    delivery::relay::Relay,
     fail_point,
-    relay::Relay,
-    sqlite::Tx,
+    storage::{
+        Tx,
+        commit_queue::{Batches, Refusal, Request},
+    },
 };
 
 use super::placement::{self, NewOrder, Placed};

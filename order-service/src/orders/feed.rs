@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use shared::sqlite::Database;
+use shared::storage::Database;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 

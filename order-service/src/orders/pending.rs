@@ -5,9 +5,9 @@
 //! reached yet says nothing, since the clock was ahead when it was taken.
 
 use shared::{
-    events::Event,
-    outbox,
-    sqlite::{Tx, json},
+    contract::events::Event,
+    delivery::outbox,
+    storage::{Tx, json},
 };
 use sqlx::SqlitePool;
 

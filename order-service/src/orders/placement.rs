@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use shared::{
-    outbox,
-    sqlite::{Tx, json},
+    delivery::outbox,
+    storage::{Tx, json},
 };
 use sqlx::FromRow;
 use uuid::Uuid;

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
 use shared::{
-    dead_letter::Never,
-    events::{Decision, OrderProcessed, Reason},
-    sqlite::{Tx, json},
+    contract::events::{Decision, OrderProcessed, Reason},
+    delivery::outcome::Never,
+    storage::{Tx, json},
 };
 
 /// The inventory's answer, and when it decided.

@@ -3,7 +3,7 @@
 use reqwest::{Method, header::HeaderMap};
 use serde_json::json;
 use shared::{
-    auth::{ADMIN_SCOPE, Tokens},
+    http::auth::{ADMIN_SCOPE, Tokens},
     settings::JwtSettings,
 };
 use tokio::task::JoinSet;

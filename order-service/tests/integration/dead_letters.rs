@@ -7,9 +7,13 @@ use order_service::event_handlers::SettleOrders;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::{
-    dead_letter::redrive::{Mode, Redriven, redriver},
-    delivery::{Delivery, EventHandler, Outcome},
-    sqlite::Tx,
+    delivery::{
+        dead_letter::redrive::{Mode, Redriven, redriver},
+        handler::EventHandler,
+        message::Delivery,
+        outcome::Outcome,
+    },
+    storage::Tx,
 };
 
 use crate::fixture::{

@@ -63,7 +63,7 @@ async fn an_invalid_trace_is_replaced_and_every_order_is_announced_once_in_order
     for _ in &placed {
         let event = watcher.next().await;
         let trace = header(&event, "traceparent").to_owned();
-        assert_eq!(shared::trace::accept(Some(&trace)), trace, "a valid trace");
+        assert_eq!(shared::contract::trace::accept(Some(&trace)), trace, "a valid trace");
         seen.push(header(&event, "ce-subject").to_owned());
     }
     assert_eq!(seen, placed);

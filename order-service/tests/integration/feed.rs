@@ -4,7 +4,7 @@ use order_service::{
     event_handlers::SettleOrders,
     orders::feed::{Feed, FeedReader, Read, Subscription, Topic},
 };
-use shared::delivery::{Delivery, EventHandler};
+use shared::delivery::{handler::EventHandler, message::Delivery};
 
 use crate::fixture::{Files, nats::confirmed, parts::Parts};
 

@@ -1,6 +1,6 @@
 //! Concurrent orders are one transaction, and one bad row spoils nothing for the others.
 
-use shared::commit_queue::{Refusal, commit_batch};
+use shared::storage::commit_queue::{Refusal, commit_batch};
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
 use crate::fixture::{

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use order_service::orders::placement::{self, KEY_LIFETIME_MS, Placed};
 use reqwest::Method;
 use serde_json::json;
-use shared::{commit_queue::commit_batch, events::now_ms};
+use shared::{clock::now_ms, storage::commit_queue::commit_batch};
 
 use crate::fixture::{
     App, Broker, Files, NO_BROKER,

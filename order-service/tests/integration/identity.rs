@@ -119,7 +119,7 @@ async fn a_database_that_is_not_the_consumers_is_logged_once_and_only_an_admin_m
     Answer::of(alice.request(Method::POST, "/admin/adopt")).await.problem(403);
     let nobody = Caller::new(&service.http, &service.url(), "");
     Answer::of(nobody.request(Method::POST, "/admin/adopt")).await.problem(401);
-    let tokens = shared::auth::Tokens::new(&shared::settings::JwtSettings {
+    let tokens = shared::http::auth::Tokens::new(&shared::settings::JwtSettings {
         jwt_secret: Some(SECRET.parse().unwrap()),
         ..shared::settings::JwtSettings::default()
     });

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use shared::events::now_ms;
+use shared::clock::now_ms;
 
 use crate::fixture::{
     App, Caller, Files, NO_BROKER,

@@ -1,7 +1,7 @@
 //! Pages of orders: which, in which order, and for whom.
 
 use serde_json::Value;
-use shared::paging::LIMIT_MAX;
+use shared::http::paging::LIMIT_MAX;
 
 use crate::fixture::{App, Caller, Files, NO_BROKER, caller::Answer};
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use shared::{
-    events::now_ms,
-    stored_message,
-    subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
+    broker::stored_message,
+    clock::now_ms,
+    contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };
 use simulator::{raw_nats::MALFORMED_HEADERS, testing::RawPublisher};
 

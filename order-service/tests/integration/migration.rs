@@ -1,6 +1,6 @@
 //! A database of the service as it was before its status changes were kept, and what the schema refuses since.
 
-use shared::sqlite::Database;
+use shared::storage::Database;
 use sqlx::migrate::{Migration, Migrator};
 
 use crate::fixture::{App, Files, NO_BROKER, parts::Parts};

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use shared::commit_queue::{Refusal, commit_batch};
+use shared::storage::commit_queue::{Refusal, commit_batch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use shared::{broker::BrokerState, tasks::Tasks};
+use shared::{broker::BrokerState, operations::tasks::Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{

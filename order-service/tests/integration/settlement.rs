@@ -2,7 +2,7 @@
 
 use async_nats::{HeaderMap, jetstream};
 use order_service::event_handlers::SettleOrders;
-use shared::delivery::{Delivery, EventHandler, Outcome};
+use shared::delivery::{handler::EventHandler, message::Delivery, outcome::Outcome};
 
 use crate::fixture::{
     App, Broker, Db, Files,
@@ -104,7 +104,7 @@ async fn garbage_is_set_aside_while_the_answers_around_it_flow() {
 async fn repeats_and_contradictions_inside_one_batch_are_decided_in_order() {
     let files = Files::new();
     let parts = Parts::offline(&files).await;
-    let orders = parts.place(2, shared::events::now_ms()).await;
+    let orders = parts.place(2, shared::clock::now_ms()).await;
     let (one, two) = (orders[0].id.as_str(), orders[1].id.as_str());
     let batch = [
         confirmed(one),

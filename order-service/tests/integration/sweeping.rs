@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use order_service::orders::pending::BACKOFF_MAX_MS;
-use shared::events::now_ms;
+use shared::clock::now_ms;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{

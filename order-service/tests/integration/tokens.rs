@@ -6,7 +6,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
-use shared::events::now_ms;
+use shared::clock::now_ms;
 
 use crate::fixture::{App, Caller, Files, NO_BROKER, app::SECRET, caller::Answer};
 

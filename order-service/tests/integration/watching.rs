@@ -7,7 +7,7 @@ use std::{
 
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
-use shared::events::now_ms;
+use shared::clock::now_ms;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Lets a request through whose head is as it must be; any other is answered 400.
 pub async fn check(request: Request, next: Next) -> Response {

@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 use async_nats::jetstream::stream::Info;
-use shared::subjects::{INVENTORY_CONSUMER, ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED};
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED};
 
 use super::messages;
 use crate::raw_nats::RawConnection;

@@ -62,7 +62,7 @@ async fn read(database: &Path) -> Result<BTreeMap<Message, String>> {
 
 #[cfg(test)]
 mod tests {
-    use shared::subjects::ORDER_CREATED;
+    use shared::contract::subjects::ORDER_CREATED;
 
     use super::*;
 

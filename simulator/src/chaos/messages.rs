@@ -13,8 +13,8 @@ use fastrand::Rng;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
-use shared::stored_message;
-use shared::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
+use shared::broker::stored_message;
+use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -197,7 +197,7 @@ async fn publish(context: &Context, subject: String, body: Bytes, headers: Heade
 
 #[cfg(test)]
 mod tests {
-    use shared::events::{OrderCreated, OrderProcessed};
+    use shared::contract::events::{OrderCreated, OrderProcessed};
 
     use super::*;
 

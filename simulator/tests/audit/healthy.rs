@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use shared::auth::INVENTORY_WRITE_SCOPE;
+use shared::http::auth::INVENTORY_WRITE_SCOPE;
 use shared::settings::DEMO_SECRET;
 use simulator::answers::{Coverage, Recorder};
 use simulator::binaries::Binaries;

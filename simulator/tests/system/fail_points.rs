@@ -11,7 +11,7 @@ use async_nats::ConnectOptions;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use shared::{
-    auth::{ADMIN_SCOPE, Tokens},
+    http::auth::{ADMIN_SCOPE, Tokens},
     settings::{DEMO_SECRET, JwtSettings},
 };
 use simulator::{

@@ -1,0 +1,77 @@
+//! Orders: the rules and the SQL, free of HTTP and NATS.
+//!
+//! [`placement`] decides a batch of new orders, [`commit_queue`] groups concurrent ones into one transaction,
+//! [`settlement`] applies the inventory's answers, [`pending`] sends again what got none. [`list`] reads pages of
+//! orders. [`changes`] are their status changes, and [`feed`] hands out new ones.
+
+pub mod changes;
+pub mod commit_queue;
+pub mod feed;
+pub mod list;
+pub mod pending;
+pub mod placement;
+pub mod settlement;
+
+use shared::{
+    clock::rfc3339,
+    contract::events::{Event, OrderCreated},
+};
+use sqlx::{FromRow, SqlitePool};
+
+/// One row of the table `orders`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Order {
+    /// A UUID v7.
+    pub id: String,
+    /// The `sub` of the token that placed it.
+    pub user_id: String,
+    /// 1–64 characters.
+    pub product_id: String,
+    /// 1–1,000,000.
+    pub quantity: i64,
+    /// `created`, `confirmed` or `cancelled`.
+    pub status: String,
+    /// Present exactly when cancelled.
+    pub reason: Option<String>,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// When the inventory decided, by its own clock, in Unix milliseconds; absent when it did not say.
+    pub decided_at: Option<i64>,
+    /// Unix milliseconds; present exactly when settled.
+    pub settled_at: Option<i64>,
+    /// The trace of the POST.
+    pub traceparent: String,
+}
+
+impl Order {
+    /// Whether the order has its final status.
+    pub fn is_settled(&self) -> bool {
+        self.settled_at.is_some()
+    }
+
+    /// The event that announces the order; the same however often it is made.
+    fn announcement(&self) -> Event {
+        let body = OrderCreated {
+            order_id: self.id.clone(),
+            product_id: self.product_id.clone(),
+            quantity: self.quantity,
+            status: "created".to_owned(),
+            user_id: self.user_id.clone(),
+            created_at: rfc3339(self.created_at),
+        };
+        Event::order_created(&body, self.created_at, &self.traceparent)
+    }
+}
+
+/// The order with this id; `None` when it is unknown or not `owner`'s, which nobody can tell apart. Without an owner,
+/// anybody's.
+pub async fn find_of(reader: &SqlitePool, owner: Option<&str>, id: &str) -> sqlx::Result<Option<Order>> {
+    sqlx::query_as(
+        "SELECT id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent
+         FROM orders WHERE id = $1 AND ($2 IS NULL OR user_id = $2)",
+    )
+    .bind(id)
+    .bind(owner)
+    .fetch_optional(reader)
+    .await
+}

@@ -1,0 +1,107 @@
+//! `adopt`: a database takes over the consumer that belongs to another database, or to a later state of itself.
+//!
+//! Until the last step, which is one commit, the service stays idle and the command can be repeated: the consumer gets a new
+//! id, so that its previous owner notices and stops; it is set back where that heals; then the database takes the new id.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use async_nats::jetstream::consumer::PullConsumer;
+use uuid::Uuid;
+
+use crate::broker::{
+    connection::{Broker, OBSERVE_EVERY},
+    ownership::{Identity, Ownership},
+    state::BrokerState,
+};
+
+/// After this time a previous owner has looked at its consumer, and stopped.
+const NOTICED_AFTER: Duration = Duration::from_millis(2 * OBSERVE_EVERY.as_millis() as u64);
+
+/// How a service gets back what its database missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Healing {
+    /// The events of all pending orders are sent again, and the inventory repeats the answers that it has.
+    SendAgain,
+    /// The consumer starts over at the beginning of the stream: what is known is a repeat, what was lost is decided again.
+    DecideAgain,
+}
+
+/// What adopting did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adoption {
+    /// The consumer was this database's already; nothing was changed.
+    Unnecessary,
+    /// It is now; before, it was the database's with this id.
+    Done(String),
+}
+
+/// Takes over the consumer. An error means that the service is as idle as before and that the command can be repeated.
+pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
+    let ownership = broker.ownership().context("this service has no consumer")?;
+    ensure!(ownership.database.is_writable(), "the database is not writable");
+    broker.observe_once().await?;
+    if let BrokerState::Connected(_) = *broker.state().borrow() {
+        return Ok(Adoption::Unnecessary);
+    }
+    let mut consumer = ownership.open(&broker.context()).await?;
+    let previous = Identity::of(&consumer).map(|owner| owner.id).unwrap_or_default();
+    let adopted = announce(broker, ownership, &consumer).await?;
+    if healing == Healing::DecideAgain {
+        consumer.reset(Some(1)).await.context("set the consumer back to the beginning of the stream")?;
+    }
+    commit(ownership, &adopted, healing).await?;
+    ownership.set_identity(adopted.clone());
+    tracing::warn!(consumer = ownership.consumer, database = adopted.id, previous, "consumer adopted");
+    broker.observe_once().await?;
+    Ok(Adoption::Done(previous))
+}
+
+/// Writes a new id into the consumer's metadata, and waits until its previous owner must have seen it.
+async fn announce(broker: &Broker, ownership: &Ownership, consumer: &PullConsumer) -> Result<Identity> {
+    let generation = ownership.identity().generation + 1;
+    let adopted = Identity { id: Uuid::now_v7().to_string(), generation };
+    ownership.write(&broker.context(), consumer, &adopted).await?;
+    tokio::time::sleep(NOTICED_AFTER).await;
+    let now = Identity::of(&ownership.open(&broker.context()).await?);
+    if now.as_ref() != Some(&adopted) {
+        bail!("another database wrote its id at the same moment: stop its service, and adopt again");
+    }
+    Ok(adopted)
+}
+
+async fn commit(ownership: &Ownership, adopted: &Identity, healing: Healing) -> Result<()> {
+    let written = ownership.database.write(|mut tx| async move {
+        sqlx::query("UPDATE database_identity SET id = $1, generation = $2")
+            .bind(&adopted.id)
+            .bind(adopted.generation)
+            .execute(&mut *tx)
+            .await?;
+        if healing == Healing::SendAgain {
+            sqlx::query("UPDATE broker_memory SET lost = 1").execute(&mut *tx).await?;
+        }
+        Ok((tx, ()))
+    });
+    Ok(written.await?)
+}
+
+/// What an operator is told, of the consumer `name`.
+pub fn describe(name: &str, adoption: &Adoption, healing: Healing) -> String {
+    let Adoption::Done(previous) = adoption else {
+        return format!("The consumer {name} belongs to this database already. Nothing was changed.");
+    };
+    let healed = match healing {
+        Healing::SendAgain => {
+            "All pending orders are sent again; the inventory repeats the answers that it has."
+        }
+        Healing::DecideAgain => {
+            "Everything that the stream still holds (7 days) is decided again in its order: what this database knows is a \
+             repeat, what it lost is decided again."
+        }
+    };
+    format!(
+        "This database now owns the consumer {name}, which belonged to the database {previous}. {healed} That other database must \
+         stay stopped for good. What only it knows and the stream no longer holds may be decided a second time; a second answer \
+         that differs shows as the dead letter conflicting_result at the order service."
+    )
+}

@@ -1,0 +1,16 @@
+//! The connection to NATS: watched, with its stream and its consumer as they must be, and used only by whom they belong to.
+//!
+//! It publishes and acknowledges nothing, and knows no event.
+
+pub mod adoption;
+mod client;
+mod complaints;
+mod connection;
+pub mod jetstream;
+pub mod ownership;
+mod state;
+pub mod stored_message;
+pub mod stream_memory;
+
+pub use connection::Broker;
+pub use state::{BrokerState, Session};

@@ -1,0 +1,49 @@
+//! The wall clock, and times as they are written.
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// Now, in Unix milliseconds, the unit of every time column.
+pub fn now_ms() -> i64 {
+    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64
+}
+
+/// Unix milliseconds as RFC 3339 in UTC, the form of every time on the wire. Always three digits of a second, so
+/// that times sort as text.
+pub fn rfc3339(time_ms: i64) -> String {
+    match OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_ms) * 1_000_000) {
+        Ok(time) => {
+            let (year, month, day) = time.to_calendar_date();
+            let (hour, minute, second, milli) = time.to_hms_milli();
+            let month = u8::from(month);
+            format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        }
+        // Outside of the years that can be written; no clock of ours says so.
+        Err(_) => time_ms.to_string(),
+    }
+}
+
+/// The Unix milliseconds of a time in RFC 3339, with any offset; `None` when it is none. What is finer is cut off.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_on_the_wire_always_has_three_digits_of_a_second() {
+        assert_eq!(rfc3339(1_763_928_004_770), "2025-11-23T20:00:04.770Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_time_is_read_as_it_was_written_and_with_any_offset() {
+        assert_eq!(parse_rfc3339(&rfc3339(1_763_928_004_770)), Some(1_763_928_004_770));
+        assert_eq!(parse_rfc3339("2025-11-23T21:00:04.7709+01:00"), Some(1_763_928_004_770));
+        for text in ["", "now", "2025-11-23", "2025-13-23T20:00:04Z", "1763928004770"] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What both services agree on: two events, the names at the broker, and the trace. It knows no HTTP, no SQL and no broker.
+
+pub mod events;
+pub mod subjects;
+pub mod trace;

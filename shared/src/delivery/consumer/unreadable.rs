@@ -1,0 +1,160 @@
+//! Messages that were delivered and never arrived, because the client cannot read their headers.
+//!
+//! The client gives up the connection at such a message, or ends the pull, before anybody could acknowledge it. So once deliveries
+//! were lost, what the consumer still owes is looked at where it is stored. What is unreadable becomes a dead letter
+//! `invalid_headers` and is terminated by its sequence; all else stays as it is.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Error, Result};
+use async_nats::{
+    HeaderMap,
+    jetstream::consumer::{self, PullConsumer},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::{Instant, timeout};
+
+use super::{Consumer, LOOK_WITHIN, PULL_EXPIRES};
+use crate::{
+    broker::stored_message::{self, StoredMessage},
+    contract::subjects::STREAM,
+    delivery::{dead_letter::store, handler::EventHandler, message::Delivery, outcome::Never},
+};
+
+/// The one header of such a dead letter: the whole block that could not be read. A redrive finds no other in it.
+const UNREADABLE_HEADERS: &str = "unreadable-headers-base64";
+/// Messages looked at, and set aside in one transaction, at most.
+const WINDOW: u64 = 1_000;
+/// The broker takes note of an acknowledgement in this time.
+const NOTED_WITHIN: Duration = Duration::from_millis(5);
+/// Requests for stored messages under way at once.
+const IN_FLIGHT: usize = 64;
+
+impl<H: EventHandler> Consumer<H> {
+    /// Looks at what was delivered and is not acknowledged as of `info`, as far as it is `behind` this sequence, and sets the
+    /// unreadable aside. Whether there was any; what was lost with it is then delivered again at once, and the broker goes on
+    /// counting its deliveries.
+    pub(super) async fn set_aside_unreadable(&self, info: &consumer::Info, behind: u64) -> Result<bool> {
+        let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
+        let (mut from, mut found, mut lost) = (floor.max(behind) + 1, false, Vec::new());
+        while from <= last {
+            let to = last.min(from + WINDOW - 1);
+            let (unreadable, readable) = self.look_at(from, to).await?;
+            self.store_unreadable(&unreadable).await?;
+            for (message, _) in &unreadable {
+                self.settle_by_sequence(info, message.sequence, "+TERM").await?;
+            }
+            found |= !unreadable.is_empty();
+            lost.extend(readable);
+            from = to + 1;
+        }
+        if found {
+            for sequence in lost {
+                self.settle_by_sequence(info, sequence, "-NAK").await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sets aside the unreadable messages that hold the ack floor back, up to the first one that can be read: that one comes again by
+    /// itself. Needs no quiet moment, since all behind the floor that is readable may have been handled long ago.
+    ///
+    /// Takes no longer than a pull. A broker whose answers are late is asked again another time.
+    pub(super) async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
+        let (started, mut behind) = (Instant::now(), 0);
+        while started.elapsed() < PULL_EXPIRES {
+            let Ok(found) = timeout(LOOK_WITHIN, self.unreadable_at_the_floor(pulls, behind)).await else {
+                break;
+            };
+            let Some((info, message, why)) = found? else { break };
+            behind = message.sequence;
+            self.store_unreadable(&[(message, why)]).await?;
+            self.settle_by_sequence(&info, behind, "+TERM").await?;
+            // The floor moves once the broker has taken note.
+            tokio::time::sleep(NOTED_WITHIN).await;
+        }
+        Ok(())
+    }
+
+    /// The first message that is owed and `behind` this sequence, if it cannot be read, with the reason.
+    async fn unreadable_at_the_floor(
+        &self,
+        pulls: &PullConsumer,
+        behind: u64,
+    ) -> Result<Option<(consumer::Info, StoredMessage, String)>> {
+        let info = pulls.get_info().await?;
+        let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
+        if info.num_ack_pending == 0 {
+            return Ok(None);
+        }
+        let found =
+            stored_message::next_of(&self.broker.context(), self.subject, floor.max(behind) + 1).await?;
+        Ok(found.filter(|message| message.sequence <= last).and_then(|message| {
+            let why = message.check_headers().err()?;
+            Some((info, message, why))
+        }))
+    }
+
+    /// The messages of this subject in a range of sequences: the unreadable ones with the reason, and the others' sequences.
+    async fn look_at(&self, from: u64, to: u64) -> Result<(Vec<(StoredMessage, String)>, Vec<u64>)> {
+        let context = self.broker.context();
+        let stored: Vec<Option<StoredMessage>> = stream::iter(from..=to)
+            .map(|sequence| stored_message::find(&context, sequence))
+            .buffered(IN_FLIGHT)
+            .try_collect()
+            .await?;
+        let (mut unreadable, mut readable) = (Vec::new(), Vec::new());
+        for message in stored.into_iter().flatten().filter(|message| message.subject == self.subject) {
+            match message.check_headers() {
+                Ok(()) => readable.push(message.sequence),
+                Err(why) => unreadable.push((message, why)),
+            }
+        }
+        Ok((unreadable, readable))
+    }
+
+    async fn store_unreadable(&self, messages: &[(StoredMessage, String)]) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let letters: Vec<_> = messages.iter().map(|(message, why)| dead_letter_of(message, why)).collect();
+        let stored = self.database.write(|mut tx| async {
+            for (delivery, never) in &letters {
+                store::insert(&mut tx, delivery, never).await?;
+            }
+            Ok((tx, ()))
+        });
+        stored.await.map_err(Error::from).context("set unreadable messages aside")?;
+        letters.iter().for_each(|(delivery, never)| self.report(delivery, never));
+        Ok(())
+    }
+
+    /// Settles a message that nobody received. With explicit acknowledgement the broker goes by the stream sequence alone;
+    /// the delivery's own number must only be one that was used.
+    ///
+    /// Source: `ackReplyInfo`, `processAckMsg` and `processNak` in nats-server 2.14.5.
+    async fn settle_by_sequence(
+        &self,
+        info: &consumer::Info,
+        sequence: u64,
+        how: &'static str,
+    ) -> Result<()> {
+        let (name, delivery) = (self.name, info.delivered.consumer_sequence);
+        let subject = format!("$JS.ACK.{STREAM}.{name}.1.{sequence}.{delivery}.0.0");
+        let sent = self.broker.context().client().publish(subject, how.into()).await;
+        sent.with_context(|| format!("settle the message {sequence}"))
+    }
+}
+
+fn dead_letter_of(message: &StoredMessage, why: &str) -> (Delivery, Never) {
+    let mut headers = HeaderMap::new();
+    headers.insert(UNREADABLE_HEADERS, BASE64_STANDARD.encode(&message.headers));
+    let delivery = Delivery {
+        subject: message.subject.clone(),
+        body: message.body.clone().into(),
+        headers: Some(headers),
+        attempt: 1,
+    };
+    (delivery, Never { reason: "invalid_headers", detail: why.to_owned() })
+}

@@ -1,0 +1,88 @@
+//! The authenticated user of a request. A handler that takes one of these as an argument cannot be reached without it.
+
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
+};
+
+use super::{ADMIN_SCOPE, Claims, INVENTORY_WRITE_SCOPE, NumericDate, Tokens};
+use crate::http::problem::Problem;
+
+/// The authenticated user of a request.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The token's `sub`.
+    pub id: String,
+    /// The token carries the scope `admin`.
+    pub is_admin: bool,
+    /// When the token's `exp` ends what it may do, in Unix milliseconds.
+    pub until_ms: Option<u64>,
+}
+
+impl<S> FromRequestParts<S> for User
+where
+    Tokens: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let claims = verified(parts, &Tokens::from_ref(state))?;
+        let until_ms = claims.exp.as_ref().map(NumericDate::end_ms);
+        Ok(Self { is_admin: claims.has_scope(ADMIN_SCOPE), until_ms, id: claims.sub })
+    }
+}
+
+/// The authenticated user of a request whose token carries the scope `admin`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The token's `sub`.
+    pub id: String,
+}
+
+impl<S> FromRequestParts<S> for Admin
+where
+    Tokens: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let claims = verified(parts, &Tokens::from_ref(state))?.demand(ADMIN_SCOPE)?;
+        Ok(Self { id: claims.sub })
+    }
+}
+
+/// The authenticated user of a request whose token carries the scope `inventory:write`.
+#[derive(Debug, Clone)]
+pub struct StockKeeper {
+    /// The token's `sub`.
+    pub id: String,
+}
+
+impl<S> FromRequestParts<S> for StockKeeper
+where
+    Tokens: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let claims = verified(parts, &Tokens::from_ref(state))?.demand(INVENTORY_WRITE_SCOPE)?;
+        Ok(Self { id: claims.sub })
+    }
+}
+
+fn verified(parts: &Parts, tokens: &Tokens) -> Result<Claims, Problem> {
+    let token = bearer(&parts.headers)
+        .ok_or(Problem::Unauthorized("send the header Authorization: Bearer <token>"))?;
+    tokens.verify(token).map_err(Problem::Unauthorized)
+}
+
+/// The token of the one `Authorization` header. The scheme's name is case-insensitive (RFC 9110, section 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,292 @@
+//! What a token must say, and the tokens that the commands sign.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use jsonwebtoken::{Header, Validation, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    keys::Key,
+    numeric_date::{NumericDate, given},
+};
+use crate::{clock::now_ms, http::problem::Problem, settings::JwtSettings};
+
+/// No token of use is longer, in bytes.
+const TOKEN_MAX_BYTES: usize = 8 * 1024;
+/// The longest `sub`, in characters.
+const SUBJECT_MAX_CHARS: usize = 255;
+/// What a token is told whose claims cannot be read; never what they hold.
+const MALFORMED: &str = "the token is malformed, or one of its claims sub, scope, exp, nbf, iss, aud is missing or of the wrong type";
+
+/// The claims that the services read or write (RFC 7519, section 4.1); others are ignored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Claims {
+    /// The user. 1–255 characters, none of them a control character.
+    pub sub: String,
+    /// Space-separated permissions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Not valid after.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub exp: Option<NumericDate>,
+    /// Not valid before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<NumericDate>,
+    /// Who issued the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// For whom it was issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aud: Option<Audience>,
+}
+
+/// One recipient or several.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// The usual form.
+    One(String),
+    /// Each of them may take the token.
+    Several(Vec<String>),
+}
+
+impl Claims {
+    /// The token carries this scope.
+    pub(super) fn has_scope(&self, wanted: &str) -> bool {
+        self.scope.as_deref().is_some_and(|scope| scope.split(' ').any(|scope| scope == wanted))
+    }
+
+    /// The claims of a token that carries this scope; 403 for any other.
+    pub(super) fn demand(self, scope: &'static str) -> Result<Self, Problem> {
+        if self.has_scope(scope) { Ok(self) } else { Err(Problem::MissingScope(scope)) }
+    }
+}
+
+/// Verifies tokens, and signs them where the key is a secret. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    key: Key,
+    validation: Validation,
+    issuer: Option<String>,
+    audience: Option<String>,
+    require_exp: bool,
+}
+
+impl Tokens {
+    /// Fails unless the settings give exactly one usable key.
+    pub fn new(settings: &JwtSettings) -> anyhow::Result<Self> {
+        let key = Key::load(settings)?;
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let (issuer, audience) = (given(&settings.jwt_issuer), given(&settings.jwt_audience));
+        let mut validation = Validation::new(key.algorithm);
+        // The library refuses a time that is negative or large; `check_times` takes every number.
+        validation.validate_exp = false;
+        validation.validate_aud = audience.is_some();
+        validation.iss = issuer.clone().map(|issuer| [issuer].into());
+        validation.aud = audience.clone().map(|audience| [audience].into());
+        let required = [("sub", true), ("iss", issuer.is_some()), ("aud", audience.is_some())];
+        validation.required_spec_claims =
+            required.iter().filter(|(_, required)| *required).map(|(claim, _)| (*claim).to_owned()).collect();
+        let require_exp = settings.jwt_require_exp;
+        Ok(Self { inner: Arc::new(Inner { key, validation, issuer, audience, require_exp }) })
+    }
+
+    /// The claims of a token that verifies. The error says what to mend and repeats nothing of the token.
+    pub fn verify(&self, token: &str) -> Result<Claims, &'static str> {
+        if token.len() > TOKEN_MAX_BYTES {
+            return Err("the token is too long");
+        }
+        let Inner { key, validation, .. } = &*self.inner;
+        let token = jsonwebtoken::decode::<Claims>(token, &key.verifying, validation)
+            .map_err(|error| self.refusal(error.kind()))?;
+        // RFC 7515, section 4.1.11: extensions that must be understood, and none is.
+        if token.header.crit.is_some() {
+            return Err("the token's header must not have crit");
+        }
+        self.check_times(&token.claims, now_ms() as u64)?;
+        let sub = &token.claims.sub;
+        if !(1..=SUBJECT_MAX_CHARS).contains(&sub.chars().count()) || sub.chars().any(char::is_control) {
+            return Err("the token's claim sub must have 1 to 255 characters and no control character");
+        }
+        Ok(token.claims)
+    }
+
+    fn check_times(&self, claims: &Claims, now_ms: u64) -> Result<(), &'static str> {
+        match (&claims.exp, &claims.nbf) {
+            (None, _) if self.inner.require_exp => Err("the token must have the claim exp"),
+            (Some(exp), _) if now_ms >= exp.end_ms() => Err("the token has expired"),
+            (_, Some(nbf)) if now_ms < nbf.begin_ms() => Err("the token is not valid yet"),
+            _ => Ok(()),
+        }
+    }
+
+    fn refusal(&self, error: &ErrorKind) -> &'static str {
+        match error {
+            ErrorKind::InvalidSignature => "the token's signature is wrong",
+            ErrorKind::InvalidAlgorithm => self.inner.key.wrong_algorithm,
+            ErrorKind::InvalidIssuer => "the token's claim iss names another issuer",
+            ErrorKind::InvalidAudience => "the token's claim aud names other recipients",
+            ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
+                "iss" => "the token must have the claim iss",
+                "aud" => "the token must have the claim aud",
+                _ => MALFORMED,
+            },
+            _ => MALFORMED,
+        }
+    }
+
+    /// A signed token that these settings accept: one that they refuse is an error. `ttl_seconds` sets `exp` from now. A public
+    /// key cannot sign.
+    pub fn sign(&self, sub: &str, scope: Option<&str>, ttl_seconds: Option<u64>) -> anyhow::Result<String> {
+        let Inner { key, issuer, audience, .. } = &*self.inner;
+        let signing = key
+            .signing
+            .as_ref()
+            .context("only JWT_SECRET or JWT_SECRET_FILE can sign a token; JWT_PUBLIC_KEY_FILE cannot")?;
+        let claims = Claims {
+            sub: sub.to_owned(),
+            scope: scope.map(str::to_owned),
+            exp: ttl_seconds.map(|ttl| (now_ms() as u64 / 1000).saturating_add(ttl).into()),
+            nbf: None,
+            iss: issuer.clone(),
+            aud: audience.clone().map(Audience::One),
+        };
+        let token = jsonwebtoken::encode(&Header::new(key.algorithm), &claims, signing)?;
+        match self.verify(&token) {
+            Ok(_) => Ok(token),
+            Err(why) => bail!("this token would be refused: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac;
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use jsonwebtoken::{Algorithm, EncodingKey};
+
+    use super::*;
+    use crate::settings::DEMO_SECRET;
+
+    fn tokens(require_exp: bool) -> Tokens {
+        let jwt_secret = Some(DEMO_SECRET.parse().unwrap());
+        Tokens::new(&JwtSettings { jwt_secret, jwt_require_exp: require_exp, ..JwtSettings::default() })
+            .unwrap()
+    }
+
+    fn signed(claims: serde_json::Value) -> String {
+        let key = EncodingKey::from_secret(DEMO_SECRET.as_bytes());
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
+    }
+
+    /// A token whose claims are this text, which no library would write.
+    fn signed_text(claims: &str) -> String {
+        let [head, claims] = [r#"{"alg":"HS256"}"#, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, DEMO_SECRET.as_bytes());
+        let signature = hmac::sign(&key, format!("{head}.{claims}").as_bytes());
+        format!("{head}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    #[test]
+    fn the_seeds_sample_token_is_accepted() {
+        let token = signed(serde_json::json!({"sub": "someUserId", "username": "testuser"}));
+        assert_eq!(tokens(false).verify(&token).unwrap().sub, "someUserId");
+        assert!(tokens(true).verify(&token).is_err());
+    }
+
+    #[test]
+    fn exp_and_nbf_are_enforced_when_present() {
+        let now = now_ms() / 1000;
+        let verify = |claims| tokens(false).verify(&signed(claims));
+        assert!(verify(serde_json::json!({"sub": "a", "exp": now + 60, "nbf": now - 60})).is_ok());
+        assert!(verify(serde_json::json!({"sub": "a", "exp": now - 10})).is_ok(), "within the leeway");
+        let refusal = |claims| verify(claims).unwrap_err();
+        assert_eq!(refusal(serde_json::json!({"sub": "a", "exp": now - 60})), "the token has expired");
+        assert_eq!(refusal(serde_json::json!({"sub": "a", "nbf": now + 60})), "the token is not valid yet");
+        assert!(verify(serde_json::json!({"sub": "a", "exp": (now + 60).to_string()})).is_err());
+    }
+
+    #[test]
+    fn a_token_without_a_usable_subject_is_refused() {
+        for claims in [serde_json::json!({}), serde_json::json!({"sub": ""}), serde_json::json!({"sub": 7})] {
+            assert!(tokens(false).verify(&signed(claims.clone())).is_err(), "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_token_may_have_8_kilobytes_and_no_more() {
+        let filled = |size| signed(serde_json::json!({"sub": "a", "filler": "x".repeat(size)}));
+        let of = |length| (6_000..6_200).map(filled).find(|token| token.len() == length).unwrap();
+        assert!(tokens(false).verify(&of(8 * 1024)).is_ok());
+        assert_eq!(tokens(false).verify(&of(8 * 1024 + 1)).unwrap_err(), "the token is too long");
+    }
+
+    #[test]
+    fn a_signed_token_says_when_it_ends() {
+        let before = now_ms() as u64 / 1000;
+        let claims = tokens(true).verify(&tokens(true).sign("a", Some("b c"), Some(60)).unwrap()).unwrap();
+        let expected = before + 60..=now_ms() as u64 / 1000 + 60;
+        assert!(expected.map(NumericDate::from).any(|exp| claims.exp == Some(exp)), "{claims:?}");
+        assert_eq!((claims.sub.as_str(), claims.scope.as_deref()), ("a", Some("b c")));
+        assert_eq!(
+            tokens(true).verify(&tokens(false).sign("a", None, None).unwrap()).unwrap_err(),
+            "the token must have the claim exp"
+        );
+    }
+
+    #[test]
+    fn a_time_may_be_any_number_of_json_and_nothing_else() {
+        let now = now_ms() / 1000;
+        let verify = |times: &str| {
+            let claims = format!(r#"{{"sub":"a",{}}}"#, times.replace("NOW", &now.to_string()));
+            tokens(true)
+                .verify(&signed_text(&claims))
+                .map(|_| ())
+                .map_err(|why| why.split(',').next().unwrap_or(why))
+        };
+        let (expired, early) = (Err("the token has expired"), Err("the token is not valid yet"));
+        let malformed = Err("the token is malformed");
+        for (times, expected) in [
+            (r#""exp":NOW.75"#, Ok(())),
+            (r#""exp":4.1e9"#, Ok(())),
+            (r#""exp":1.9e9,"nbf":NOW.5"#, Ok(())),
+            (r#""exp":1e300"#, Ok(())),
+            (r#""exp":18446744073709551615"#, Ok(())),
+            (r#""exp":NOW,"nbf":0.5"#, Ok(())),
+            (r#""exp":NOW,"nbf":-1e300"#, Ok(())),
+            (r#""exp":1.1e9"#, expired),
+            (r#""exp":-1"#, expired),
+            (r#""exp":-1e300"#, expired),
+            (r#""exp":0"#, expired),
+            (r#""exp":NOW,"nbf":4.1e9"#, early),
+            (r#""exp":NOW,"nbf":1e300"#, early),
+            (r#""exp":"NOW""#, malformed),
+            (r#""exp":null"#, malformed),
+            (r#""exp":true"#, malformed),
+            (r#""exp":NaN"#, malformed),
+            (r#""exp":1e400"#, malformed),
+            (r#""exp":NOW,"nbf":"1""#, malformed),
+            (r#""exp":NOW,"nbf":null"#, malformed),
+        ] {
+            assert_eq!(verify(times), expected, "{times}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_would_be_refused_is_not_signed() {
+        let refusal = |sub: &str, scope: Option<&str>| {
+            format!("{:#}", tokens(false).sign(sub, scope, Some(u64::MAX)).unwrap_err())
+        };
+        for sub in ["", "a\nb", "\u{0}", "\u{7f}", &"a".repeat(256)] {
+            assert!(refusal(sub, None).contains("claim sub"), "{sub:?}");
+        }
+        assert!(refusal("a", Some(&"x ".repeat(5_000))).contains("too long"));
+        assert!(format!("{:#}", tokens(true).sign("a", None, None).unwrap_err()).contains("claim exp"));
+        assert!(tokens(true).sign(&"\u{e9}".repeat(255), None, Some(u64::MAX)).is_ok());
+    }
+}

@@ -1,0 +1,103 @@
+//! The JSON object of a request body, bounded in size and time, with a clear error for everything that is wrong.
+//!
+//! Fields are kept in a list, so that a field given twice is refused and not silently resolved.
+
+use std::{fmt, time::Duration};
+
+use axum::{
+    body::{Bytes, HttpBody},
+    extract::{FromRequest, Request},
+    http::{
+        HeaderMap,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    },
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::Value;
+
+use crate::http::problem::Problem;
+use crate::text::without_byte_order_mark;
+
+/// The largest body, in bytes.
+const BODY_MAX_BYTES: usize = 16 * 1024;
+/// A body must arrive within this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The fields of a JSON object in the order in which they came, each name once.
+#[derive(Debug)]
+pub struct JsonObject(pub Vec<(String, Value)>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::UnsupportedMediaType);
+        }
+        if is_encoded(request.headers()) {
+            return Err(Problem::UnsupportedEncoding);
+        }
+        let bytes = read(request.into_body()).await?;
+        let object: Self = serde_json::from_slice(without_byte_order_mark(&bytes))
+            .map_err(|error| Problem::invalid("body", format!("must be one JSON object: {error}")))?;
+        let mut names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Problem::invalid(pair[0], "must be given once")),
+            None => Ok(object),
+        }
+    }
+}
+
+/// The media type, told once, is `application/json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let media_type = value.to_str().ok().and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// A content coding was applied, or is said to have been. `identity` is none (RFC 9110, section 12.5.3).
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+async fn read(body: axum::body::Body) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
+        return Err(Problem::TooLarge(BODY_MAX_BYTES));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX_BYTES).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(BODY_MAX_BYTES)),
+        Ok(Err(_)) => Err(Problem::invalid("body", "must arrive whole")),
+        Err(_) => Err(Problem::RequestTimeout),
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = JsonObject;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(JsonObject(fields))
+    }
+}

@@ -1,0 +1,100 @@
+//! The `Idempotency-Key` header: 1–255 characters, quoted or bare.
+//!
+//! A convention (the IETF draft -07 has lapsed): the draft's form is a quoted string of RFC 9651, section 3.3.3,
+//! and most clients send it bare.
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::Response,
+};
+use utoipa::IntoParams;
+
+use crate::http::problem::Problem;
+
+/// The header's name.
+pub const NAME: &str = "Idempotency-Key";
+const MAX_CHARS: usize = 255;
+/// On the answer to a request that was a repeat.
+static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The header in the document of a route that takes it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct KeyParameter {
+    /// The same key and request again store nothing and get the first answer's order or change, as it is now. Quoted (RFC 9651) or
+    /// bare.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        max_length = 255,
+        pattern = r#"^("([^"\\]|\\["\\])+"|[!#-~][ -~]*)$"#
+    )]
+    key: Option<String>,
+}
+
+/// The request's key; `None` without the header, an error when it breaks a rule or is given twice.
+pub fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(NAME).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid(NAME, "must be given once"));
+    }
+    let text = value.to_str().map_err(|_| Problem::invalid(NAME, "must be printable ASCII"))?.trim();
+    let key = match text.strip_prefix('"') {
+        Some(rest) => {
+            unquote(rest).ok_or_else(|| Problem::invalid(NAME, "must be a well-formed quoted string"))?
+        }
+        None => text.to_owned(),
+    };
+    match key.len() {
+        1..=MAX_CHARS => Ok(Some(key)),
+        _ => Err(Problem::invalid(NAME, format!("must have 1 to {MAX_CHARS} characters"))),
+    }
+}
+
+/// Tells in the answer that the key had done its work before, and that nothing was stored.
+pub fn note_replayed(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+}
+
+/// The content of a quoted string, given what follows its opening quote.
+fn unquote(rest: &str) -> Option<String> {
+    let mut content = String::new();
+    let mut chars = rest.chars();
+    loop {
+        match chars.next()? {
+            '"' => return chars.as_str().is_empty().then_some(content),
+            '\\' => content.push(chars.next().filter(|char| matches!(char, '"' | '\\'))?),
+            char => content.push(char),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(value: &str) -> Result<Option<String>, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NAME, value.parse().unwrap());
+        read(&headers)
+    }
+
+    #[test]
+    fn a_key_is_the_same_quoted_or_bare() {
+        assert_eq!(key("abc").unwrap().unwrap(), "abc");
+        assert_eq!(key("\"abc\"").unwrap().unwrap(), "abc");
+        assert_eq!(key(r#""a\"b\\c""#).unwrap().unwrap(), r#"a"b\c"#);
+        assert_eq!(read(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_key_that_breaks_a_rule_is_refused() {
+        for value in ["", "\"\"", "\"open", "\"a\"b", r#""a\n""#] {
+            assert!(key(value).is_err(), "{value}");
+        }
+        assert!(key(&"k".repeat(255)).is_ok());
+        assert!(key(&"k".repeat(256)).is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! The OpenAPI 3.1 document of a service, made from its routes, and the pages that show it.
+//!
+//! A handler documents what is its own. What the machinery around it answers (problems, the request id) is added here
+//! once for all, by rule, so that no route can forget it.
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+};
+use serde_json::{Value, json};
+use utoipa::openapi::{
+    Info, OpenApi, OpenApiBuilder, ServerBuilder,
+    info::LicenseBuilder,
+    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    tag::TagBuilder,
+};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::http::idempotency_key;
+
+/// Where the document is.
+pub const DOCUMENT_PATH: &str = "/openapi.json";
+/// An SPDX expression.
+const LICENSE: &str = env!("CARGO_PKG_LICENSE");
+/// Where it can be read and tried.
+const DOCS_PATH: &str = "/docs";
+/// The browser itself keeps the page from asking any other origin. Swagger UI sets styles of elements and has images in its CSS.
+const DOCS_CSP: &str =
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+
+/// A router whose document begins with this title and description. `tag` is that of the service's own routes.
+pub fn router<S>(title: &str, description: &str, tag: &str) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let license = LicenseBuilder::new().name(LICENSE).identifier(Some(LICENSE)).build();
+    let info = Info::builder().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(description));
+    let group = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
+    let tags = [
+        group(tag, "What the service is for."),
+        group("admin", "What operators do. Tokens need the scope `admin`."),
+        group("probes", "What machines ask about the service."),
+    ];
+    // Relative to the document: the service does not know under which name it is reached.
+    let server =
+        ServerBuilder::new().url("/").description(Some("The service that serves this document.")).build();
+    let mut document = OpenApiBuilder::new()
+        .info(info.license(Some(license)).build())
+        .servers(Some([server]))
+        .tags(Some(tags))
+        .build();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("token", SecurityScheme::Http(token.build()));
+    OpenApiRouter::with_openapi(document)
+}
+
+/// The finished document of `routes`.
+pub fn document<S>(routes: &OpenApiRouter<S>) -> Value
+where
+    S: Clone + Send + Sync + 'static,
+{
+    complete(routes.get_openapi())
+}
+
+/// `routes` together with their document and the page that shows it.
+pub fn with_document<S>(routes: OpenApiRouter<S>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let (routes, openapi) = routes.split_for_parts();
+    let ui = SwaggerUi::new(DOCS_PATH)
+        .external_url_unchecked(DOCUMENT_PATH, complete(&openapi))
+        // The validator would be another origin; the token stays in the browser's memory only.
+        .config(Config::from(DOCUMENT_PATH).validator_url("none").persist_authorization(false));
+    routes.merge(Router::from(ui).layer(middleware::from_fn(allow_own_scripts)))
+}
+
+async fn allow_own_scripts(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_CSP));
+    response
+}
+
+/// The document with what every operation answers besides its own.
+fn complete(openapi: &OpenApi) -> Value {
+    // The types of the document always have a JSON form.
+    let mut document = serde_json::to_value(openapi).unwrap_or_default();
+    document["components"]["schemas"]["Problem"] = problem_schema();
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for operation in paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten()) {
+        complete_operation(operation.1);
+    }
+    document
+}
+
+fn complete_operation(operation: &mut Value) {
+    let problems = problems_of(operation);
+    // Said, and not only left out: no token is needed.
+    if operation["security"].is_null() {
+        operation["security"] = json!([]);
+    }
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    for (status, text) in problems {
+        let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+        let response = json!({"description": text, "content": {"application/problem+json": problem}});
+        responses.entry(status).or_insert(response);
+    }
+    for (status, response) in responses {
+        let mut required = vec![("x-request-id", "The id of the request, in the service's log, too.")];
+        match status.as_str() {
+            "401" | "403" => required.push(("www-authenticate", "`Bearer`, and what is missing.")),
+            "503" if response["content"]["application/problem+json"].is_object() => {
+                required.push(("retry-after", "Seconds."));
+            }
+            _ => {}
+        }
+        for (name, text) in required {
+            response["headers"][name] =
+                json!({"description": text, "required": true, "schema": {"type": "string"}});
+        }
+    }
+}
+
+/// Which problems an operation may answer, by what it takes.
+fn problems_of(operation: &Value) -> Vec<(&'static str, &'static str)> {
+    let parameters = operation["parameters"].as_array();
+    let takes_path = parameters.is_some_and(|all| all.iter().any(|parameter| parameter["in"] == "path"));
+    let has_body = operation["requestBody"].is_object();
+    // No operation is without a `Host`.
+    let mut problems = vec![
+        ("400", "A field, a header or a parameter breaks a rule."),
+        ("500", "Something failed on our side."),
+    ];
+    let probe = operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == "probes"));
+    if !probe {
+        problems.push(("503", "Not now. Certainly nothing was stored."));
+    }
+    if takes_path {
+        problems.push(("404", "Unknown, or somebody else's."));
+    }
+    if let Some(scopes) = operation["security"][0]["token"].as_array() {
+        problems.push(("401", "No token, or one that does not verify."));
+        if !scopes.is_empty() {
+            problems.push(("403", "The token lacks a scope."));
+        }
+    }
+    if takes_key(operation) {
+        problems.push(("422", "The `Idempotency-Key` was used for another request."));
+        problems.push((
+            "504",
+            "It is not known whether it was stored: repeat it with the same `Idempotency-Key`.",
+        ));
+    }
+    if has_body {
+        problems.push(("408", "The body did not arrive in time."));
+        problems.push(("413", "The body is too large."));
+        problems.push(("415", "The body is not declared as JSON, or is encoded."));
+    }
+    problems
+}
+
+fn takes_key(operation: &Value) -> bool {
+    let parameters = operation["parameters"].as_array();
+    parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == idempotency_key::NAME))
+}
+
+/// RFC 9457, with the request's id and, for a 400, the field.
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "An error (RFC 9457).",
+        "required": ["type", "title", "status", "detail", "requestId"],
+        "additionalProperties": false,
+        "properties": {
+            "type": {"const": "about:blank"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What is wrong, and what to do."},
+            "field": {"type": "string", "description": "The field, header or parameter that breaks a rule."},
+            "requestId": {"type": "string"},
+        },
+    })
+}

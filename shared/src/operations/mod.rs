@@ -1,0 +1,16 @@
+//! Running a service: how it starts, which tasks it has, how it stops, and what operators ask of it.
+//!
+//! It knows no order and no stock.
+
+pub mod admin_client;
+pub mod command_line;
+pub mod commands;
+pub mod families;
+pub mod log;
+pub mod probes;
+pub mod routes;
+pub mod row_count;
+pub mod service;
+pub mod shutdown;
+pub mod tasks;
+pub mod telemetry;

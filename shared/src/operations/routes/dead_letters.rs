@@ -1,0 +1,310 @@
+//! The admin routes of the dead letters. Each needs a token with the scope `admin`.
+
+use axum::{
+    Json,
+    extract::{
+        FromRef, Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    clock::rfc3339,
+    delivery::dead_letter::{
+        redrive::{DeadLetters, Discarded, Mode, Redriven, Refusal},
+        store::{self, DeadLetter},
+    },
+    http::{
+        auth::{Admin, Tokens},
+        paging,
+        problem::Problem,
+        read::read,
+    },
+};
+
+/// Where the routes begin.
+pub const PATH: &str = "/admin/dead-letters";
+/// Dead letters in one list, or redriven in one request, at most.
+pub const LIMIT_MAX: i64 = paging::LIMIT_MAX as i64;
+/// The same when the request does not say.
+const LIMIT_DEFAULT: i64 = paging::LIMIT_DEFAULT as i64;
+
+/// `GET` a list or one, `POST …/redrive` all or one, `DELETE` one.
+pub fn routes<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Tokens: FromRef<S>,
+    DeadLetters: FromRef<S>,
+{
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(redrive_all))
+        .routes(routes!(show, discard))
+        .routes(routes!(redrive_one))
+}
+
+/// What a query may say.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// Only those with a higher id.
+    #[serde(default)]
+    after: i64,
+    /// How many at most.
+    #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 200)]
+    limit: i64,
+    /// Redrive only: tell what would happen, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+fn default_limit() -> i64 {
+    LIMIT_DEFAULT
+}
+
+impl Wanted {
+    fn accept(query: Result<Query<Self>, QueryRejection>) -> Result<Self, Problem> {
+        let Query(wanted) = query.map_err(|error| Problem::invalid("query", error.body_text()))?;
+        if !(1..=LIMIT_MAX).contains(&wanted.limit) {
+            return Err(Problem::invalid("limit", format!("must be from 1 to {LIMIT_MAX}")));
+        }
+        Ok(wanted)
+    }
+
+    fn mode(&self) -> Mode {
+        if self.dry_run { Mode::DryRun } else { Mode::Commit }
+    }
+}
+
+type WantedQuery = Result<Query<Wanted>, QueryRejection>;
+type Id = Result<Path<i64>, PathRejection>;
+
+/// A dead letter as an operator sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DeadLetter)]
+struct View {
+    id: i64,
+    subject: String,
+    reason: String,
+    detail: String,
+    attempts: i64,
+    #[schema(format = DateTime)]
+    first_seen_at: String,
+    #[schema(format = DateTime)]
+    last_seen_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
+    headers: Option<Value>,
+    body_bytes: i64,
+    /// The body where it is UTF-8…
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    body: Option<String>,
+    /// … and otherwise in base64. Either may be only the beginning of the `bodyBytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    body_base64: Option<String>,
+}
+
+impl From<DeadLetter> for View {
+    fn from(letter: DeadLetter) -> Self {
+        let cut = (letter.body.len() as i64) < letter.body_bytes;
+        let text = text(&letter.body, cut).map(str::to_owned);
+        Self {
+            id: letter.id,
+            subject: letter.subject,
+            reason: letter.reason,
+            detail: letter.detail,
+            attempts: letter.attempts,
+            first_seen_at: rfc3339(letter.first_seen_at),
+            last_seen_at: rfc3339(letter.last_seen_at),
+            headers: letter.headers.and_then(|headers| serde_json::from_str(&headers).ok()),
+            body_bytes: letter.body_bytes,
+            body_base64: text.is_none().then(|| BASE64_STANDARD.encode(&letter.body)),
+            body: text,
+        }
+    }
+}
+
+/// The bytes as text; a `cut` may go through the last character, which is then left out.
+fn text(bytes: &[u8], cut: bool) -> Option<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) if cut && error.error_len().is_none() => {
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+/// Dead letters, the oldest first
+#[utoipa::path(get, path = PATH, tag = "admin", security(("token" = ["admin"])), params(Wanted), responses(
+    (status = 200, description = "Up to `limit`; `Link` leads to the next ones.", body = [View]),
+))]
+async fn list(_: Admin, State(letters): State<DeadLetters>, query: WantedQuery) -> Result<Response, Problem> {
+    let Wanted { after, limit, .. } = Wanted::accept(query)?;
+    // One more than asked for tells whether there is a next page.
+    let mut found =
+        read(letters.database(), store::oldest_after(letters.database().reader(), after, limit + 1)).await?;
+    let more = found.len() as i64 > limit;
+    found.truncate(limit as usize);
+    let last = found.last().map_or(after, |letter| letter.id);
+    let mut response = Json(found.into_iter().map(View::from).collect::<Vec<_>>()).into_response();
+    if more && let Ok(link) = format!("<{PATH}?after={last}&limit={limit}>; rel=\"next\"").parse() {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+/// One dead letter with its headers
+#[utoipa::path(get, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
+    (status = 200, description = "The dead letter.", body = View),
+))]
+async fn show(_: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|_| Problem::NotFound)?;
+    let letter = read(letters.database(), store::find(letters.database().reader(), id))
+        .await?
+        .ok_or(Problem::NotFound)?;
+    Ok(Json(View::from(letter)).into_response())
+}
+
+/// Handle one again, as if it were delivered now
+#[utoipa::path(post, path = format!("{PATH}/{{id}}/redrive"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path), Wanted), responses(
+    (status = 200, description = "What became of it.", body = RedrivenView),
+))]
+async fn redrive_one(
+    admin: Admin,
+    State(letters): State<DeadLetters>,
+    id: Id,
+    query: WantedQuery,
+) -> Result<Response, Problem> {
+    let (Path(id), wanted) = (id.map_err(|_| Problem::NotFound)?, Wanted::accept(query)?);
+    match letters.redrive(id, wanted.mode(), &admin.id).await.map_err(refused)? {
+        Redriven::Gone => Err(Problem::NotFound),
+        redriven => Ok(Json(described(id, redriven)).into_response()),
+    }
+}
+
+/// Handle many again, the oldest first
+#[utoipa::path(post, path = format!("{PATH}/redrive"), tag = "admin", security(("token" = ["admin"])), params(Wanted), responses(
+    (status = 200, description = "What became of them.", body = Report),
+))]
+async fn redrive_all(
+    admin: Admin,
+    State(letters): State<DeadLetters>,
+    query: WantedQuery,
+) -> Result<Response, Problem> {
+    let wanted = Wanted::accept(query)?;
+    let found = read(
+        letters.database(),
+        store::oldest_after(letters.database().reader(), wanted.after, wanted.limit + 1),
+    )
+    .await?;
+    let (mut done, mut stay, mut last) = (0, Vec::new(), wanted.after);
+    let mut more = found.len() as i64 > wanted.limit;
+    for letter in found.iter().take(wanted.limit as usize) {
+        match letters.redrive(letter.id, wanted.mode(), &admin.id).await {
+            Ok(Redriven::Gone) => {}
+            Ok(Redriven::Done(_)) => done += 1,
+            Ok(redriven) => stay.push(described(letter.id, redriven)),
+            // What was done so far is told; the next request says why it does not go on.
+            Err(_) if last > wanted.after => {
+                more = true;
+                break;
+            }
+            Err(refusal) => return Err(refused(refusal)),
+        }
+        last = letter.id;
+    }
+    Ok(Json(Report { done, stay, next: more.then_some(last) }).into_response())
+}
+
+/// What a redrive of all did.
+#[derive(Debug, Serialize, ToSchema)]
+struct Report {
+    /// How many are dead letters no more.
+    done: i64,
+    /// Those that stay.
+    stay: Vec<RedrivenView>,
+    /// The `after` of the following request; absent once there is nothing left above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next: Option<i64>,
+}
+
+/// What became of one dead letter.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redriven)]
+struct RedrivenView {
+    id: i64,
+    /// `done`, `dead` (it stays, for this reason), `failed` (it stays, and can be tried again) or `gone`.
+    outcome: &'static str,
+    /// What the message did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    effect: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    detail: Option<String>,
+}
+
+fn described(id: i64, redriven: Redriven) -> RedrivenView {
+    let view = RedrivenView { id, outcome: "gone", effect: None, reason: None, detail: None };
+    match redriven {
+        Redriven::Done(effect) => RedrivenView { outcome: "done", effect: Some(effect), ..view },
+        Redriven::Dead(never) => {
+            let (reason, detail) = (Some(never.reason.to_owned()), Some(never.detail));
+            RedrivenView { outcome: "dead", reason, detail, ..view }
+        }
+        Redriven::Failed(detail) => RedrivenView { outcome: "failed", detail: Some(detail), ..view },
+        Redriven::Gone => view,
+    }
+}
+
+/// Delete one for good
+#[utoipa::path(delete, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
+    (status = 204, description = "It is gone."),
+))]
+async fn discard(admin: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<StatusCode, Problem> {
+    let Path(id) = id.map_err(|_| Problem::NotFound)?;
+    match letters.discard(id, &admin.id).await.map_err(refused)? {
+        Discarded::Done => Ok(StatusCode::NO_CONTENT),
+        Discarded::Gone => Err(Problem::NotFound),
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::NotOwned => Problem::Unavailable(
+            "the consumer belongs to another database, as /readyz says; nothing was changed",
+        ),
+        Refusal::NotNow => Problem::Unavailable("the database is not writable; nothing was changed"),
+        Refusal::Unknown => Problem::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_text_where_it_is_utf8_also_when_a_cut_goes_through_a_character() {
+        assert_eq!(text("grün".as_bytes(), false), Some("grün"));
+        assert_eq!(text(&"grün".as_bytes()[..3], true), Some("gr"));
+        assert_eq!(text(&"grün".as_bytes()[..3], false), None, "whole, and so not UTF-8");
+        assert_eq!(text(b"\xff\xfe", true), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! One signal, one token: SIGINT and SIGTERM cancel it, and everything else only watches the token.
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::operations::{log, tasks::Tasks};
+
+/// Runs `work` with a token that the first SIGINT or SIGTERM cancels. A second signal ends the process at once.
+pub async fn on_signal<T, F: Future<Output = Result<T>>>(
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Result<T> {
+    let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let (mut listening, shutdown) = (Tasks::default(), CancellationToken::new());
+    listening.spawn("signals", listen(interrupt, terminate, shutdown.clone()));
+    tokio::select! {
+        ended = work(shutdown) => ended,
+        error = listening.first_end() => Err(error),
+    }
+}
+
+async fn listen(mut interrupt: Signal, mut terminate: Signal, shutdown: CancellationToken) {
+    for attempt in 1.. {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        if attempt > 1 {
+            tracing::warn!(signal = name, "second signal: exit without draining");
+            log::STDERR.flush();
+            std::process::exit(1);
+        }
+        tracing::info!(signal = name, "draining");
+        shutdown.cancel();
+    }
+}

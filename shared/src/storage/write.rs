@@ -1,0 +1,84 @@
+//! One write with a known outcome: whoever changes the database learns whether it is stored, certainly not stored, or
+//! nobody can tell.
+
+use anyhow::{Error, Result, anyhow};
+
+use super::database::{Database, Tx};
+use crate::storage::failure::{StorageFailure, commit_never_happened};
+
+/// Why a write has no result.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The storage cannot be written at present, or somebody else holds the write lock. Certainly nothing was stored.
+    NotStored(Error),
+    /// The work itself failed, and was rolled back; the storage is not at fault. Certainly nothing was stored.
+    Rejected(Error),
+    /// COMMIT failed: all of it is stored, or nothing.
+    Unknown(Error),
+}
+
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NotStored(error) | WriteError::Rejected(error) => error,
+            WriteError::Unknown(error) => error.context("commit; its outcome is unknown"),
+        }
+    }
+}
+
+impl Database {
+    /// Runs `work` in a write transaction, and commits what it hands back; with an error it is dropped, and so rolled back.
+    /// While the database is not writable, refuses at once.
+    ///
+    /// Whatever a failure says about the storage has been taken note of. Never call it inside a request's future: dropping
+    /// a future whose COMMIT is on the way may commit unseen.
+    pub async fn write<T, F>(&self, work: impl FnOnce(Tx) -> F) -> Result<T, WriteError>
+    where
+        F: Future<Output = Result<(Tx, T)>>,
+    {
+        let (tx, written) = self.run(work).await?;
+        tx.commit().await.map_err(|error| self.not_committed(error))?;
+        if !self.is_in_place() {
+            return Err(WriteError::Unknown(anyhow!("the file was moved, removed or replaced")));
+        }
+        self.committed.send_replace(());
+        Ok(written)
+    }
+
+    /// As [`Database::write`], and rolls everything back in the end. What failed in it was not stored either.
+    pub async fn rehearse<T, F>(&self, work: impl FnOnce(Tx) -> F) -> Result<T, WriteError>
+    where
+        F: Future<Output = Result<(Tx, T)>>,
+    {
+        let (tx, written) = self.run(work).await?;
+        tx.rollback().await.map_err(|error| self.rolled_back(error.into()))?;
+        Ok(written)
+    }
+
+    async fn run<T, F>(&self, work: impl FnOnce(Tx) -> F) -> Result<(Tx, T), WriteError>
+    where
+        F: Future<Output = Result<(Tx, T)>>,
+    {
+        if !self.is_writable() || !self.is_in_place() {
+            return Err(WriteError::NotStored(anyhow!("the database is not writable")));
+        }
+        let tx = self.begin().await.map_err(|error| WriteError::NotStored(error.into()))?;
+        work(tx).await.map_err(|error| self.rolled_back(error))
+    }
+
+    fn rolled_back(&self, error: Error) -> WriteError {
+        self.notice(error.as_ref());
+        match StorageFailure::of(error.as_ref()) {
+            Some(_) => WriteError::NotStored(error),
+            None => WriteError::Rejected(error),
+        }
+    }
+
+    fn not_committed(&self, error: sqlx::Error) -> WriteError {
+        self.notice(&error);
+        if commit_never_happened(&error) {
+            return WriteError::NotStored(error.into());
+        }
+        WriteError::Unknown(error.into())
+    }
+}
