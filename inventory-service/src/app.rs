@@ -2,11 +2,8 @@
 
 use anyhow::Result;
 use shared::{
-    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
-    delivery::dead_letter::redrive::redriver,
-    http::auth::Tokens,
-    operations::service::Service,
-    storage::commit_queue::commit_queue,
+    contract::subjects::INVENTORY_CONSUMER, delivery::dead_letter::redrive::redriver, http::auth::Tokens,
+    operations::service::Service, storage::commit_queue::commit_queue,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +27,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
 
     let (changes, batches) = commit_queue(commit_queue::WAITING_MAX, service.database.clone());
     service.spawn("committer", |_| commit_queue::run(batches));
-    service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
+    service.consume(INVENTORY_CONSUMER, DecideOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), DecideOrders);
     service.spawn("redriver", |_| redriver.run());

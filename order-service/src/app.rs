@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use shared::{
-    contract::subjects::{ORDER_CONSUMER, ORDER_PROCESSED},
-    delivery::dead_letter::redrive::redriver,
-    http::auth::Tokens,
-    operations::service::Service,
-    storage::commit_queue::commit_queue,
+    contract::subjects::ORDER_CONSUMER, delivery::dead_letter::redrive::redriver, http::auth::Tokens,
+    operations::service::Service, storage::commit_queue::commit_queue,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +32,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let (queue, batches) = commit_queue(settings.queue_size, service.database.clone());
     let relay = service.relay.clone();
     service.spawn("committer", |_| commit_queue::run(batches, relay));
-    service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
+    service.consume(ORDER_CONSUMER, SettleOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), SettleOrders);
     service.spawn("redriver", |_| redriver.run());

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use shared::contract::{
-    events::{OrderCreated, OrderProcessed},
+    events::{EventBody, OrderCreated, OrderProcessed},
     status::Status,
     subjects::{ORDER_CREATED, ORDER_PROCESSED},
 };

@@ -8,33 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::{Result, ensure};
 use shared::{
     contract::{
-        events::{Event, OrderCreated, OrderProcessed},
+        events::{Event, OrderCreated, OrderProcessed, Received},
         status::{Reason, Status},
     },
-    delivery::{outbox, outcome::Never},
+    delivery::{
+        outbox,
+        outcome::{Never, Outcome},
+    },
     storage::{Tx, json},
 };
 use sqlx::FromRow;
-
-/// An order to decide, with the trace that it belongs to.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The announced order.
-    pub order: OrderCreated,
-    /// The trace of the announcement.
-    pub traceparent: String,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone)]
-pub enum Reserved {
-    /// Decided now; the answer is enqueued.
-    Decided(Status),
-    /// Decided before; nothing changed, and the stored answer is enqueued again.
-    Repeated,
-    /// The order was decided with another product or quantity; no answer is sent.
-    Refused(Never),
-}
 
 /// One row of the table `reservations`.
 #[derive(Debug, Clone, FromRow)]
@@ -48,36 +31,37 @@ struct Reservation {
     traceparent: String,
 }
 
-/// Decides the batch and writes it, its answers included. One result per request, in the same order.
-pub async fn reserve(tx: &mut Tx, requests: &[Request], now_ms: i64) -> Result<Vec<Reserved>> {
-    let mut decided = decided_before(tx, requests).await?;
-    let mut stock = stock_of(tx, requests).await?;
-    let (mut new, mut taken, mut answers) = (Vec::new(), BTreeMap::<String, i64>::new(), Vec::new());
-    let mut results = Vec::with_capacity(requests.len());
-    for Request { order, traceparent } in requests {
+/// Decides the batch and writes it, its answers included. One outcome per order, in the same order.
+pub async fn reserve(tx: &mut Tx, orders: &[Received<OrderCreated>], now_ms: i64) -> Result<Vec<Outcome>> {
+    let mut decided = decided_before(tx, orders).await?;
+    let mut stock = stock_of(tx, orders).await?;
+    let (mut new, mut taken, mut answers) = (Vec::new(), BTreeMap::<&str, i64>::new(), Vec::new());
+    let mut outcomes = Vec::with_capacity(orders.len());
+    for received @ Received { event: order, .. } in orders {
         if let Some(before) = decided.get(&order.order_id) {
-            if (&before.product_id, before.quantity) != (&order.product_id, order.quantity) {
-                results.push(Reserved::Refused(conflict(before, order)));
-                continue;
+            if (&before.product_id, before.quantity) == (&order.product_id, order.quantity) {
+                answers.push(before.answer());
+                outcomes.push(Outcome::Done("repeated"));
+            } else {
+                outcomes.push(Outcome::Never(conflict(before, order)));
             }
-            answers.push(before.answer());
-            results.push(Reserved::Repeated);
             continue;
         }
         let (status, reason) = decide(stock.get_mut(&order.product_id), order.quantity);
         if status == Status::Confirmed {
-            *taken.entry(order.product_id.clone()).or_default() += order.quantity;
+            *taken.entry(&order.product_id).or_default() += order.quantity;
         }
-        let reservation = Reservation::new(order, status, reason, traceparent, now_ms);
+        let reservation = Reservation::new(received, status, reason, now_ms);
         answers.push(reservation.answer());
         decided.insert(order.order_id.clone(), reservation.clone());
         new.push(reservation);
-        results.push(Reserved::Decided(status));
+        tracing::debug!(order_id = order.order_id, %status, "order decided");
+        outcomes.push(Outcome::Done(status.as_str()));
     }
     insert(tx, &new).await?;
     take(tx, &taken).await?;
     outbox::enqueue(tx, &answers, now_ms).await?;
-    Ok(results)
+    Ok(outcomes)
 }
 
 /// The rule: an order is confirmed when the product has at least its quantity left, which is then taken.
@@ -94,10 +78,9 @@ fn decide(stock: Option<&mut i64>, quantity: i64) -> (Status, Option<Reason>) {
 
 impl Reservation {
     fn new(
-        order: &OrderCreated,
+        Received { event: order, traceparent, .. }: &Received<OrderCreated>,
         status: Status,
         reason: Option<Reason>,
-        traceparent: &str,
         now_ms: i64,
     ) -> Self {
         Self {
@@ -107,7 +90,7 @@ impl Reservation {
             status,
             reason,
             decided_at: now_ms,
-            traceparent: traceparent.to_owned(),
+            traceparent: traceparent.clone(),
         }
     }
 
@@ -115,24 +98,25 @@ impl Reservation {
     fn answer(&self) -> Event {
         let body =
             OrderProcessed { order_id: self.order_id.clone(), status: self.status, reason: self.reason };
-        Event::order_processed(&body, self.decided_at, &self.traceparent)
+        Event::new(&self.order_id, &body, self.decided_at, &self.traceparent)
     }
 }
 
-async fn decided_before(tx: &mut Tx, requests: &[Request]) -> sqlx::Result<HashMap<String, Reservation>> {
-    let ids: Vec<&str> = requests.iter().map(|request| request.order.order_id.as_str()).collect();
-    let rows: Vec<Reservation> = sqlx::query_as(
-        "SELECT order_id, product_id, quantity, status, reason, decided_at, traceparent
-         FROM reservations WHERE order_id IN (SELECT value FROM json_each($1))",
-    )
-    .bind(json(&ids))
-    .fetch_all(&mut **tx)
-    .await?;
+async fn decided_before(
+    tx: &mut Tx,
+    orders: &[Received<OrderCreated>],
+) -> sqlx::Result<HashMap<String, Reservation>> {
+    let ids: Vec<&str> = orders.iter().map(|order| order.event.order_id.as_str()).collect();
+    let rows: Vec<Reservation> =
+        sqlx::query_as("SELECT * FROM reservations WHERE order_id IN (SELECT value FROM json_each($1))")
+            .bind(json(&ids))
+            .fetch_all(&mut **tx)
+            .await?;
     Ok(rows.into_iter().map(|row| (row.order_id.clone(), row)).collect())
 }
 
-async fn stock_of(tx: &mut Tx, requests: &[Request]) -> sqlx::Result<HashMap<String, i64>> {
-    let ids: Vec<&str> = requests.iter().map(|request| request.order.product_id.as_str()).collect();
+async fn stock_of(tx: &mut Tx, orders: &[Received<OrderCreated>]) -> sqlx::Result<HashMap<String, i64>> {
+    let ids: Vec<&str> = orders.iter().map(|order| order.event.product_id.as_str()).collect();
     let rows: Vec<(String, i64)> =
         sqlx::query_as("SELECT id, stock FROM products WHERE id IN (SELECT value FROM json_each($1))")
             .bind(json(&ids))
@@ -164,7 +148,7 @@ async fn insert(tx: &mut Tx, new: &[Reservation]) -> Result<()> {
 }
 
 /// Takes the sums off the shelf. The schema refuses what would make stock negative.
-async fn take(tx: &mut Tx, taken: &BTreeMap<String, i64>) -> Result<()> {
+async fn take(tx: &mut Tx, taken: &BTreeMap<&str, i64>) -> Result<()> {
     if taken.is_empty() {
         return Ok(());
     }

@@ -2,15 +2,15 @@
 
 use inventory_service::{
     event_handlers::DecideOrders,
-    stock::{
-        reservation::{self, Request, Reserved},
-        seed,
-    },
+    stock::{reservation, seed},
 };
 use shared::{
     clock::now_ms,
-    contract::{events::OrderCreated, subjects::ORDER_CREATED},
-    delivery::{handler::EventHandler, message::Delivery, outcome::Outcome},
+    contract::{
+        events::{EventBody, OrderCreated, Received},
+        subjects::ORDER_CREATED,
+    },
+    delivery::{handler, message::Delivery, outcome::Outcome},
     storage::Database,
 };
 
@@ -27,20 +27,24 @@ async fn stocked(home: &Home) -> Database {
 
 /// Decides `(order, product, quantity)` in one committed transaction; each result as one word.
 async fn reserve(database: &Database, batch: &[(&str, &str, i64)]) -> Vec<&'static str> {
-    let request = |(order_id, product_id, quantity): &(&str, &str, i64)| Request {
-        order: OrderCreated::decode(order(order_id, product_id, *quantity).as_bytes()).unwrap(),
-        traceparent: TRACE.to_owned(),
-    };
-    let requests: Vec<Request> = batch.iter().map(request).collect();
+    let orders: Vec<_> =
+        batch.iter().map(|(id, product_id, quantity)| received(id, product_id, *quantity)).collect();
     let mut tx = database.begin().await.unwrap();
-    let results = reservation::reserve(&mut tx, &requests, now_ms()).await.unwrap();
+    let outcomes = reservation::reserve(&mut tx, &orders, now_ms()).await.unwrap();
     tx.commit().await.unwrap();
-    let word = |result: &Reserved| match result {
-        Reserved::Decided(status) => status.as_str(),
-        Reserved::Repeated => "repeated",
-        Reserved::Refused(never) => never.reason,
-    };
-    results.iter().map(word).collect()
+    outcomes.iter().map(word).collect()
+}
+
+fn received(order_id: &str, product_id: &str, quantity: i64) -> Received<OrderCreated> {
+    let event = OrderCreated::decode(order(order_id, product_id, quantity).as_bytes()).unwrap();
+    Received { event, traceparent: TRACE.to_owned(), time_ms: None, attempt: 1 }
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done(word) => word,
+        Outcome::Never(never) => never.reason,
+    }
 }
 
 /// The orders whose answers are in the outbox, in its order.
@@ -105,9 +109,7 @@ async fn a_batch_that_is_rolled_back_leaves_nothing_behind() {
     let home = Home::without_broker();
     let database = stocked(&home).await;
     let mut tx = database.begin().await.unwrap();
-    let event = OrderCreated::decode(order("a", "1", 3).as_bytes()).unwrap();
-    let request = Request { order: event, traceparent: TRACE.to_owned() };
-    reservation::reserve(&mut tx, &[request], now_ms()).await.unwrap();
+    reservation::reserve(&mut tx, &[received("a", "1", 3)], now_ms()).await.unwrap();
     tx.rollback().await.unwrap();
     assert_eq!((home.stock("1").await, home.reservations().await, home.outbox().await), (10, 0, 0));
     assert_eq!(reserve(&database, &[("a", "1", 3)]).await, ["confirmed"]);
@@ -130,15 +132,9 @@ async fn outcomes_stand_in_the_order_of_the_deliveries_however_many_of_them_are_
         })
         .collect();
     let mut tx = database.begin().await.unwrap();
-    let outcomes = DecideOrders.handle(&mut tx, &deliveries).await.unwrap();
+    let outcomes = handler::handle(&DecideOrders, &mut tx, &deliveries).await.unwrap();
     tx.commit().await.unwrap();
-    let words: Vec<&str> = outcomes
-        .iter()
-        .map(|outcome| match outcome {
-            Outcome::Done(word) => word,
-            Outcome::Never(never) => never.reason,
-        })
-        .collect();
+    let words: Vec<&str> = outcomes.iter().map(word).collect();
     let expected =
         ["invalid_event", "confirmed", "invalid_event", "repeated", "conflicting_repeat", "cancelled"];
     assert_eq!(words, expected);

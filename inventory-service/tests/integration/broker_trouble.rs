@@ -7,15 +7,12 @@ use async_nats::jetstream::{
     consumer::{FromConsumer, PullConsumer, pull},
     stream::{self, SubjectTransform},
 };
-use inventory_service::stock::{
-    reservation::{self, Request},
-    seed,
-};
+use inventory_service::stock::{reservation, seed};
 use serde_json::json;
 use shared::{
     clock::now_ms,
     contract::{
-        events::OrderCreated,
+        events::{EventBody, OrderCreated, Received},
         subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
     },
     delivery::{
@@ -34,13 +31,15 @@ use crate::{
 /// Seeds and decides orders without any broker, as a service does that then dies before its relay comes to it.
 async fn decide_unsent(database: &Database, order_ids: &[&str]) {
     seed::apply(database, &seed::read(None).unwrap()).await.unwrap();
-    let request = |order_id: &&str| Request {
-        order: OrderCreated::decode(order(order_id, "1", 1).as_bytes()).unwrap(),
+    let received = |order_id: &&str| Received {
+        event: OrderCreated::decode(order(order_id, "1", 1).as_bytes()).unwrap(),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        time_ms: None,
+        attempt: 1,
     };
-    let requests: Vec<Request> = order_ids.iter().map(request).collect();
+    let orders: Vec<_> = order_ids.iter().map(received).collect();
     let mut tx = database.begin().await.unwrap();
-    reservation::reserve(&mut tx, &requests, now_ms()).await.unwrap();
+    reservation::reserve(&mut tx, &orders, now_ms()).await.unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -6,11 +6,13 @@ use anyhow::Result;
 use inventory_service::{event_handlers::DecideOrders, stock::seed};
 use serde_json::json;
 use shared::{
-    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
+    contract::{
+        events::{OrderCreated, Received},
+        subjects::INVENTORY_CONSUMER,
+    },
     delivery::{
-        consumer::{Consumed, Consumer},
+        consumer::{Consumed, Consumer, Handling},
         handler::EventHandler,
-        message::Delivery,
         outcome::Outcome,
         relay::Relay,
     },
@@ -28,11 +30,12 @@ use crate::{
 struct Panicking;
 
 impl EventHandler for Panicking {
-    async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+    type Event = OrderCreated;
+
+    async fn handle(&self, tx: &mut Tx, batch: &[Received<OrderCreated>]) -> Result<Vec<Outcome>> {
         let outcomes = DecideOrders.handle(tx, batch).await?;
         for one in batch {
-            let body = String::from_utf8_lossy(&one.body);
-            assert!(!body.contains("unbearable"), "product unbearable has no {}", "arithmetic");
+            assert!(one.event.product_id != "unbearable", "product unbearable has no {}", "arithmetic");
         }
         Ok(outcomes)
     }
@@ -44,7 +47,9 @@ struct Miscounting {
 }
 
 impl EventHandler for Miscounting {
-    async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+    type Event = OrderCreated;
+
+    async fn handle(&self, tx: &mut Tx, batch: &[Received<OrderCreated>]) -> Result<Vec<Outcome>> {
         let mut outcomes = DecideOrders.handle(tx, batch).await?;
         match self.too_many {
             true => outcomes.push(Outcome::Done("counted")),
@@ -68,8 +73,8 @@ async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_o
     for too_many in [false, true] {
         let (database, broker) = (database.clone(), connection.clone());
         let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
-        let (name, subject, handler) = (INVENTORY_CONSUMER, ORDER_CREATED, Miscounting { too_many });
-        let consumer = Consumer { name, subject, database, broker, relay, handler };
+        let (name, handler) = (INVENTORY_CONSUMER, Miscounting { too_many });
+        let consumer = Consumer::new(broker, Handling { name, database, relay, handler });
         while consumer.consume_once(&pulls).await.unwrap() == Consumed::Handled(0) {}
         assert_eq!((home.reservations().await, home.outbox().await), (0, 0), "rolled back");
         assert_eq!(home.dead_letters().await, []);
@@ -92,8 +97,8 @@ async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_ba
         publisher.publish(event).await;
     }
     let relay = Relay::new(database.clone(), connection.clone(), "inventory-service");
-    let (name, subject, broker) = (INVENTORY_CONSUMER, ORDER_CREATED, connection.clone());
-    let consumer = Consumer { name, subject, database, broker, relay, handler: Panicking };
+    let handling = Handling { name: INVENTORY_CONSUMER, database, relay, handler: Panicking };
+    let consumer = Consumer::new(connection.clone(), handling);
     let (shutdown, started) = (CancellationToken::new(), Instant::now());
     let running = tokio::spawn({
         let shutdown = shutdown.clone();

@@ -12,11 +12,13 @@ use anyhow::{Result, ensure};
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
 use shared::{
     broker::{Broker as Connection, jetstream::ACK_WAIT},
-    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+    contract::{
+        events::{EventBody, Received},
+        subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
+    },
     delivery::{
-        consumer::{Consumed, Consumer},
+        consumer::{Consumed, Consumer, Handling},
         handler::EventHandler,
-        message::Delivery,
         outcome::Outcome,
         relay::Relay,
     },
@@ -34,6 +36,17 @@ use crate::{
     fixture::Home,
 };
 
+/// Any body.
+struct Raw(String);
+
+impl EventBody for Raw {
+    const SUBJECT: &'static str = ORDER_CREATED;
+
+    fn decode(body: &[u8]) -> Result<Self, String> {
+        Ok(Self(String::from_utf8_lossy(body).into_owned()))
+    }
+}
+
 /// Remembers each call as `body#attempt` words, and fails every batch with the body `bad`.
 #[derive(Clone, Default)]
 struct Failing {
@@ -41,10 +54,12 @@ struct Failing {
 }
 
 impl EventHandler for Failing {
-    async fn handle(&self, _: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
-        let words = batch.iter().map(|one| format!("{}#{}", String::from_utf8_lossy(&one.body), one.attempt));
+    type Event = Raw;
+
+    async fn handle(&self, _: &mut Tx, batch: &[Received<Raw>]) -> Result<Vec<Outcome>> {
+        let words = batch.iter().map(|one| format!("{}#{}", one.event.0, one.attempt));
         self.calls.lock().unwrap().push(words.collect::<Vec<_>>().join(" "));
-        ensure!(batch.iter().all(|one| &one.body[..] != b"bad"), "it fails on purpose");
+        ensure!(batch.iter().all(|one| one.event.0 != "bad"), "it fails on purpose");
         Ok(batch.iter().map(|_| Outcome::Done("counted")).collect())
     }
 }
@@ -56,7 +71,9 @@ struct Stuck {
 }
 
 impl EventHandler for Stuck {
-    async fn handle(&self, _: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+    type Event = Raw;
+
+    async fn handle(&self, _: &mut Tx, batch: &[Received<Raw>]) -> Result<Vec<Outcome>> {
         self.attempts.lock().unwrap().push(batch[0].attempt);
         std::future::pending().await
     }
@@ -69,7 +86,9 @@ struct Unwritable {
 }
 
 impl EventHandler for Unwritable {
-    async fn handle(&self, _: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+    type Event = Raw;
+
+    async fn handle(&self, _: &mut Tx, batch: &[Received<Raw>]) -> Result<Vec<Outcome>> {
         match self.mended.load(Ordering::Relaxed) {
             true => Ok(batch.iter().map(|_| Outcome::Done("counted")).collect()),
             false => Err(sqlx::Error::WorkerCrashed.into()),
@@ -77,10 +96,10 @@ impl EventHandler for Unwritable {
     }
 }
 
-fn consumer_of<H>(database: &Database, broker: &Connection, handler: H) -> Consumer<H> {
-    let (database, broker) = (database.clone(), broker.clone());
+fn consumer_of<H: EventHandler>(database: &Database, broker: &Connection, handler: H) -> Consumer<H> {
+    let (name, database) = (INVENTORY_CONSUMER, database.clone());
     let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
-    Consumer { name: INVENTORY_CONSUMER, subject: ORDER_CREATED, database, broker, relay, handler }
+    Consumer::new(broker.clone(), Handling { name, database, relay, handler })
 }
 
 /// Gives the one waiting message back until its next delivery is number `next`.

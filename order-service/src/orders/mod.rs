@@ -61,7 +61,7 @@ impl Order {
             user_id: self.user_id.clone(),
             created_at: rfc3339(self.created_at),
         };
-        Event::order_created(&body, self.created_at, &self.traceparent)
+        Event::new(&self.id, &body, self.created_at, &self.traceparent)
     }
 }
 

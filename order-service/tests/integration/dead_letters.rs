@@ -7,10 +7,10 @@ use order_service::event_handlers::SettleOrders;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::{
+    contract::events::{OrderProcessed, Received},
     delivery::{
         dead_letter::redrive::{Mode, Redriven, redriver},
         handler::EventHandler,
-        message::Delivery,
         outcome::Outcome,
     },
     storage::Tx,
@@ -285,7 +285,9 @@ struct Faulty {
 }
 
 impl EventHandler for Faulty {
-    async fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+    type Event = OrderProcessed;
+
+    async fn handle(&self, tx: &mut Tx, batch: &[Received<OrderProcessed>]) -> Result<Vec<Outcome>> {
         SettleOrders.handle(tx, batch).await?;
         assert!(!self.panics, "the handler is broken");
         bail!("the handler had no luck")

@@ -4,7 +4,7 @@ use order_service::{
     event_handlers::SettleOrders,
     orders::feed::{Feed, FeedReader, Read, Subscription, Topic},
 };
-use shared::delivery::{handler::EventHandler, message::Delivery};
+use shared::delivery::{handler, message::Delivery};
 
 use crate::fixture::{Files, nats::confirmed, parts::Parts};
 
@@ -26,7 +26,7 @@ async fn confirm(parts: &Parts, id: &str) {
         attempt: 1,
     };
     let mut tx = parts.database.begin().await.unwrap();
-    SettleOrders.handle(&mut tx, &[delivery]).await.unwrap();
+    handler::handle(&SettleOrders, &mut tx, &[delivery]).await.unwrap();
     tx.commit().await.unwrap();
 }
 

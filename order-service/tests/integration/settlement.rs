@@ -2,7 +2,7 @@
 
 use async_nats::{HeaderMap, jetstream};
 use order_service::event_handlers::SettleOrders;
-use shared::delivery::{handler::EventHandler, message::Delivery, outcome::Outcome};
+use shared::delivery::{handler, message::Delivery, outcome::Outcome};
 
 use crate::fixture::{
     App, Broker, Db, Files,
@@ -123,7 +123,7 @@ async fn repeats_and_contradictions_inside_one_batch_are_decided_in_order() {
         attempt: 1,
     });
     let mut tx = parts.database.begin().await.unwrap();
-    let outcomes = SettleOrders.handle(&mut tx, &batch).await.unwrap();
+    let outcomes = handler::handle(&SettleOrders, &mut tx, &batch).await.unwrap();
     tx.commit().await.unwrap();
     let words: Vec<&str> = outcomes
         .iter()

@@ -16,6 +16,27 @@ pub const ID_MAX_CHARS: usize = 64;
 /// The largest quantity of one order.
 pub const QUANTITY_MAX: i64 = 1_000_000;
 
+/// What a message on one of the subjects says.
+pub trait EventBody: Send + Sync + Sized + 'static {
+    /// The NATS subject, which is the CloudEvents type too.
+    const SUBJECT: &'static str;
+
+    /// Decodes and checks a body. The error names the field and the rule.
+    fn decode(body: &[u8]) -> Result<Self, String>;
+}
+
+/// An event that arrived, free of what brought it.
+#[derive(Debug, Clone)]
+pub struct Received<E> {
+    pub event: E,
+    /// The trace to continue: the message's own where it is valid, otherwise a fresh one.
+    pub traceparent: String,
+    /// The `ce-time`, in Unix milliseconds; `None` when the message has none that can be read.
+    pub time_ms: Option<i64>,
+    /// 1 for the first delivery.
+    pub attempt: i64,
+}
+
 /// The body of `order_created`, complete enough to rebuild the order from the stream alone.
 ///
 /// Only the first three fields are needed to decide; a hand-made event may leave out the others.
@@ -44,7 +65,6 @@ pub struct OrderCreated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderProcessed {
-    /// The order that was decided.
     pub order_id: String,
     /// `confirmed` or `cancelled`.
     pub status: Status,
@@ -53,9 +73,10 @@ pub struct OrderProcessed {
     pub reason: Option<Reason>,
 }
 
-impl OrderCreated {
-    /// Decodes and checks a body. The error names the field and the rule.
-    pub fn decode(body: &[u8]) -> Result<Self, String> {
+impl EventBody for OrderCreated {
+    const SUBJECT: &'static str = ORDER_CREATED;
+
+    fn decode(body: &[u8]) -> Result<Self, String> {
         let event: Self = object(body)?;
         check_order_id(&event.order_id)?;
         if !is_text(&event.product_id, ID_MAX_CHARS) {
@@ -68,9 +89,10 @@ impl OrderCreated {
     }
 }
 
-impl OrderProcessed {
-    /// Decodes and checks a body. The error names the field and the rule.
-    pub fn decode(body: &[u8]) -> Result<Self, String> {
+impl EventBody for OrderProcessed {
+    const SUBJECT: &'static str = ORDER_PROCESSED;
+
+    fn decode(body: &[u8]) -> Result<Self, String> {
         let event: Self = object(body)?;
         check_order_id(&event.order_id)?;
         if event.status == Status::Created {
@@ -126,25 +148,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event that announces an order.
-    pub fn order_created(order: &OrderCreated, time_ms: i64, traceparent: &str) -> Self {
-        Self::encode(ORDER_CREATED, &order.order_id, order, time_ms, traceparent)
-    }
-
-    /// The event that answers one.
-    pub fn order_processed(answer: &OrderProcessed, time_ms: i64, traceparent: &str) -> Self {
-        Self::encode(ORDER_PROCESSED, &answer.order_id, answer, time_ms, traceparent)
-    }
-
-    fn encode<T: Serialize>(
-        subject: &'static str,
-        order_id: &str,
-        body: &T,
-        time_ms: i64,
-        traceparent: &str,
-    ) -> Self {
+    pub fn new<B: EventBody + Serialize>(order_id: &str, body: &B, time_ms: i64, traceparent: &str) -> Self {
         Self {
-            subject,
+            subject: B::SUBJECT,
             order_id: order_id.to_owned(),
             time_ms,
             traceparent: traceparent.to_owned(),

@@ -1,19 +1,33 @@
-//! What an event handler makes of messages.
+//! What a service makes of events, and how messages become events.
 //!
-//! Handlers are called through [`handle`] only: one that panics is a failure of its messages, and not of the process.
+//! Handlers are called through [`handle`] only. A message that does not decode never reaches one, and one that panics is a failure
+//! of its messages, and not of the process.
 
-use std::{error::Error, fmt, future::Future, panic::AssertUnwindSafe};
+use std::{borrow::Borrow, error::Error, fmt, future::Future, panic::AssertUnwindSafe};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, ensure};
 use futures_util::FutureExt;
 
-use super::{message::Delivery, outcome::Outcome};
-use crate::{storage::Tx, text};
+use super::{
+    message::Delivery,
+    outcome::{Never, Outcome},
+};
+use crate::{
+    contract::events::{EventBody, Received},
+    storage::Tx,
+    text,
+};
 
 /// Decides a batch inside the transaction that the consumer commits.
 pub trait EventHandler: Send + Sync + 'static {
-    /// One outcome per delivery, in the same order. An error rolls everything back.
-    fn handle(&self, tx: &mut Tx, batch: &[Delivery]) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
+    type Event: EventBody;
+
+    /// One outcome per event, in the same order. An error rolls everything back.
+    fn handle(
+        &self,
+        tx: &mut Tx,
+        batch: &[Received<Self::Event>],
+    ) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
 }
 
 /// The error of a handler that panicked with this text.
@@ -28,19 +42,39 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Has `handler` decide a batch. One outcome per delivery, in the same order; a panic is an error, [`Panicked`], and so is any other
-/// number of outcomes, since nobody can tell which message has none.
-pub async fn handle<H: EventHandler>(handler: &H, tx: &mut Tx, batch: &[Delivery]) -> Result<Vec<Outcome>> {
+/// Has `handler` decide a batch. One outcome per message, in the same order; a panic is an error, [`Panicked`].
+pub async fn handle<H: EventHandler>(
+    handler: &H,
+    tx: &mut Tx,
+    batch: &[impl Borrow<Delivery>],
+) -> Result<Vec<Outcome>> {
     // Unwind safe: a handler has no state of its own, and whoever gets an error drops the transaction.
-    match AssertUnwindSafe(handler.handle(tx, batch)).catch_unwind().await {
-        Ok(Ok(outcomes)) if outcomes.len() != batch.len() => {
-            let (outcomes, messages) = (outcomes.len(), batch.len());
-            Err(anyhow!("the handler returned {outcomes} outcomes for {messages} messages"))
-        }
-        Ok(result) => result,
-        Err(panic) => {
-            metrics::counter!("handler_panics_total").increment(1);
-            Err(Panicked(text::of_panic(panic.as_ref())).into())
-        }
+    AssertUnwindSafe(decide(handler, tx, batch)).catch_unwind().await.unwrap_or_else(|panic| {
+        metrics::counter!("handler_panics_total").increment(1);
+        Err(Panicked(text::of_panic(panic.as_ref())).into())
+    })
+}
+
+async fn decide<H: EventHandler>(
+    handler: &H,
+    tx: &mut Tx,
+    batch: &[impl Borrow<Delivery>],
+) -> Result<Vec<Outcome>> {
+    let mut events = Vec::with_capacity(batch.len());
+    let mut undecodable = Vec::with_capacity(batch.len());
+    for message in batch {
+        undecodable.push(match message.borrow().decode() {
+            Ok(event) => {
+                events.push(event);
+                None
+            }
+            Err(detail) => Some(Outcome::Never(Never { reason: "invalid_event", detail })),
+        });
     }
+    let decided = handler.handle(tx, &events).await?;
+    let (outcomes, messages) = (decided.len(), events.len());
+    // Nobody could tell which message has none.
+    ensure!(outcomes == messages, "the handler returned {outcomes} outcomes for {messages} messages");
+    let mut decided = decided.into_iter();
+    Ok(undecodable.into_iter().filter_map(|never| never.or_else(|| decided.next())).collect())
 }

@@ -1,12 +1,20 @@
-//! One delivery of a message, and deliveries that arrived together.
+//! One delivery of a message, and what acknowledges it.
+
+use std::borrow::Borrow;
 
 use async_nats::{
     HeaderMap,
-    jetstream::{Message, message::Acker},
+    jetstream::{self, message::Acker},
 };
 use bytes::Bytes;
 
-use crate::contract::trace::{self, TRACEPARENT};
+use crate::{
+    clock::parse_rfc3339,
+    contract::{
+        events::{EventBody, Received},
+        trace::{self, TRACEPARENT},
+    },
+};
 
 /// One delivery of a message.
 #[derive(Debug)]
@@ -22,37 +30,38 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The trace to continue: the message's own where it is valid, otherwise a fresh one.
-    pub fn traceparent(&self) -> String {
-        let received = self.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT));
-        trace::accept(received.map(|value| value.as_str()))
+    /// The event in it. The error names the field and the rule.
+    pub fn decode<E: EventBody>(&self) -> Result<Received<E>, String> {
+        Ok(Received {
+            event: E::decode(&self.body)?,
+            traceparent: trace::accept(self.header(TRACEPARENT)),
+            time_ms: self.header("ce-time").and_then(parse_rfc3339),
+            attempt: self.attempt,
+        })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.as_ref()?.get(name).map(|value| value.as_str())
     }
 }
 
-/// Deliveries that arrived together, and beside each what acknowledges it.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub deliveries: Vec<Delivery>,
-    pub ackers: Vec<Acker>,
+/// A delivery that waits for its acknowledgement.
+pub(crate) struct Message {
+    pub delivery: Delivery,
+    pub acker: Acker,
 }
 
-impl Batch {
-    pub fn push(&mut self, message: Message) {
+impl From<jetstream::Message> for Message {
+    fn from(message: jetstream::Message) -> Self {
         let attempt = message.info().map_or(1, |info| info.delivered);
         let (message, acker) = message.split();
-        let subject = message.subject.to_string();
-        self.deliveries.push(Delivery { subject, body: message.payload, headers: message.headers, attempt });
-        self.ackers.push(acker);
+        let (subject, body, headers) = (message.subject.to_string(), message.payload, message.headers);
+        Self { delivery: Delivery { subject, body, headers, attempt }, acker }
     }
+}
 
-    /// What was delivered at least so often, and the rest.
-    pub fn split_suspects(self, from_attempt: i64) -> (Self, Self) {
-        let (mut suspects, mut rest) = (Self::default(), Self::default());
-        for (delivery, acker) in self.deliveries.into_iter().zip(self.ackers) {
-            let side = if delivery.attempt >= from_attempt { &mut suspects } else { &mut rest };
-            side.deliveries.push(delivery);
-            side.ackers.push(acker);
-        }
-        (suspects, rest)
+impl Borrow<Delivery> for Message {
+    fn borrow(&self) -> &Delivery {
+        &self.delivery
     }
 }

@@ -19,7 +19,12 @@ use crate::{
         Broker,
         ownership::{Identity, Ownership},
     },
-    delivery::{consumer::Consumer, handler::EventHandler, relay::Relay},
+    contract::events::EventBody,
+    delivery::{
+        consumer::{Consumer, Handling},
+        handler::EventHandler,
+        relay::Relay,
+    },
     http::server::serve,
     operations::{probes::Operations, tasks::Tasks},
     settings::NatsSettings,
@@ -70,17 +75,12 @@ impl Service {
         self.tasks.spawn(name, task(self.shutdown.clone()));
     }
 
-    /// Runs the durable consumer `name` on `subject`, as long as it belongs to this database.
-    pub fn consume(&mut self, name: &'static str, subject: &'static str, handler: impl EventHandler) {
-        self.broker.guard(Ownership::new(self.database.clone(), self.identity.clone(), name, subject));
-        let consumer = Consumer {
-            name,
-            subject,
-            database: self.database.clone(),
-            broker: self.broker.clone(),
-            relay: self.relay.clone(),
-            handler,
-        };
+    /// Runs the durable consumer `name` of the handler's events, as long as it belongs to this database.
+    pub fn consume<H: EventHandler>(&mut self, name: &'static str, handler: H) {
+        let (database, relay) = (self.database.clone(), self.relay.clone());
+        let subject = H::Event::SUBJECT;
+        self.broker.guard(Ownership::new(database.clone(), self.identity.clone(), name, subject));
+        let consumer = Consumer::new(self.broker.clone(), Handling { name, database, relay, handler });
         self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
     }
 

@@ -197,7 +197,7 @@ async fn publish(context: &Context, subject: String, body: Bytes, headers: Heade
 
 #[cfg(test)]
 mod tests {
-    use shared::contract::events::{OrderCreated, OrderProcessed};
+    use shared::contract::events::{EventBody, OrderCreated, OrderProcessed};
 
     use super::*;
 

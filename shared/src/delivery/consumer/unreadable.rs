@@ -1,7 +1,7 @@
 //! Messages that were delivered and never arrived, because the client cannot read their headers.
 //!
 //! The client gives up the connection at such a message, or ends the pull, before anybody could acknowledge it. So once deliveries
-//! were lost, what the consumer still owes is looked at where it is stored. What is unreadable becomes a dead letter
+//! were lost, what the consumer still owes is inspected where it is stored. What is unreadable becomes a dead letter
 //! `invalid_headers` and is terminated by its sequence; all else stays as it is.
 
 use std::time::Duration;
@@ -9,41 +9,65 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result};
 use async_nats::{
     HeaderMap,
-    jetstream::consumer::{self, PullConsumer},
+    jetstream::{
+        AckKind,
+        consumer::{Info, PullConsumer},
+    },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, timeout};
 
-use super::{Consumer, LOOK_WITHIN, PULL_EXPIRES};
+use super::{
+    acknowledge::{acknowledge_by_sequence, report_dead_letter},
+    pull::PULL_EXPIRES,
+};
 use crate::{
-    broker::stored_message::{self, StoredMessage},
-    contract::subjects::STREAM,
-    delivery::{dead_letter::store, handler::EventHandler, message::Delivery, outcome::Never},
+    broker::{
+        Broker,
+        stored_message::{self, StoredMessage},
+    },
+    delivery::{dead_letter::store, message::Delivery, outcome::Never},
+    storage::Database,
 };
 
 /// The one header of such a dead letter: the whole block that could not be read. A redrive finds no other in it.
 const UNREADABLE_HEADERS: &str = "unreadable-headers-base64";
-/// Messages looked at, and set aside in one transaction, at most.
+/// Messages inspected, and set aside in one transaction, at most.
 const WINDOW: u64 = 1_000;
+/// How long the broker may take to say what is owed.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
 /// The broker takes note of an acknowledgement in this time.
 const NOTED_WITHIN: Duration = Duration::from_millis(5);
 /// Requests for stored messages under way at once.
 const IN_FLIGHT: usize = 64;
 
-impl<H: EventHandler> Consumer<H> {
-    /// Looks at what was delivered and is not acknowledged as of `info`, as far as it is `behind` this sequence, and sets the
-    /// unreadable aside. Whether there was any; what was lost with it is then delivered again at once, and the broker goes on
-    /// counting its deliveries.
-    pub(super) async fn set_aside_unreadable(&self, info: &consumer::Info, behind: u64) -> Result<bool> {
+/// Sets unreadable messages of a durable consumer aside.
+pub(super) struct Unreadable {
+    /// The durable consumer's name.
+    pub consumer: &'static str,
+    /// The one subject that it receives.
+    pub subject: &'static str,
+    pub database: Database,
+    pub broker: Broker,
+}
+
+/// An unreadable message, and why it is.
+type Found = (StoredMessage, String);
+
+impl Unreadable {
+    /// Sets aside what is unreadable of what was delivered and is not acknowledged as of `info`, as far as it is `behind` this
+    /// sequence. Whether there was any; what was lost with it is then delivered again at once, and the broker goes on counting its
+    /// deliveries.
+    pub async fn set_aside_owed(&self, info: &Info, behind: u64) -> Result<bool> {
         let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
         let (mut from, mut found, mut lost) = (floor.max(behind) + 1, false, Vec::new());
         while from <= last {
             let to = last.min(from + WINDOW - 1);
-            let (unreadable, readable) = self.look_at(from, to).await?;
-            self.store_unreadable(&unreadable).await?;
+            let (unreadable, readable) = self.inspect(from, to).await?;
+            self.store(&unreadable).await?;
             for (message, _) in &unreadable {
-                self.settle_by_sequence(info, message.sequence, "+TERM").await?;
+                acknowledge_by_sequence(&self.broker, info, message.sequence, AckKind::Term).await?;
             }
             found |= !unreadable.is_empty();
             lost.extend(readable);
@@ -51,7 +75,7 @@ impl<H: EventHandler> Consumer<H> {
         }
         if found {
             for sequence in lost {
-                self.settle_by_sequence(info, sequence, "-NAK").await?;
+                acknowledge_by_sequence(&self.broker, info, sequence, AckKind::Nak(None)).await?;
             }
         }
         Ok(found)
@@ -61,16 +85,17 @@ impl<H: EventHandler> Consumer<H> {
     /// itself. Needs no quiet moment, since all behind the floor that is readable may have been handled long ago.
     ///
     /// Takes no longer than a pull. A broker whose answers are late is asked again another time.
-    pub(super) async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
+    pub async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
         let (started, mut behind) = (Instant::now(), 0);
         while started.elapsed() < PULL_EXPIRES {
-            let Ok(found) = timeout(LOOK_WITHIN, self.unreadable_at_the_floor(pulls, behind)).await else {
+            let Ok(found) = timeout(ANSWERED_WITHIN, self.unreadable_at_the_floor(pulls, behind)).await
+            else {
                 break;
             };
-            let Some((info, message, why)) = found? else { break };
-            behind = message.sequence;
-            self.store_unreadable(&[(message, why)]).await?;
-            self.settle_by_sequence(&info, behind, "+TERM").await?;
+            let Some((info, unreadable)) = found? else { break };
+            behind = unreadable.0.sequence;
+            self.store(&[unreadable]).await?;
+            acknowledge_by_sequence(&self.broker, &info, behind, AckKind::Term).await?;
             // The floor moves once the broker has taken note.
             tokio::time::sleep(NOTED_WITHIN).await;
         }
@@ -82,7 +107,7 @@ impl<H: EventHandler> Consumer<H> {
         &self,
         pulls: &PullConsumer,
         behind: u64,
-    ) -> Result<Option<(consumer::Info, StoredMessage, String)>> {
+    ) -> Result<Option<(Info, Found)>> {
         let info = pulls.get_info().await?;
         let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
         if info.num_ack_pending == 0 {
@@ -92,12 +117,12 @@ impl<H: EventHandler> Consumer<H> {
             stored_message::next_of(&self.broker.context(), self.subject, floor.max(behind) + 1).await?;
         Ok(found.filter(|message| message.sequence <= last).and_then(|message| {
             let why = message.check_headers().err()?;
-            Some((info, message, why))
+            Some((info, (message, why)))
         }))
     }
 
     /// The messages of this subject in a range of sequences: the unreadable ones with the reason, and the others' sequences.
-    async fn look_at(&self, from: u64, to: u64) -> Result<(Vec<(StoredMessage, String)>, Vec<u64>)> {
+    async fn inspect(&self, from: u64, to: u64) -> Result<(Vec<Found>, Vec<u64>)> {
         let context = self.broker.context();
         let stored: Vec<Option<StoredMessage>> = stream::iter(from..=to)
             .map(|sequence| stored_message::find(&context, sequence))
@@ -114,7 +139,7 @@ impl<H: EventHandler> Consumer<H> {
         Ok((unreadable, readable))
     }
 
-    async fn store_unreadable(&self, messages: &[(StoredMessage, String)]) -> Result<()> {
+    async fn store(&self, messages: &[Found]) -> Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -126,24 +151,8 @@ impl<H: EventHandler> Consumer<H> {
             Ok((tx, ()))
         });
         stored.await.map_err(Error::from).context("set unreadable messages aside")?;
-        letters.iter().for_each(|(delivery, never)| self.report(delivery, never));
+        letters.iter().for_each(|(delivery, never)| report_dead_letter(self.consumer, delivery, never));
         Ok(())
-    }
-
-    /// Settles a message that nobody received. With explicit acknowledgement the broker goes by the stream sequence alone;
-    /// the delivery's own number must only be one that was used.
-    ///
-    /// Source: `ackReplyInfo`, `processAckMsg` and `processNak` in nats-server 2.14.5.
-    async fn settle_by_sequence(
-        &self,
-        info: &consumer::Info,
-        sequence: u64,
-        how: &'static str,
-    ) -> Result<()> {
-        let (name, delivery) = (self.name, info.delivered.consumer_sequence);
-        let subject = format!("$JS.ACK.{STREAM}.{name}.1.{sequence}.{delivery}.0.0");
-        let sent = self.broker.context().client().publish(subject, how.into()).await;
-        sent.with_context(|| format!("settle the message {sequence}"))
     }
 }
 

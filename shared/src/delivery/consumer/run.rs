@@ -1,0 +1,160 @@
+//! The loop of a durable consumer: pull after pull, as long as there is a broker, and a database that can be written.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use async_nats::jetstream::consumer::PullConsumer;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    acknowledge::give_back,
+    handling::Handling,
+    pull::Pull,
+    reset::Reset,
+    unreadable::{ANSWERED_WITHIN, Unreadable},
+};
+use crate::{
+    broker::{Broker, BrokerState},
+    contract::events::EventBody,
+    delivery::handler::EventHandler,
+    fail_point,
+};
+
+/// Without a quiet moment, what holds the ack floor back is inspected this often.
+const INSPECT_EVERY: Duration = Duration::from_secs(5);
+/// The pause after a failed step.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What one step did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Consumed {
+    /// The pull ended; so many messages had been delivered.
+    Handled(usize),
+    /// The database cannot be written; the messages in hand were given back.
+    NotWritable,
+}
+
+/// A durable consumer, and what handles its messages.
+pub struct Consumer<H> {
+    broker: Broker,
+    handling: Handling<H>,
+    unreadable: Unreadable,
+}
+
+impl<H: EventHandler> Consumer<H> {
+    /// The messages that `handling` decides come from `broker`.
+    pub fn new(broker: Broker, handling: Handling<H>) -> Self {
+        let unreadable = Unreadable {
+            consumer: handling.name,
+            subject: H::Event::SUBJECT,
+            database: handling.database.clone(),
+            broker: broker.clone(),
+        };
+        Self { broker, handling, unreadable }
+    }
+
+    /// Consumes until `shutdown`; the pull in flight is finished first, and its acks are flushed.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut reset = Reset::after_a_dead_process(self.handling.database.clone());
+        while !shutdown.is_cancelled() {
+            let Some(current) = self.usable_session(&shutdown).await else { continue };
+            let mut state = self.broker.state();
+            let consumed = tokio::select! {
+                consumed = self.consume(&mut reset, &shutdown) => consumed,
+                // Whatever is under way is dropped: what was lost with the connection would be waited for in vain.
+                _ = state.wait_for(|state| *state != current) => {
+                    reset.pull_was_dropped();
+                    continue;
+                }
+            };
+            if let Err(error) = consumed {
+                self.handling.database.notice(error.as_ref());
+                let (consumer, error) = (self.handling.name, format!("{error:#}"));
+                tracing::warn!(consumer, error, "not consuming");
+                reset.pull_was_dropped();
+            }
+            if !shutdown.is_cancelled() {
+                pause(&shutdown).await;
+            }
+        }
+        self.broker.flush().await;
+    }
+
+    /// The current state, if the broker is connected and the database writable; otherwise waits a little.
+    async fn usable_session(&self, shutdown: &CancellationToken) -> Option<BrokerState> {
+        let mut state = self.broker.state();
+        let now = state.borrow_and_update().clone();
+        if matches!(now, BrokerState::Connected(_)) && self.handling.database.is_writable() {
+            return Some(now);
+        }
+        tokio::select! {
+            _ = state.changed() => {}
+            () = pause(shutdown) => {}
+        }
+        None
+    }
+
+    /// Opens the consumer and steps until the database is not writable, a step fails, or `shutdown`.
+    ///
+    /// In a quiet moment nothing should be owed; what is may be a message that the client has swallowed. Where there is no quiet
+    /// moment, such a message would keep the ack floor back, and the sweeper from all that was sent later.
+    async fn consume(&self, reset: &mut Reset, shutdown: &CancellationToken) -> Result<()> {
+        let (consumer, subject) = (self.handling.name, H::Event::SUBJECT);
+        let mut pulls = self.broker.open_consumer(consumer, subject).await?;
+        reset.take_back(&mut pulls, &self.unreadable).await?;
+        tracing::info!(consumer, subject, "consuming");
+        let (mut inspected_to, mut inspected_at) = (0, Instant::now());
+        while !shutdown.is_cancelled() {
+            match self.consume_once(&pulls).await? {
+                Consumed::NotWritable => break,
+                // An answer that is late is not waited for: the next pull may bring something.
+                Consumed::Handled(0) => {
+                    if let Ok(info) = timeout(ANSWERED_WITHIN, pulls.get_info()).await {
+                        let info = info?;
+                        self.unreadable.set_aside_owed(&info, inspected_to).await?;
+                        inspected_to = info.delivered.stream_sequence;
+                    }
+                }
+                Consumed::Handled(_) if inspected_at.elapsed() >= INSPECT_EVERY => {
+                    self.unreadable.set_aside_at_the_floor(&pulls).await?;
+                    inspected_at = Instant::now();
+                }
+                Consumed::Handled(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One pull, handled in batches.
+    ///
+    /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat. A pull that ends before its
+    /// time is an error.
+    pub async fn consume_once(&self, pulls: &PullConsumer) -> Result<Consumed> {
+        let mut pull = Pull::start(pulls).await?;
+        loop {
+            let batch = pull.next_batch().await?;
+            if batch.is_empty() {
+                pull.check_end()?;
+                return Ok(Consumed::Handled(pull.delivered));
+            }
+            fail_point::reach("consumer: pulled, nothing decided");
+            self.handling.handle(batch).await?;
+            if !self.handling.database.is_writable() {
+                break;
+            }
+        }
+        // What the pull still delivers is given back, too: dropped with it, it would wait for the broker's ack wait.
+        loop {
+            let rest = pull.next_batch().await?;
+            if rest.is_empty() {
+                return Ok(Consumed::NotWritable);
+            }
+            give_back(&rest).await?;
+        }
+    }
+}
+
+async fn pause(shutdown: &CancellationToken) {
+    let _ = timeout(PAUSE, shutdown.cancelled()).await;
+}
