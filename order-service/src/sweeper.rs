@@ -98,7 +98,7 @@ impl Sweeper {
             return Ok(Swept::Enqueued(0));
         }
         let written = self.database.write(|mut tx| async move {
-            pending::mark_sent_ahead(&mut tx, now_ms).await?;
+            pending::make_sent_ahead_due(&mut tx, now_ms).await?;
             let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX as i64).await?;
             if swept > 0 {
                 fail_point::reach("sweeper: swept, not committed");
@@ -139,7 +139,7 @@ impl Sweeper {
     /// Marks up to [`MARK_MAX`] pending orders, and settles the loss with the last of them. Returns how many.
     async fn mark_lost_once(&self, now_ms: i64) -> Result<u64> {
         let written = self.database.write(|mut tx| async move {
-            let marked = pending::mark_lost(&mut tx, now_ms, MARK_MAX as i64).await?;
+            let marked = pending::make_lost_due(&mut tx, now_ms, MARK_MAX as i64).await?;
             if marked < MARK_MAX {
                 stream_memory::settle_loss(&mut tx).await?;
                 fail_point::reach("sweeper: loss noticed, not committed");

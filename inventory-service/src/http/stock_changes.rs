@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 
 use crate::stock::{
     STOCK_MAX,
-    adjustment::{Adjusted, Change, NewAdjustment, StockChange},
+    adjustment::{Adjusted, AdjustmentKind, NewAdjustment, StockChange},
 };
 
 /// The longest reason, in characters.
@@ -89,7 +89,7 @@ pub async fn correct(
     let (stock, reason) = fields(body, "stock", 0)?;
     let new = NewAdjustment {
         product_id: product_id_of(product_id)?,
-        change: Change::Correction(stock),
+        kind: AdjustmentKind::Correction(stock),
         reason: reason.ok_or_else(|| Problem::invalid("reason", "is required"))?,
         user_id: keeper.id,
         idempotency_key: idempotency_key::read(&headers)?,
@@ -122,7 +122,7 @@ pub async fn restock(
     let (quantity, reason) = fields(body, "quantity", 1)?;
     let new = NewAdjustment {
         product_id: product_id_of(product_id)?,
-        change: Change::Restock(quantity),
+        kind: AdjustmentKind::Restock(quantity),
         reason: reason.unwrap_or_else(|| RESTOCK.to_owned()),
         user_id: keeper.id,
         idempotency_key: idempotency_key::read(&headers)?,

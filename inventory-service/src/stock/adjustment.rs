@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use super::{STOCK_MAX, rfc3339};
 
-/// What is to become of a product's stock.
+/// What is to become of a product's stock. Its word stands in the column `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum AdjustmentKind {
     /// It is this number: somebody counted. Creates a product that is unknown.
     Correction(i64),
     /// So many came in.
@@ -25,7 +25,7 @@ pub struct NewAdjustment {
     /// 1–64 characters.
     pub product_id: String,
     /// 0 to [`STOCK_MAX`] for a correction, 1 to [`STOCK_MAX`] for a restock.
-    pub change: Change,
+    pub kind: AdjustmentKind,
     /// 1–200 characters.
     pub reason: String,
     /// The `sub` of the caller.
@@ -97,10 +97,10 @@ pub async fn adjust(tx: &mut Tx, new: &NewAdjustment, now_ms: i64) -> sqlx::Resu
     {
         return Ok(replay(made, new, before));
     }
-    let after = match (new.change, before) {
-        (Change::Correction(counted), _) => counted,
-        (Change::Restock(quantity), Some(stock)) => stock + quantity,
-        (Change::Restock(_), None) => return Ok(Adjusted::UnknownProduct),
+    let after = match (new.kind, before) {
+        (AdjustmentKind::Correction(counted), _) => counted,
+        (AdjustmentKind::Restock(quantity), Some(stock)) => stock + quantity,
+        (AdjustmentKind::Restock(_), None) => return Ok(Adjusted::UnknownProduct),
     };
     if after > STOCK_MAX {
         return Ok(Adjusted::AboveMax);
@@ -108,27 +108,26 @@ pub async fn adjust(tx: &mut Tx, new: &NewAdjustment, now_ms: i64) -> sqlx::Resu
     put_stock(tx, &new.product_id, after).await?;
     let mut adjustment = new.adjustment(before, after, now_ms);
     adjustment.id = insert(tx, &adjustment, new.idempotency_key.as_deref()).await?;
-    Ok(Adjusted::Made(adjustment.change(after)))
+    Ok(Adjusted::Made(adjustment.into_change(after)))
 }
 
 /// The same request means the same product, change and reason: the adjustment itself is the record of its request.
 fn replay(adjustment: Adjustment, new: &NewAdjustment, stock: Option<i64>) -> Adjusted {
-    let amount = match new.change {
-        Change::Correction(_) => adjustment.stock_after,
-        Change::Restock(_) => adjustment.delta,
+    let amount = match new.kind {
+        AdjustmentKind::Correction(_) => adjustment.stock_after,
+        AdjustmentKind::Restock(_) => adjustment.delta,
     };
     let made = (&adjustment.product_id, adjustment.kind.as_str(), amount, &adjustment.reason);
     match stock {
-        Some(stock) if made == (&new.product_id, new.change.kind(), new.change.amount(), &new.reason) => {
-            Adjusted::Replayed(adjustment.change(stock))
+        Some(stock) if made == (&new.product_id, new.kind.as_str(), new.kind.amount(), &new.reason) => {
+            Adjusted::Replayed(adjustment.into_change(stock))
         }
         _ => Adjusted::KeyReused,
     }
 }
 
-impl Change {
-    /// The word in the column `kind`.
-    fn kind(self) -> &'static str {
+impl AdjustmentKind {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Correction(_) => "correction",
             Self::Restock(_) => "restock",
@@ -147,7 +146,7 @@ impl NewAdjustment {
         Adjustment {
             id: 0,
             product_id: self.product_id.clone(),
-            kind: self.change.kind().to_owned(),
+            kind: self.kind.as_str().to_owned(),
             delta: after - before.unwrap_or(0),
             reason: self.reason.clone(),
             created_at: now_ms,
@@ -159,7 +158,7 @@ impl NewAdjustment {
 }
 
 impl Adjustment {
-    fn change(self, stock: i64) -> StockChange {
+    fn into_change(self, stock: i64) -> StockChange {
         StockChange { product_id: self.product_id.clone(), stock, adjustment: self }
     }
 }
@@ -167,7 +166,7 @@ impl Adjustment {
 /// The adjustment that a key made.
 async fn made_with(tx: &mut Tx, user_id: &str, key: &str) -> sqlx::Result<Option<Adjustment>> {
     sqlx::query_as(
-        "SELECT id, product_id, kind, delta, reason, created_at, user_id, stock_after,
+        "SELECT *,
              NOT EXISTS (SELECT 1 FROM adjustments AS earlier
                          WHERE earlier.product_id = made.product_id AND earlier.id < made.id) AS created
          FROM adjustments AS made WHERE user_id = $1 AND idempotency_key = $2",

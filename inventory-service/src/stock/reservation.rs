@@ -126,9 +126,6 @@ async fn stock_of(tx: &mut Tx, orders: &[Received<OrderCreated>]) -> sqlx::Resul
 }
 
 async fn insert(tx: &mut Tx, new: &[Reservation]) -> Result<()> {
-    if new.is_empty() {
-        return Ok(());
-    }
     let rows: Vec<_> = new
         .iter()
         .map(|row| {

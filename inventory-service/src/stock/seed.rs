@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, path::Path};
 
 use anyhow::{Context, Error, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     clock::now_ms,
     contract::events::ID_MAX_CHARS,
@@ -14,7 +14,7 @@ use shared::{
 use super::STOCK_MAX;
 
 /// One product of a seed file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeedProduct {
     /// 1–64 characters, once in the file.
@@ -67,12 +67,12 @@ pub async fn apply(database: &Database, products: &[SeedProduct]) -> Result<()> 
 
 /// Returns how many products are new.
 async fn add(tx: &mut Tx, products: &[SeedProduct]) -> sqlx::Result<u64> {
-    let rows: Vec<_> = products.iter().map(|product| (&product.product_id, product.stock)).collect();
     let added = sqlx::query(
-        "INSERT INTO products (id, stock) SELECT value ->> 0, value ->> 1 FROM json_each($1) WHERE true
+        "INSERT INTO products (id, stock)
+         SELECT value ->> 'productId', value ->> 'stock' FROM json_each($1) WHERE true
          ON CONFLICT (id) DO NOTHING",
     )
-    .bind(json(&rows))
+    .bind(json(&products))
     .execute(&mut **tx)
     .await?
     .rows_affected();

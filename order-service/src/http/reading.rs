@@ -24,7 +24,7 @@ use super::{
     view::{OrderDetail, OrderView},
     waiting::Waiting,
 };
-use crate::orders::list::{self, Wanted};
+use crate::orders::list::{self, Filter};
 
 // Only for the document, like `PageParameters`.
 #[derive(IntoParams)]
@@ -61,13 +61,13 @@ pub async fn list_orders(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = PageQuery::read(&uri, &["status", "productId"])?;
-    let wanted = Wanted {
+    let filter = Filter {
         owner: owner(&user),
         status: query.filter("status").map(status_of).transpose()?,
         product_id: query.filter("productId").map(product_id_of).transpose()?,
     };
     let below: Option<String> = query.key()?;
-    let page = list::page_of(database.reader(), wanted, below.as_deref(), query.rows_to_read());
+    let page = list::page_of(database.reader(), filter, below.as_deref(), query.rows_to_read());
     let orders = read(&database, page).await?;
     let views = orders.into_iter().map(OrderView::from).collect();
     Ok(query.page(uri.path(), views, |order: &OrderView| order.id().to_owned()))

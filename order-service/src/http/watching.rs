@@ -29,8 +29,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::waiting::Waiting;
 use crate::orders::{
-    changes::{self, Change},
     feed::{Subscription, Topic},
+    status_changes::{self, StatusChange},
 };
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
@@ -117,7 +117,7 @@ async fn end(waiting: Waiting, until_ms: Option<u64>) {
 /// The data of an event.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StatusChange<'a> {
+struct ChangeView<'a> {
     order_id: &'a str,
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,11 +125,15 @@ struct StatusChange<'a> {
     at: String,
 }
 
-fn event(change: &Change) -> Event {
-    let Change { id, order_id, status, reason, at, .. } = change;
-    let data = StatusChange { order_id, status: *status, reason: *reason, at: rfc3339(*at) };
+fn event(change: &StatusChange) -> Event {
+    let data = ChangeView {
+        order_id: &change.order_id,
+        status: change.status,
+        reason: change.reason,
+        at: rfc3339(change.at),
+    };
     // Texts always have a JSON form.
-    Event::default().id(id.to_string()).event("order").json_data(data).unwrap_or_default()
+    Event::default().id(change.id.to_string()).event("order").json_data(data).unwrap_or_default()
 }
 
 /// One user's changes in the order of their ids, each once.
@@ -142,7 +146,7 @@ struct Watch {
     /// Some changes behind `last_id` will not come from the feed; the database has them.
     behind: bool,
     /// Read from the database and not returned yet.
-    page: VecDeque<Change>,
+    page: VecDeque<StatusChange>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -157,13 +161,13 @@ impl Watch {
     ) -> Result<Self, Problem> {
         // First subscribed, then read, so that no change falls between the two.
         let subscription = waiting.feed.subscribe(Topic::User(user_id.clone()));
-        let newest = read(&waiting.database, changes::newest(waiting.database.reader())).await?;
+        let newest = read(&waiting.database, status_changes::newest(waiting.database.reader())).await?;
         let last_id = after.unwrap_or(newest).min(newest);
         let (behind, page) = (last_id < newest, VecDeque::new());
         Ok(Self { waiting, user_id, subscription, last_id, behind, page, _place: place })
     }
 
-    async fn next(&mut self) -> Result<Arc<Change>, Problem> {
+    async fn next(&mut self) -> Result<Arc<StatusChange>, Problem> {
         loop {
             if self.behind && self.page.is_empty() {
                 self.read_on().await?;
@@ -187,7 +191,8 @@ impl Watch {
     /// Reads the next page. One that is not full is the last: whatever it does not show is handed over by the feed.
     async fn read_on(&mut self) -> Result<(), Problem> {
         let database = &self.waiting.database;
-        let page = changes::of_a_user_after(database.reader(), &self.user_id, self.last_id, PAGE_MAX as i64);
+        let (reader, limit) = (database.reader(), PAGE_MAX as i64);
+        let page = status_changes::of_a_user_after(reader, &self.user_id, self.last_id, limit);
         self.page = read(database, page).await?.into();
         self.behind = self.page.len() == PAGE_MAX;
         Ok(())

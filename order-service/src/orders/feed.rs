@@ -13,7 +13,7 @@ use shared::{contract::status::Status, storage::Database};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
-use super::changes::{self, Change};
+use super::status_changes::{self, StatusChange};
 
 /// Changes read in one step, at most.
 const PAGE_MAX: i64 = 1_000;
@@ -32,7 +32,7 @@ pub enum Topic {
     User(String),
 }
 
-type Topics = HashMap<Topic, broadcast::Sender<Arc<Change>>>;
+type Topics = HashMap<Topic, broadcast::Sender<Arc<StatusChange>>>;
 
 /// Where to subscribe. Cheap to clone.
 #[derive(Clone, Default)]
@@ -62,7 +62,7 @@ pub enum Read {
 impl FeedReader {
     /// A reader that begins behind the newest change. Nobody may have subscribed to `feed` yet.
     pub async fn open(database: Database, feed: Feed) -> sqlx::Result<Self> {
-        let position = changes::newest(database.reader()).await?;
+        let position = status_changes::newest(database.reader()).await?;
         Ok(Self { feed, database, position })
     }
 
@@ -91,7 +91,7 @@ impl FeedReader {
     /// One step.
     pub async fn read_once(&mut self) -> sqlx::Result<Read> {
         if self.feed.topics().is_empty() {
-            let newest = changes::newest(self.database.reader()).await?;
+            let newest = status_changes::newest(self.database.reader()).await?;
             // Looked at once more after the read. Without that, somebody could have subscribed before it and read the database,
             // and a change that was committed behind that read, but before this one, would be skipped for good.
             if self.feed.topics().is_empty() {
@@ -99,7 +99,7 @@ impl FeedReader {
                 return Ok(Read::Unwanted);
             }
         }
-        let page = changes::after(self.database.reader(), self.position, PAGE_MAX).await?;
+        let page = status_changes::after(self.database.reader(), self.position, PAGE_MAX).await?;
         let handed = page.len();
         self.position = page.last().map_or(self.position, |last| last.id);
         self.feed.hand_out(page);
@@ -129,7 +129,7 @@ impl Feed {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hand_out(&self, page: Vec<Change>) {
+    fn hand_out(&self, page: Vec<StatusChange>) {
         let topics = self.topics();
         for change in page.into_iter().map(Arc::new) {
             for topic in [Topic::Order(change.order_id.clone()), Topic::User(change.user_id.clone())] {
@@ -146,12 +146,12 @@ impl Feed {
 pub struct Subscription {
     feed: Feed,
     topic: Topic,
-    changes: broadcast::Receiver<Arc<Change>>,
+    changes: broadcast::Receiver<Arc<StatusChange>>,
 }
 
 impl Subscription {
     /// The next change; `None` when some were dropped because too many waited: the database has them.
-    pub async fn next(&mut self) -> Option<Arc<Change>> {
+    pub async fn next(&mut self) -> Option<Arc<StatusChange>> {
         match self.changes.recv().await {
             Ok(change) => Some(change),
             Err(RecvError::Lagged(_)) => None,

@@ -2,15 +2,15 @@
 //!
 //! [`placement`] decides a batch of new orders, [`commit_queue`] groups concurrent ones into one transaction,
 //! [`settlement`] applies the inventory's answers, [`pending`] sends again what got none. [`list`] reads pages of
-//! orders. [`changes`] are their status changes, and [`feed`] hands out new ones.
+//! orders. [`status_changes`] numbers what happened to them, and [`feed`] hands out new ones.
 
-pub mod changes;
 pub mod commit_queue;
 pub mod feed;
 pub mod list;
 pub mod pending;
 pub mod placement;
 pub mod settlement;
+pub mod status_changes;
 
 use shared::{
     clock::rfc3339,
@@ -21,7 +21,7 @@ use shared::{
 };
 use sqlx::{FromRow, SqlitePool};
 
-/// One row of the table `orders`.
+/// One row of the table `orders`, without what only [`pending`] asks for.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Order {
     /// A UUID v7.
@@ -68,12 +68,9 @@ impl Order {
 /// The order with this id; `None` when it is unknown or not `owner`'s, which nobody can tell apart. Without an owner,
 /// anybody's.
 pub async fn find_of(reader: &SqlitePool, owner: Option<&str>, id: &str) -> sqlx::Result<Option<Order>> {
-    sqlx::query_as(
-        "SELECT id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent
-         FROM orders WHERE id = $1 AND ($2 IS NULL OR user_id = $2)",
-    )
-    .bind(id)
-    .bind(owner)
-    .fetch_optional(reader)
-    .await
+    sqlx::query_as("SELECT * FROM orders WHERE id = $1 AND ($2 IS NULL OR user_id = $2)")
+        .bind(id)
+        .bind(owner)
+        .fetch_optional(reader)
+        .await
 }

@@ -4,6 +4,8 @@
 //! inventory's consumer: while its message waits, sending it again would only lengthen the queue. A time that the clock has not
 //! reached yet says nothing, since the clock was ahead when it was taken.
 
+use std::ops::RangeInclusive;
+
 use shared::{
     contract::events::Event,
     delivery::outbox,
@@ -38,8 +40,7 @@ pub async fn sweep(
     limit: i64,
 ) -> sqlx::Result<usize> {
     let due: Vec<Order> = sqlx::query_as(
-        "SELECT id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent
-         FROM orders
+        "SELECT * FROM orders
          WHERE status = 'created' AND sent_at < $1
            AND sent_at + min($3 << min(sweeps, 10), $4) <= $2
          ORDER BY sent_at LIMIT $5",
@@ -74,33 +75,31 @@ pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Makes up to `limit` pending orders due at once that were sent by `until_ms`, except those whose event is still in the outbox and
-/// so sent anyway. Returns how many; fewer than the limit are the last.
+/// Makes up to `limit` pending orders due at once that were sent by `until_ms`. Returns how many; fewer than the limit are the last.
+pub async fn make_lost_due(tx: &mut Tx, until_ms: i64, limit: i64) -> sqlx::Result<u64> {
+    make_due(tx, 1..=until_ms, limit).await
+}
+
+/// Makes pending orders due whose event was sent by a clock that was ahead. Nobody can tell whether their messages wait, so each is
+/// sent once more.
+pub async fn make_sent_ahead_due(tx: &mut Tx, now_ms: i64) -> sqlx::Result<u64> {
+    make_due(tx, now_ms + BACKOFF_START_MS + 1..=i64::MAX, i64::MAX).await
+}
+
+/// Those whose event is still in the outbox are sent anyway, and stay as they are.
 ///
 /// Asked by id and not by time: the orders of one commit share their time, and the broker may have acknowledged
 /// some of them.
-pub async fn mark_lost(tx: &mut Tx, until_ms: i64, limit: i64) -> sqlx::Result<u64> {
+async fn make_due(tx: &mut Tx, sent_ms: RangeInclusive<i64>, limit: i64) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "UPDATE orders SET sweeps = 0, sent_at = 0
          WHERE id IN (SELECT id FROM orders
-                      WHERE status = 'created' AND sent_at BETWEEN 1 AND $1
-                        AND id NOT IN (SELECT order_id FROM outbox) LIMIT $2)",
+                      WHERE status = 'created' AND sent_at BETWEEN $1 AND $2
+                        AND id NOT IN (SELECT order_id FROM outbox) LIMIT $3)",
     )
-    .bind(until_ms)
+    .bind(sent_ms.start())
+    .bind(sent_ms.end())
     .bind(limit)
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Makes pending orders due whose event was sent by a clock that was ahead, except those whose event is still in the outbox. Nobody
-/// can tell whether their messages wait, so each is sent once more.
-pub async fn mark_sent_ahead(tx: &mut Tx, now_ms: i64) -> sqlx::Result<u64> {
-    let done = sqlx::query(
-        "UPDATE orders SET sweeps = 0, sent_at = 0
-         WHERE status = 'created' AND sent_at > $1 AND id NOT IN (SELECT order_id FROM outbox)",
-    )
-    .bind(now_ms + BACKOFF_START_MS)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected())

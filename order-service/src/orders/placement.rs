@@ -59,11 +59,9 @@ pub async fn place(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result
             continue;
         }
         let order = new.order(now_ms);
-        if let Some(key) = key {
+        if let (Some(key), Some(text)) = (key, &new.idempotency_key) {
             known.insert(key, order.clone());
-        }
-        if let Some(key) = &new.idempotency_key {
-            keys.push((&new.user_id, key, order.id.clone()));
+            keys.push((&new.user_id, text, order.id.clone()));
         }
         created.push(order.clone());
         results.push(Placed::Created(order));
@@ -117,8 +115,7 @@ async fn live_keys(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result
         return Ok(HashMap::new());
     }
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT DISTINCT k.key, o.id, o.user_id, o.product_id, o.quantity, o.status, o.reason,
-                o.created_at, o.decided_at, o.settled_at, o.traceparent
+        "SELECT DISTINCT k.key, o.*
          FROM json_each($1) AS j
          JOIN idempotency_keys AS k ON k.user_id = j.value ->> 0 AND k.key = j.value ->> 1
          JOIN orders AS o ON o.id = k.order_id
@@ -136,9 +133,6 @@ async fn insert_orders(tx: &mut Tx, orders: &[Order], now_ms: i64) -> sqlx::Resu
         .iter()
         .map(|order| (&order.id, &order.user_id, &order.product_id, order.quantity, &order.traceparent))
         .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
     sqlx::query(
         "INSERT INTO orders (id, user_id, product_id, quantity, traceparent, status, created_at, sent_at)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, 'created', $2, $2

@@ -55,9 +55,6 @@ async fn states(tx: &mut Tx, answers: &[Received<OrderProcessed>]) -> sqlx::Resu
 type Settled<'a> = (&'a String, Status, Option<Reason>, Option<i64>);
 
 async fn write(tx: &mut Tx, settled: &[Settled<'_>], now_ms: i64) -> Result<()> {
-    if settled.is_empty() {
-        return Ok(());
-    }
     let written = sqlx::query(
         "UPDATE orders
          SET status = j.value ->> 1, reason = j.value ->> 2, decided_at = j.value ->> 3, settled_at = $2

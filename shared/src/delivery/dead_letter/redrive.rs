@@ -7,7 +7,7 @@
 use anyhow::Result;
 use tokio::sync::{mpsc, oneshot};
 
-use super::store;
+use super::store::{self, DeadLetter};
 use crate::{
     broker::{Broker, BrokerState},
     delivery::{
@@ -55,7 +55,7 @@ pub enum Discarded {
 
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RedriveError {
     /// This database is not the consumer's: until it adopts it, nothing may be decided in it. Nothing was changed.
     NotOwned,
     /// The database cannot be written. Certainly nothing was changed.
@@ -68,13 +68,15 @@ struct Request {
     id: i64,
     /// Who asked, for the log.
     by: String,
-    wanted: Wanted,
+    action: Action,
 }
 
-enum Wanted {
-    Redrive(Mode, oneshot::Sender<Result<Redriven, Refusal>>),
-    Discard(oneshot::Sender<Result<Discarded, Refusal>>),
+enum Action {
+    Redrive(Mode, Answer<Redriven>),
+    Discard(Answer<Discarded>),
 }
+
+type Answer<T> = oneshot::Sender<Result<T, RedriveError>>;
 
 /// The dead letters of one service, cheap to clone. The [`Redriver`] ends when all clones are gone.
 #[derive(Clone)]
@@ -111,38 +113,42 @@ impl DeadLetters {
     }
 
     /// Has one handled again. Once this is called it happens, whether or not anybody waits for the result.
-    pub async fn redrive(&self, id: i64, mode: Mode, by: &str) -> Result<Redriven, Refusal> {
-        let (answer, result) = oneshot::channel();
-        self.send(id, by, Wanted::Redrive(mode, answer)).await?;
-        result.await.unwrap_or(Err(Refusal::Unknown))
+    pub async fn redrive(&self, id: i64, mode: Mode, by: &str) -> Result<Redriven, RedriveError> {
+        self.ask(id, by, |answer| Action::Redrive(mode, answer)).await
     }
 
     /// Has one deleted without its being handled.
-    pub async fn discard(&self, id: i64, by: &str) -> Result<Discarded, Refusal> {
-        let (answer, result) = oneshot::channel();
-        self.send(id, by, Wanted::Discard(answer)).await?;
-        result.await.unwrap_or(Err(Refusal::Unknown))
+    pub async fn discard(&self, id: i64, by: &str) -> Result<Discarded, RedriveError> {
+        self.ask(id, by, Action::Discard).await
     }
 
-    async fn send(&self, id: i64, by: &str, wanted: Wanted) -> Result<(), Refusal> {
-        self.sender.send(Request { id, by: by.to_owned(), wanted }).await.map_err(|_| Refusal::NotNow)
+    async fn ask<T>(
+        &self,
+        id: i64,
+        by: &str,
+        action: impl FnOnce(Answer<T>) -> Action,
+    ) -> Result<T, RedriveError> {
+        let (answer, result) = oneshot::channel();
+        let request = Request { id, by: by.to_owned(), action: action(answer) };
+        self.sender.send(request).await.map_err(|_| RedriveError::NotNow)?;
+        result.await.unwrap_or(Err(RedriveError::Unknown))
     }
 }
 
 impl<H: EventHandler> Redriver<H> {
     /// Works until every [`DeadLetters`] is gone.
     pub async fn run(mut self) {
-        while let Some(Request { id, by, wanted }) = self.receiver.recv().await {
+        while let Some(Request { id, by, action }) = self.receiver.recv().await {
             // Whoever asked may be gone; what was done stays done, and is in the log.
-            match wanted {
-                Wanted::Redrive(mode, answer) => {
+            match action {
+                Action::Redrive(mode, answer) => {
                     let redriven = self.redrive_once(id, mode).await;
                     if let (Ok(redriven), Mode::Commit) = (&redriven, mode) {
                         report(id, &by, redriven);
                     }
                     let _ = answer.send(redriven);
                 }
-                Wanted::Discard(answer) => {
+                Action::Discard(answer) => {
                     let _ = answer.send(self.discard_once(id, &by).await);
                 }
             }
@@ -150,9 +156,9 @@ impl<H: EventHandler> Redriver<H> {
     }
 
     /// Handles one dead letter in one transaction.
-    pub async fn redrive_once(&self, id: i64, mode: Mode) -> Result<Redriven, Refusal> {
+    pub async fn redrive_once(&self, id: i64, mode: Mode) -> Result<Redriven, RedriveError> {
         if let BrokerState::Foreign(_) = *self.broker.state().borrow() {
-            return Err(Refusal::NotOwned);
+            return Err(RedriveError::NotOwned);
         }
         let work = |mut tx| async move {
             let redriven = self.handle(&mut tx, id).await?;
@@ -196,7 +202,7 @@ impl<H: EventHandler> Redriver<H> {
         }
     }
 
-    async fn discard_once(&self, id: i64, by: &str) -> Result<Discarded, Refusal> {
+    async fn discard_once(&self, id: i64, by: &str) -> Result<Discarded, RedriveError> {
         let found = self.database.write(|mut tx| async move {
             let found = store::find(&mut *tx, id).await?;
             store::delete(&mut tx, id).await?;
@@ -205,32 +211,22 @@ impl<H: EventHandler> Redriver<H> {
         let found = found.await.map_err(|error| match error {
             WriteError::NotStored(error) => not_now(&error),
             WriteError::Rejected(error) | WriteError::Unknown(error) => {
-                tracing::error!(
-                    dead_letter = id,
-                    error = format!("{error:#}"),
-                    "dead letter perhaps not discarded"
-                );
-                Refusal::Unknown
+                let error = format!("{error:#}");
+                tracing::error!(dead_letter = id, error, "dead letter perhaps not discarded");
+                RedriveError::Unknown
             }
         })?;
         let Some(letter) = found else { return Ok(Discarded::Gone) };
-        tracing::warn!(
-            dead_letter = id,
-            by,
-            subject = letter.subject,
-            reason = letter.reason,
-            attempts = letter.attempts,
-            body_bytes = letter.body_bytes,
-            "dead letter discarded"
-        );
+        let DeadLetter { subject, reason, attempts, body_bytes, .. } = letter;
+        tracing::warn!(dead_letter = id, by, subject, reason, attempts, body_bytes, "dead letter discarded");
         metrics::counter!("dead_letters_discarded_total").increment(1);
         Ok(Discarded::Done)
     }
 }
 
-fn not_now(error: &anyhow::Error) -> Refusal {
+fn not_now(error: &anyhow::Error) -> RedriveError {
     tracing::warn!(error = format!("{error:#}"), "nothing can be written for a dead letter");
-    Refusal::NotNow
+    RedriveError::NotNow
 }
 
 fn report(id: i64, by: &str, redriven: &Redriven) {

@@ -110,14 +110,10 @@ pub async fn oldest_after(reader: &SqlitePool, after: i64, limit: i64) -> sqlx::
 
 /// The whole of one dead letter; `None` when there is none with this id any more.
 pub async fn find(executor: impl SqliteExecutor<'_>, id: i64) -> sqlx::Result<Option<DeadLetter>> {
-    sqlx::query_as(
-        "SELECT id, subject, body, length(body) AS body_bytes, headers,
-             reason, detail, attempts, first_seen_at, last_seen_at
-         FROM dead_letters WHERE id = $1",
-    )
-    .bind(id)
-    .fetch_optional(executor)
-    .await
+    sqlx::query_as("SELECT *, length(body) AS body_bytes FROM dead_letters WHERE id = $1")
+        .bind(id)
+        .fetch_optional(executor)
+        .await
 }
 
 /// Counts one more attempt that ended here, and why.

@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     clock::rfc3339,
     delivery::dead_letter::{
-        redrive::{DeadLetters, Discarded, Mode, Redriven, Refusal},
+        redrive::{DeadLetters, Discarded, Mode, RedriveError, Redriven},
         store::{self, DeadLetter},
     },
     http::{
@@ -286,13 +286,13 @@ async fn discard(admin: Admin, State(letters): State<DeadLetters>, id: Id) -> Re
     }
 }
 
-fn refused(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::NotOwned => Problem::Unavailable(
+fn refused(error: RedriveError) -> Problem {
+    match error {
+        RedriveError::NotOwned => Problem::Unavailable(
             "the consumer belongs to another database, as /readyz says; nothing was changed",
         ),
-        Refusal::NotNow => Problem::Unavailable("the database is not writable; nothing was changed"),
-        Refusal::Unknown => Problem::Internal,
+        RedriveError::NotNow => Problem::Unavailable("the database is not writable; nothing was changed"),
+        RedriveError::Unknown => Problem::Internal,
     }
 }
 

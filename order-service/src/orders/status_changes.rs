@@ -7,14 +7,11 @@ use sqlx::{FromRow, SqlitePool};
 
 /// One row of the table `status_changes`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Change {
+pub struct StatusChange {
     /// Above the ids of all changes that were committed before.
     pub id: i64,
-    /// The order.
     pub order_id: String,
-    /// Whose order it is.
     pub user_id: String,
-    /// The status that it got.
     pub status: Status,
     /// Present exactly when cancelled.
     pub reason: Option<Reason>,
@@ -28,14 +25,12 @@ pub async fn newest(reader: &SqlitePool) -> sqlx::Result<i64> {
 }
 
 /// Up to `limit` changes behind `id`, in order.
-pub async fn after(reader: &SqlitePool, id: i64, limit: i64) -> sqlx::Result<Vec<Change>> {
-    sqlx::query_as(
-        "SELECT id, order_id, user_id, status, reason, at FROM status_changes WHERE id > $1 ORDER BY id LIMIT $2",
-    )
-    .bind(id)
-    .bind(limit)
-    .fetch_all(reader)
-    .await
+pub async fn after(reader: &SqlitePool, id: i64, limit: i64) -> sqlx::Result<Vec<StatusChange>> {
+    sqlx::query_as("SELECT * FROM status_changes WHERE id > $1 ORDER BY id LIMIT $2")
+        .bind(id)
+        .bind(limit)
+        .fetch_all(reader)
+        .await
 }
 
 /// Up to `limit` changes of this user's orders behind `id`, in order.
@@ -44,14 +39,11 @@ pub async fn of_a_user_after(
     user_id: &str,
     id: i64,
     limit: i64,
-) -> sqlx::Result<Vec<Change>> {
-    sqlx::query_as(
-        "SELECT id, order_id, user_id, status, reason, at
-         FROM status_changes WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-    )
-    .bind(user_id)
-    .bind(id)
-    .bind(limit)
-    .fetch_all(reader)
-    .await
+) -> sqlx::Result<Vec<StatusChange>> {
+    sqlx::query_as("SELECT * FROM status_changes WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+        .bind(user_id)
+        .bind(id)
+        .bind(limit)
+        .fetch_all(reader)
+        .await
 }
