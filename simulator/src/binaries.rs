@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::workspace;
+use processes::workspace;
 
 /// How the services are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

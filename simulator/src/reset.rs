@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::topology::LOCK_FILE;
-use crate::workspace;
+use processes::workspace;
 
 /// Held by the topology and by each service for as long as it uses the folder; where flock(2) and SQLite's own locks exclude each
 /// other, a service locks a file beside its database.

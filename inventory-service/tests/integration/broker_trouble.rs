@@ -24,7 +24,7 @@ use shared::{
     },
     storage::Database,
 };
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, body, confirmed, connection, order},

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, Subscriber, jetstream};
 use futures_util::StreamExt;
+use processes::broker;
 use serde_json::json;
 use shared::{
     broker::Broker as Connection,
     contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
     settings::NatsSettings,
 };
-use simulator::{
-    broker,
-    testing::{Broker, event_contract::EVENTS},
-};
+use testing::{Broker, event_contract::EVENTS};
 
 /// How long a message may take that must come.
 const ARRIVAL: Duration = Duration::from_secs(20);
@@ -51,10 +49,7 @@ pub async fn connection(broker: &Broker) -> Connection {
         nats_max_bytes: 1 << 30,
     };
     let connection = Connection::connect(&settings, "inventory-service").await.unwrap();
-    simulator::testing::wait_until("the stream is provisioned", async || {
-        connection.observe_once().await.is_ok()
-    })
-    .await;
+    testing::wait_until("the stream is provisioned", async || connection.observe_once().await.is_ok()).await;
     connection
 }
 

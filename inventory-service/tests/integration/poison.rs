@@ -16,7 +16,7 @@ use shared::{
     },
     storage::Tx,
 };
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

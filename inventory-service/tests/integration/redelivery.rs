@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
+use processes::proxy::{Link, Proxy};
 use shared::{
     broker::{Broker as Connection, jetstream::ACK_WAIT},
     contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
@@ -22,10 +23,7 @@ use shared::{
     },
     storage::{Database, Tx},
 };
-use simulator::{
-    proxy::{Link, Proxy},
-    testing::{Broker, wait_until},
-};
+use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -70,7 +70,7 @@ async fn a_row_that_the_database_refuses_is_refused_alone() {
 async fn a_client_that_goes_away_undoes_nothing() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
-    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let token = processes::token::sign(SECRET, "alice").unwrap();
     let body = r#"{"productId":"1","quantity":1}"#;
     let request = format!(
         "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\

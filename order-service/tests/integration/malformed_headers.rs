@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use processes::raw_nats::MALFORMED_HEADERS;
 use shared::{
     broker::stored_message,
     clock::now_ms,
     contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };
-use simulator::{raw_nats::MALFORMED_HEADERS, testing::RawPublisher};
+use testing::RawPublisher;
 
 use crate::fixture::{App, Broker, Files, nats::confirmed, parts::Parts, wait_until};
 

@@ -7,7 +7,7 @@ use async_nats::jetstream::stream::Info;
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED};
 
 use super::messages;
-use crate::raw_nats::RawConnection;
+use processes::raw_nats::RawConnection;
 
 /// What the observer may ask, or could think of, with a body that has an answer.
 const REQUESTS: [(&str, &str); 7] = [

@@ -10,7 +10,7 @@ use super::fault::{Fault, Kind};
 use crate::engine::{Action, Container, Engine};
 use crate::http::HttpClient;
 use crate::topology::Part;
-use crate::{broker, workspace};
+use processes::{broker, workspace};
 
 /// How long a killed container may take to end, and a started one to be ready.
 const DEADLINE: Duration = Duration::from_secs(60);

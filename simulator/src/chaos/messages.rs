@@ -18,8 +18,8 @@ use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::broker;
-use crate::raw_nats::{MALFORMED_HEADERS, RawConnection};
+use processes::broker;
+use processes::raw_nats::{MALFORMED_HEADERS, RawConnection};
 
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;

@@ -10,8 +10,8 @@ use sqlx::SqliteConnection;
 use super::compose::ComposeSite;
 use super::fault::{Fault, Kind};
 use super::surroundings;
-use crate::proxy::{Direction, Link, Proxy};
 use crate::topology::{Links, Part, Topology, TopologyConfig};
+use processes::proxy::{Direction, Link, Proxy};
 
 /// The broker is started first, so that the services find it.
 const START_ORDER: [Part; 3] = [Part::Broker, Part::Order, Part::Inventory];

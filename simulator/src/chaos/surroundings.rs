@@ -13,8 +13,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::sleep;
 
-use crate::process::Logs;
 use crate::topology::{Part, Topology};
+use processes::Logs;
 
 /// A service that cannot go on must have ended after this time.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);

@@ -19,8 +19,8 @@ use crate::answers::{Coverage, Recorder};
 use crate::http::HttpClient;
 use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
 use crate::load::{Load, Target, Watch};
-use crate::token;
 use crate::topology::Topology;
+use processes::token;
 
 /// Products of the topology, by the numbers 1 to this one.
 pub const PRODUCTS: u32 = 10;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use super::read::Databases;
-use crate::workspace;
+use processes::workspace;
 
 /// Takes a copy of order.db, of inventory.db, and of order.db again, in the order in which the audit reads them.
 pub async fn copy_databases(folder: &Path) -> Result<Databases> {

@@ -21,7 +21,7 @@ pub use self::answered::{Answered, Fate, Observed, Request};
 pub use self::names::{Name, Names, OrderId};
 pub use self::read::{Databases, read, read_copies};
 pub use self::report::{Finding, Listing, Moment, Report, Violations, audit};
-use crate::workspace;
+use processes::workspace;
 
 /// Audits both databases: I1 to I10, each violation with its witnesses. Exits with 1 when one is violated.
 #[derive(Debug, Clone, Args)]

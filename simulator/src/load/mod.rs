@@ -38,8 +38,8 @@ pub use self::watch::Watch;
 use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
 use crate::check::{self, Moment};
-use crate::token;
 use crate::topology::{Topology, TopologyConfig};
+use processes::token;
 
 /// More of each product than any run can order.
 const STOCK: u64 = 1_000_000_000;

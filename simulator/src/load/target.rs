@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::plan::Mix;
 use crate::http::{HttpClient, PATIENCE};
-use crate::token;
+use processes::token;
 
 /// Where the orders go, and as whom.
 #[derive(Debug, Clone)]

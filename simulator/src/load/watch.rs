@@ -16,7 +16,7 @@ use super::tally::Open;
 use super::target::User;
 use crate::answers::{Line, Status, Witness};
 use crate::http::HttpClient;
-use crate::raw_nats::{RawConnection, RawMessage};
+use processes::raw_nats::{RawConnection, RawMessage};
 
 /// Pause between two attempts to reach a broker that is away: shorter than the services', so that no event is missed.
 const RECONNECT: Duration = Duration::from_millis(20);

@@ -8,9 +8,9 @@ use anyhow::Result;
 use tokio::process::Command;
 
 use crate::binaries::Binaries;
-use crate::broker;
-use crate::ports::Port;
-use crate::process::Logs;
+use processes::Logs;
+use processes::Port;
+use processes::broker;
 
 /// One process of the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

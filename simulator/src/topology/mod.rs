@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 
 pub use self::config::{Links, Part, Ports, TopologyConfig};
 use crate::http::HttpClient;
-use crate::process::{Logs, Process};
-use crate::{broker, nats_server};
+use processes::{Logs, Process};
+use processes::{broker, nats_server};
 
 /// How long a service may take until it is ready.
 const START: Duration = Duration::from_secs(30);
@@ -216,7 +216,7 @@ impl Topology {
 
     /// A token that this topology's services accept.
     pub fn token(&self, sub: &str) -> Result<String> {
-        crate::token::sign(&self.config.jwt_secret, sub)
+        processes::token::sign(&self.config.jwt_secret, sub)
     }
 
     fn slot(&mut self, part: Part) -> &mut Option<Process> {

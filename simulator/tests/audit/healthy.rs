@@ -57,7 +57,7 @@ async fn run_load(folder: &Path) {
     let (going_on, inventory) = (CancellationToken::new(), topology.inventory_url());
     let (sent, ()) = tokio::join!(load.send(&going_on), change_stock(&inventory));
     sent.unwrap();
-    assert_eq!(load.wait_until_settled(simulator::testing::DEADLINE).await, 0, "orders are not settled");
+    assert_eq!(load.wait_until_settled(testing::DEADLINE).await, 0, "orders are not settled");
     drop(watch);
     recorder.finish().unwrap();
     let (order, inventory) = (folder.join("order.db"), folder.join("inventory.db"));
@@ -69,7 +69,7 @@ async fn run_load(folder: &Path) {
 
 /// Corrects and restocks product 3, which is sold meanwhile.
 async fn change_stock(url: &str) {
-    let token = simulator::token::sign_with_scope(DEMO_SECRET, "kim", Some(INVENTORY_WRITE_SCOPE)).unwrap();
+    let token = processes::token::sign_with_scope(DEMO_SECRET, "kim", Some(INVENTORY_WRITE_SCOPE)).unwrap();
     let http = reqwest::Client::new();
     for number in 0..CHANGES {
         let correction =

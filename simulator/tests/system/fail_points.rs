@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_nats::ConnectOptions;
+use processes::{broker, workspace};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use shared::{
@@ -16,12 +17,10 @@ use shared::{
 };
 use simulator::{
     answers::Line,
-    broker,
-    testing::wait_until,
     topology::{Part, Topology},
-    workspace,
 };
 use tempfile::TempDir;
+use testing::wait_until;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::client::{Buyer, accepted, audited, read_all, topology};

@@ -6,17 +6,16 @@ use std::{
 };
 
 use async_nats::{ConnectOptions, jetstream};
+use processes::{broker, workspace};
 use reqwest::StatusCode;
 use serde_json::json;
 use simulator::{
     answers::Line,
     binaries::Binaries,
-    broker,
-    testing::{SmallDisk, wait_until},
     topology::{Part, Topology, TopologyConfig},
-    workspace,
 };
 use tempfile::TempDir;
+use testing::{SmallDisk, wait_until};
 
 use crate::client::{Buyer, accepted, audited};
 

@@ -10,9 +10,9 @@ use simulator::{
         Load, Target,
         plan::{Limit, LoadPlan, Mix, Pace},
     },
-    testing::{DEADLINE, wait_until},
     topology::{Part, Topology},
 };
+use testing::{DEADLINE, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::topology;

@@ -8,7 +8,7 @@ use simulator::answers::{Coverage, Recorder};
 use simulator::check::Moment;
 use simulator::load::plan::{Limit, LoadPlan, Mix, Pace};
 use simulator::load::{Load, Target};
-use simulator::testing::DEADLINE;
+use testing::DEADLINE;
 use tokio::io::{AsyncReadExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;

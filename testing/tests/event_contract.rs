@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use processes::workspace;
 use serde_json::{Value, json};
 use shared::contract::{
     events::{OrderCreated, OrderProcessed},
     subjects::{ORDER_CREATED, ORDER_PROCESSED},
 };
-use simulator::{testing::event_contract::EVENTS, workspace};
+use testing::event_contract::EVENTS;
 
 fn decodes(subject: &str, body: &[u8]) -> Result<(), String> {
     match subject {
@@ -24,7 +25,7 @@ fn the_contract_has_exactly_the_two_subjects() {
 /// Each file is an event as a release published it, and is never changed; a release that changes an event adds one.
 #[test]
 fn golden_files_of_past_events_still_decode() {
-    let folder = workspace::root().join("simulator/tests/golden_events");
+    let folder = workspace::root().join("testing/tests/golden_events");
     let mut seen = Vec::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! Tokens for the order service, signed as the service itself would sign them.
+//! Tokens for the services, signed as they themselves would sign them.
 
 use std::env;
 
@@ -8,7 +8,6 @@ use shared::{
     settings::{DEMO_SECRET, JwtSettings},
 };
 
-/// How long a token is good for, in seconds.
 const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 
 /// `JWT_SECRET`, else the demo's.
@@ -23,7 +22,6 @@ pub fn sign(secret: &str, sub: &str) -> Result<String> {
 
 /// The same with a scope, such as `inventory:write`.
 pub fn sign_with_scope(secret: &str, sub: &str, scope: Option<&str>) -> Result<String> {
-    let jwt_secret = secret.parse()?;
-    let settings = JwtSettings { jwt_secret: Some(jwt_secret), ..JwtSettings::default() };
+    let settings = JwtSettings { jwt_secret: Some(secret.parse()?), ..JwtSettings::default() };
     Tokens::new(&settings)?.sign(sub, scope, Some(LIFETIME_SECONDS))
 }

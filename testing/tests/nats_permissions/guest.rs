@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectOptions, Event,
+    Client, Event,
     jetstream::{
         self,
         consumer::{AckPolicy, pull},
@@ -14,8 +14,9 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
+use processes::broker;
 use serde_json::Value;
-use simulator::{broker, testing::Broker};
+use testing::Broker;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::timeout,
@@ -33,12 +34,7 @@ pub struct Guest {
 impl Guest {
     pub async fn new(broker: &Broker, user: &str) -> Self {
         let (sender, complaints) = unbounded_channel();
-        let options = match user {
-            "observer" => ConnectOptions::new(),
-            _ => ConnectOptions::with_user_and_password(user.to_owned(), broker::password(user))
-                .custom_inbox_prefix(format!("_INBOX_{user}")),
-        };
-        let options = options.event_callback(move |event| {
+        let options = broker::options(user).event_callback(move |event| {
             if let Event::ServerError(error) = event {
                 let _ = sender.send(error.to_string());
             }

@@ -1,7 +1,7 @@
 //! Whoever needs no password gets no more of the broker than is left when the services have theirs.
 
 use async_nats::{ConnectOptions, jetstream};
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 use tokio::time::timeout;
 
 use crate::guest::{ANSWER, Guest, ORDER, furnish, messages};

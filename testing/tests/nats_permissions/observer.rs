@@ -2,7 +2,7 @@
 
 use async_nats::{ConnectOptions, jetstream};
 use futures_util::StreamExt;
-use simulator::testing::Broker;
+use testing::Broker;
 use tokio::time::timeout;
 
 use crate::guest::{ANSWER, Guest, INVENTORY, ORDER, furnish, messages};
@@ -133,7 +133,7 @@ async fn whoever_sees_an_event_can_neither_answer_in_the_brokers_name_nor_read_t
     // Not even the operator's replies, which have no prefix of their own: another account has other subjects.
     let operator = ConnectOptions::with_user_and_password(
         "operator".to_owned(),
-        simulator::broker::password("operator"),
+        processes::broker::password("operator"),
     );
     let operator = operator.connect(broker.url()).await.unwrap();
     operator.request("$JS.API.INFO", "".into()).await.unwrap();

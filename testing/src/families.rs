@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::workspace;
+use processes::workspace;
 
 /// Panics unless `text`, a first scrape, has exactly the families that the sources of these crates use, each with a help text.
 pub fn assert_all_described(text: &str, crates: &[&str]) {

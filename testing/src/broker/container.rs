@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use processes::{broker, nats_server, workspace};
 use testcontainers::bollard::Docker;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::time::{sleep, timeout};
 
-use crate::{broker, nats_server, workspace};
+use super::Action;
 
 /// How long an engine may take to answer before it counts as absent.
 const ENGINE: Duration = Duration::from_secs(2);
@@ -37,29 +38,28 @@ impl Container {
         Ok(Self { running: Some(run(port).await?), port })
     }
 
-    pub(super) async fn stop(&self) -> Result<()> {
-        Ok(self.get()?.stop_with_timeout(Some(10)).await?)
+    pub(super) async fn change(&mut self, action: Action) -> Result<()> {
+        match action {
+            Action::Stop => self.get()?.stop_with_timeout(Some(10)).await?,
+            Action::Kill => self.kill().await?,
+            Action::StartAgain => self.get()?.start().await?,
+            Action::Wipe => {
+                if let Some(container) = self.running.take() {
+                    container.rm().await?;
+                }
+                self.running = Some(run(self.port).await?);
+            }
+        }
+        Ok(())
     }
 
-    pub(super) async fn kill(&self) -> Result<()> {
+    async fn kill(&self) -> Result<()> {
         let container = self.get()?;
         Docker::connect_with_defaults()?.kill_container(container.id(), None).await?;
         // The engine answers when the signal is sent; until the process is gone a start would do nothing.
         while container.is_running().await? {
             sleep(Duration::from_millis(10)).await;
         }
-        Ok(())
-    }
-
-    pub(super) async fn start_again(&self) -> Result<()> {
-        Ok(self.get()?.start().await?)
-    }
-
-    pub(super) async fn wipe(&mut self) -> Result<()> {
-        if let Some(container) = self.running.take() {
-            container.rm().await?;
-        }
-        self.running = Some(run(self.port).await?);
         Ok(())
     }
 

@@ -6,9 +6,8 @@ use std::fs;
 use std::sync::LazyLock;
 
 use async_nats::Message;
+use processes::workspace;
 use serde_json::{Map, Value, json};
-
-use crate::workspace;
 
 /// The contract in this repository.
 pub static EVENTS: LazyLock<EventContract> = LazyLock::new(EventContract::load);

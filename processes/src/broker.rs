@@ -1,16 +1,17 @@
-//! The broker as a local process, with the repository's own configuration.
+//! The broker as a local process, with the repository's own configuration, and the users in it.
 
 use std::env;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use async_nats::ConnectOptions;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::workspace;
+use crate::{poll, workspace};
 
 /// The users of `nats.conf` that have a password.
 pub const USERS: [&str; 3] = ["order", "inventory", "operator"];
@@ -32,6 +33,23 @@ pub fn password(user: &str) -> String {
     }
 }
 
+/// A subject below which nobody but the user hears replies.
+pub fn inbox_prefix(user: &str) -> String {
+    match user {
+        "observer" => "_INBOX".to_owned(),
+        _ => format!("_INBOX_{user}"),
+    }
+}
+
+/// How to connect as a user of `nats.conf`; the observer has neither name nor password.
+pub fn options(user: &str) -> ConnectOptions {
+    let options = match user {
+        "observer" => ConnectOptions::new(),
+        _ => ConnectOptions::with_user_and_password(user.to_owned(), password(user)),
+    };
+    options.custom_inbox_prefix(inbox_prefix(user))
+}
+
 /// The command that runs `server` on 127.0.0.1 with its streams in `folder`; `monitor` is -1 for a random port.
 pub fn command(server: &Path, folder: &Path, port: u16, monitor: i32) -> Command {
     let mut command = Command::new(server);
@@ -46,14 +64,9 @@ pub fn command(server: &Path, folder: &Path, port: u16, monitor: i32) -> Command
 
 /// Waits for the broker's greeting. It starts to listen after JetStream is ready, so the greeting means both.
 pub async fn wait_until_ready(port: u16) -> Result<()> {
-    let start = Instant::now();
-    while start.elapsed() < START {
-        if let Ok(true) = timeout(Duration::from_secs(1), greets(port)).await {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    bail!("no broker answered on port {port} within {} s", START.as_secs())
+    let greeting = async || timeout(Duration::from_secs(1), greets(port)).await.ok()?.then_some(());
+    let greeted = poll(START, Duration::from_millis(20), greeting).await;
+    greeted.with_context(|| format!("no broker answered on port {port} within {} s", START.as_secs()))
 }
 
 /// An open port is not enough: Docker's proxy accepts connections before the server does.

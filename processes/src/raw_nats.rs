@@ -38,7 +38,6 @@ pub const MALFORMED_HEADERS: [&[u8]; 12] = [
 pub struct RawMessage {
     /// The header block; empty when there is none.
     pub headers: Vec<u8>,
-    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -53,10 +52,7 @@ impl RawConnection {
     pub async fn open(nats_url: &str, user: &str) -> Result<Self> {
         let address = nats_url.strip_prefix("nats://").context("the broker's URL has another scheme")?;
         let stream = TcpStream::connect(address).await.context("cannot connect to the broker")?;
-        let inbox = match user {
-            "observer" => "_INBOX.raw".to_owned(),
-            _ => format!("_INBOX_{user}.raw"),
-        };
+        let inbox = format!("{}.raw", broker::inbox_prefix(user));
         let mut raw = Self { stream: BufReader::new(stream), inbox };
         let mut options =
             json!({"verbose": false, "pedantic": false, "headers": true, "no_responders": true});

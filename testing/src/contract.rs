@@ -6,10 +6,9 @@ use std::env;
 use std::fs;
 
 use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap};
+use processes::workspace;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Map, Value, json};
-
-use crate::workspace;
 
 /// The document of one service.
 #[derive(Debug)]

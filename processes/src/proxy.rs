@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::ports::Port;
+use crate::Port;
 
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, Stream};
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 async fn stream(broker: &Broker) -> (jetstream::Context, Stream) {
     let context = jetstream::new(broker.connect("operator").await);

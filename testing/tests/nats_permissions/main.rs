@@ -14,7 +14,7 @@ use async_nats::{
     jetstream::{self, consumer::pull},
 };
 use futures_util::StreamExt;
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 use tokio::time::timeout;
 
 use crate::guest::{ANSWER, Guest, furnish, messages};

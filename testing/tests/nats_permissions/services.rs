@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::{self, consumer::PullConsumer, stream::Config};
 use futures_util::StreamExt;
-use simulator::testing::Broker;
+use testing::Broker;
 
 use crate::guest::{
     ANSWER, Guest, INVENTORY, Names, ORDER, consumer_config, furnish, messages, stream_config,

@@ -1,5 +1,7 @@
 //! The proxy between a service and the broker, as a real client sees it.
 
+#![allow(clippy::unwrap_used, reason = "a failing step fails the test")]
+
 use std::{
     io::ErrorKind,
     net::Ipv4Addr,
@@ -7,10 +9,8 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use simulator::{
-    proxy::{Direction, Link, Proxy},
-    testing::{Broker, wait_until},
-};
+use processes::proxy::{Direction, Link, Proxy};
+use testing::{Broker, wait_until};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,

@@ -43,7 +43,6 @@ impl Port {
         Self { number, _claim: None }
     }
 
-    /// The port's number.
     pub fn number(&self) -> u16 {
         self.number
     }
