@@ -9,7 +9,7 @@ pub mod answers;
 pub mod binaries;
 pub mod chaos;
 pub mod check;
-pub mod engine;
+pub mod compose;
 pub mod http;
 pub mod load;
 pub mod metrics;

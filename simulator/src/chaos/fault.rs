@@ -104,7 +104,7 @@ impl Kind {
     /// Whom it may hit.
     fn possible_targets(self) -> &'static [Part] {
         match self {
-            Self::Kill | Self::Restart | Self::Pause => &[Part::Broker, Part::Order, Part::Inventory],
+            Self::Kill | Self::Restart | Self::Pause => &Part::IN_START_ORDER,
             Self::Wipe | Self::Duplicate | Self::Poison | Self::Malformed | Self::Attack => &[],
             _ => &[Part::Order, Part::Inventory],
         }

@@ -2,7 +2,7 @@
 //!
 //! All of it goes through the real broker as the service's own user, so the broker's permissions hold here, too.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::HeaderMap;
@@ -15,11 +15,10 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::broker::stored_message;
 use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
-use tokio::time::sleep;
 use uuid::Uuid;
 
-use processes::broker;
 use processes::raw_nats::{MALFORMED_HEADERS, RawConnection};
+use processes::{broker, poll};
 
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;
@@ -172,20 +171,19 @@ fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
 }
 
 pub(super) async fn connect(nats_url: &str, user: &str) -> Result<Context> {
-    let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), broker::password(user));
-    let options = options.custom_inbox_prefix(format!("_INBOX_{user}"));
-    let client = options.connect(nats_url).await.with_context(|| format!("cannot connect as {user}"))?;
+    let client =
+        broker::options(user).connect(nats_url).await.with_context(|| format!("cannot connect as {user}"))?;
     Ok(ContextBuilder::new().timeout(PUBACK).build(client))
 }
 
 pub(super) async fn stream(context: &Context) -> Result<Stream> {
-    let start = Instant::now();
-    loop {
-        match context.get_stream(STREAM).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if start.elapsed() > STREAM_WITHIN => return Err(error).context("there is no stream"),
-            Err(_) => sleep(Duration::from_millis(50)).await,
-        }
+    let mut last = None;
+    let stream = poll(STREAM_WITHIN, Duration::from_millis(50), async || {
+        context.get_stream(STREAM).await.map_err(|error| last = Some(error)).ok()
+    });
+    match stream.await {
+        Some(stream) => Ok(stream),
+        None => Err(last.context("it was never asked for")?).context("there is no stream"),
     }
 }
 

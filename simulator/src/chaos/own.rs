@@ -3,24 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::Result;
+use serde_json::{Value, json};
 
 use super::arguments::Plan;
-use super::compose::ComposeSite;
+use super::containers::Containers;
 use super::recovery::Remaining;
 use super::report::Report;
 use super::run::{Injected, Injector};
 use super::site::{OwnSite, Site};
 use super::timeline::Entry;
-use super::traffic::{Endpoints, PRODUCTS, SCARCE, Totals, Traffic};
+use super::traffic::{Endpoints, PRODUCTS, SCARCE, Traffic};
 use super::{dead_letters, recovery};
 use crate::binaries::Binaries;
 use crate::check::{self, Databases, Moment};
+use crate::compose;
+use crate::load::{PLENTY, Totals};
 use crate::topology::TopologyConfig;
-
-/// More of a product than any run can order.
-const PLENTY: u64 = 1_000_000_000;
 
 /// So little of the scarce product that most of its orders are cancelled.
 const FEW: u64 = 500;
@@ -42,8 +41,7 @@ pub struct Finished {
 
 /// Runs the plan on a topology of its own in `folder`; calls `print` for each fault once it is recovered from.
 pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
-    let mut config = TopologyConfig::in_folder(folder.to_owned(), binaries)?;
-    config.seed_file = Some(write_stock(folder)?);
+    let config = TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock())?;
     let site = OwnSite::start(config).await?;
     let endpoints = Endpoints::of(site.topology());
     let mut site = Site::Own(Box::new(site));
@@ -61,11 +59,12 @@ pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&E
 
 /// Runs the plan on the containers of compose, and audits copies of their databases.
 pub async fn on_compose(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
-    let mut site = Site::Compose(ComposeSite::find().await?);
-    let endpoints = Endpoints::of_compose();
+    let containers = Containers::find().await?;
+    let endpoints = Endpoints::of_containers(&containers);
+    let mut site = Site::Compose(containers);
     let traffic = Traffic::start(plan, &endpoints, &folder.join(ANSWERS)).await?;
     let (injected, recovered, totals) = drive(plan, &mut site, &endpoints, traffic, print).await?;
-    let databases = check::compose::copy_databases(folder).await?;
+    let databases = compose::copy_databases(folder).await?;
     let (plan, folder, violations) = (plan.clone(), folder.to_owned(), Vec::new());
     Finished { plan, folder, is_own: false, injected, recovered, totals, violations }.report(&databases).await
 }
@@ -85,13 +84,9 @@ async fn drive(
     Ok((injected, recovered, traffic.finish()?))
 }
 
-fn write_stock(folder: &Path) -> Result<PathBuf> {
-    let stock: Vec<_> = (1..=PRODUCTS)
-        .map(|product| json!({"productId": product.to_string(), "stock": if product == SCARCE { FEW } else { PLENTY }}))
-        .collect();
-    let path = folder.join("seed.json");
-    std::fs::write(&path, serde_json::to_vec(&stock)?).context("cannot write the stock")?;
-    Ok(path)
+fn stock() -> Value {
+    let stock = |product| if product == SCARCE { FEW } else { PLENTY };
+    (1..=PRODUCTS).map(|product| json!({"productId": product.to_string(), "stock": stock(product)})).collect()
 }
 
 impl Finished {
@@ -99,14 +94,11 @@ impl Finished {
     pub async fn audit(mut self) -> Result<Report> {
         let folder = self.folder.clone();
         self.violations.extend(dead_letters::check(&folder, &self.injected).await?);
-        let order = folder.join("order.db");
-        let databases =
-            Databases { order_again: order.clone(), order, inventory: folder.join("inventory.db") };
-        self.report(&databases).await
+        self.report(&Databases::in_folder(&folder)).await
     }
 
     async fn report(mut self, databases: &Databases) -> Result<Report> {
-        let snapshot = check::read_copies(databases, Some(&self.folder.join(ANSWERS))).await?;
+        let snapshot = check::read(databases, Some(&self.folder.join(ANSWERS))).await?;
         let audit = check::audit(&snapshot, Moment::Final);
         // Only settled orders are poisoned, and none is made by hand.
         for (what, listing) in [("set aside", &audit.set_aside), ("foreign", &audit.foreign)] {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::timeline::{Counts, Timeline, millis};
-use super::traffic::Totals;
 use crate::check;
+use crate::load::Totals;
 
 /// The result of a run.
 #[derive(Debug)]

@@ -118,7 +118,7 @@ impl<'a> Injector<'a> {
         if fault.kind.is_messages() {
             self.wait_for_recoveries().await;
         }
-        let (begun, pending) = (Instant::now(), self.traffic.pending());
+        let (begun, pending) = (Instant::now(), self.traffic.tally().pending());
         self.site.begin(&fault).await?;
         let messages = self.send_messages(fault.kind).await?;
         sleep(fault.lasts).await;
@@ -159,7 +159,7 @@ impl<'a> Injector<'a> {
     /// Sends bursts on top of the steady load until enough orders are pending, so that a kill hits something.
     async fn wait_for_pending(&self) {
         let start = Instant::now();
-        while self.traffic.pending() < self.plan.min_pending && start.elapsed() < PENDING_WITHIN {
+        while self.traffic.tally().pending() < self.plan.min_pending && start.elapsed() < PENDING_WITHIN {
             if !self.traffic.is_bursting() {
                 self.traffic.burst(self.plan.min_pending * BURST);
             }
@@ -188,9 +188,9 @@ impl<'a> Injector<'a> {
 /// Waits, for so long at most, until every order is settled that was pending when the fault was mended.
 async fn recover(mut entry: Entry, traffic: Traffic, within: Duration) -> Entry {
     let mended = Instant::now();
-    let mut waiting = traffic.open();
+    let mut waiting = traffic.tally().open();
     while mended.elapsed() < within {
-        traffic.keep_open(&mut waiting);
+        traffic.tally().keep_open(&mut waiting);
         if waiting.is_empty() {
             entry.recovery = Some(mended.elapsed());
             break;

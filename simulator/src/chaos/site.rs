@@ -7,21 +7,18 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, bail};
 use sqlx::SqliteConnection;
 
-use super::compose::ComposeSite;
-use super::fault::{Fault, Kind};
+use super::containers::Containers;
+use super::fault::{Fault, Kind, SLOW_LATENCY};
 use super::surroundings;
 use crate::topology::{Links, Part, Topology, TopologyConfig};
 use processes::proxy::{Direction, Link, Proxy};
-
-/// The broker is started first, so that the services find it.
-const START_ORDER: [Part; 3] = [Part::Broker, Part::Order, Part::Inventory];
 
 /// What faults are done to.
 pub enum Site {
     /// Processes of this run's own.
     Own(Box<OwnSite>),
     /// Containers that run already.
-    Compose(ComposeSite),
+    Compose(Containers),
 }
 
 /// A topology, and the proxy between each service and the broker.
@@ -44,7 +41,6 @@ impl OwnSite {
         Ok(Self { topology: Topology::start(config).await?, order, inventory, locks: Vec::new(), panics: 0 })
     }
 
-    /// The topology.
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -71,12 +67,7 @@ impl OwnSite {
             Kind::Cut => self.set(fault, Link::Cut),
             Kind::StallToBroker => self.set(fault, Link::Stall(Direction::ToBroker)),
             Kind::StallFromBroker => self.set(fault, Link::Stall(Direction::FromBroker)),
-            Kind::Slow => {
-                self.set(
-                    fault,
-                    Link::Slow { latency: super::fault::SLOW_LATENCY, jitter: super::fault::SLOW_LATENCY },
-                );
-            }
+            Kind::Slow => self.set(fault, Link::Slow { latency: SLOW_LATENCY, jitter: SLOW_LATENCY }),
             Kind::Reset => self.links(fault).for_each(Proxy::reset),
             kind if kind.is_of_surroundings() => {
                 for part in &fault.targets {
@@ -110,7 +101,7 @@ impl OwnSite {
     async fn end(&mut self, fault: &Fault) -> Result<()> {
         match fault.kind {
             Kind::Kill | Kind::Restart | Kind::Panic => {
-                for part in START_ORDER.into_iter().filter(|part| fault.targets.contains(part)) {
+                for part in Part::IN_START_ORDER.into_iter().filter(|part| fault.targets.contains(part)) {
                     self.topology.start_part(part).await?;
                 }
             }

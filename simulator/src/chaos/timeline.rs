@@ -57,6 +57,16 @@ pub struct Counts {
     pub others: BTreeMap<&'static str, usize>,
 }
 
+impl Counts {
+    pub fn kills_of(&self, part: &str) -> usize {
+        self.kills.get(part).copied().unwrap_or_default()
+    }
+
+    pub fn others_of(&self, word: &str) -> usize {
+        self.others.get(word).copied().unwrap_or_default()
+    }
+}
+
 impl Timeline {
     /// Counts what happened; `min_pending` tells a kill that hit something from one that did not.
     pub fn counts(&self, min_pending: usize) -> Counts {

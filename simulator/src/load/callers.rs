@@ -51,25 +51,30 @@ enum Told {
     NotSent,
 }
 
-/// Sends orders until the limit or until `stop`; returns when the last one's outcome is known or given up.
-pub(super) async fn run(load: &Load, stop: &CancellationToken) -> Result<()> {
-    let schedule = Arc::new(Schedule::start(&load.plan));
-    load.tally.lock().started = Instant::now();
-    let mut callers = JoinSet::new();
-    for _ in 0..load.plan.pace.connections() {
-        let mut caller = Caller { load: load.clone(), connection: None };
-        let (schedule, stop) = (schedule.clone(), stop.clone());
-        callers.spawn(async move {
-            while let Some(turn) = schedule.next(&stop).await {
-                caller.place(turn).await?;
-            }
-            anyhow::Ok(())
-        });
+impl Load {
+    /// Sends orders until the plan's limit or until `stop` is cancelled; returns when the last one's outcome is known.
+    ///
+    /// A lost connection, a missing answer and a 5xx other than 503 are an unknown outcome: the order is repeated under
+    /// its key until a 201 tells, for at most two minutes, also after `stop`.
+    pub async fn send(&self, stop: &CancellationToken) -> Result<()> {
+        let schedule = Arc::new(Schedule::start(&self.plan));
+        self.tally.lock().started = Instant::now();
+        let mut callers = JoinSet::new();
+        for _ in 0..self.plan.pace.connections() {
+            let mut caller = Caller { load: self.clone(), connection: None };
+            let (schedule, stop) = (schedule.clone(), stop.clone());
+            callers.spawn(async move {
+                while let Some(turn) = schedule.next(&stop).await {
+                    caller.place(turn).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(caller) = callers.join_next().await {
+            caller.context("a connection's task failed")??;
+        }
+        Ok(())
     }
-    while let Some(caller) = callers.join_next().await {
-        caller.context("a connection's task failed")??;
-    }
-    Ok(())
 }
 
 /// Places one order that is not counted and waits for its end: a broker and consumers that are just starting are

@@ -50,13 +50,13 @@ impl Drop for Progress {
 async fn draw(load: Load, bar: ProgressBar) {
     let started = Instant::now();
     loop {
-        let tally = load.tally();
+        let totals = load.tally.totals();
         let position = match load.plan.limit {
             Limit::Duration(duration) => started.elapsed().min(duration).as_millis() as u64,
-            Limit::Count(_) => tally.accepted() + tally.refused(),
+            Limit::Count(_) => totals.accepted + totals.refused,
         };
         bar.set_position(position);
-        bar.set_message(format!("{} accepted, {} pending", tally.accepted(), tally.pending()));
+        bar.set_message(format!("{} accepted, {} pending", totals.accepted, load.tally.pending()));
         sleep(REDRAW).await;
     }
 }

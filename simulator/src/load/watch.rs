@@ -44,25 +44,31 @@ pub struct Watch {
     _tasks: JoinSet<()>,
 }
 
-/// Starts to watch: by events where `nats_url` is given, else by asking; the stock, too, where it is recorded.
-pub(super) async fn start(load: &Load, nats_url: Option<&str>) -> Result<Watch> {
-    let mut tasks = JoinSet::new();
-    match nats_url {
-        Some(url) => {
-            by_events(load, url, &mut tasks).await?;
-            tasks.spawn(ask(load.clone(), Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND }));
-        }
-        None => {
-            for share in 0..ASKERS {
-                let asker = Asker { share, of: ASKERS, overdue: Duration::ZERO, pause: ROUND };
-                tasks.spawn(ask(load.clone(), asker));
+impl Load {
+    /// Starts to see orders settled, until the returned value is dropped; the stock, too, where it is recorded.
+    ///
+    /// With `nats_url` by events, and by asking for those that wait for long; without it by asking alone. The
+    /// broker must be there now; later it and the services may go and come back.
+    pub async fn watch(&self, nats_url: Option<&str>) -> Result<Watch> {
+        let mut tasks = JoinSet::new();
+        match nats_url {
+            Some(url) => {
+                by_events(self, url, &mut tasks).await?;
+                let overdue = Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND };
+                tasks.spawn(ask(self.clone(), overdue));
+            }
+            None => {
+                for share in 0..ASKERS {
+                    let asker = Asker { share, of: ASKERS, overdue: Duration::ZERO, pause: ROUND };
+                    tasks.spawn(ask(self.clone(), asker));
+                }
             }
         }
+        if self.recorder.is_some() && self.target.inventory_url.is_some() {
+            tasks.spawn(record_stock(self.clone()));
+        }
+        Ok(Watch { _tasks: tasks })
     }
-    if load.recorder.is_some() && load.target.inventory_url.is_some() {
-        tasks.spawn(record_stock(load.clone()));
-    }
-    Ok(Watch { _tasks: tasks })
 }
 
 /// Watches `order_processed` as the observer.

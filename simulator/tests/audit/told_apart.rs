@@ -108,9 +108,9 @@ async fn an_order_that_was_placed_between_the_two_reads_is_not_foreign() {
         inventory: now.path("inventory.db"),
         order_again: now.path("order.db"),
     };
-    let report = check::audit(&check::read_copies(&databases, None).await.unwrap(), Moment::Running);
+    let report = check::audit(&check::read(&databases, None).await.unwrap(), Moment::Running);
     assert!(report.clean && report.foreign.count == 0, "{report}");
     databases.order_again = before.path("order.db");
-    let report = check::audit(&check::read_copies(&databases, None).await.unwrap(), Moment::Running);
+    let report = check::audit(&check::read(&databases, None).await.unwrap(), Moment::Running);
     assert_eq!(report.foreign.witnesses, [id]);
 }

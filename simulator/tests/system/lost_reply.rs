@@ -35,9 +35,9 @@ async fn a_lost_reply_is_asked_for_again_and_makes_no_second_order() {
     drop(watch);
     recorder.finish().unwrap();
     topology.stop().await.unwrap();
-    let tally = load.tally();
-    assert_eq!((tally.accepted(), tally.unknown()), (ORDERS, 0));
-    assert!((1..=LOST).contains(&tally.resolved()), "{}", tally.resolved());
+    let tally = load.tally.totals();
+    assert_eq!((tally.accepted, tally.unknown), (ORDERS, 0));
+    assert!((1..=LOST).contains(&tally.resolved), "{}", tally.resolved);
     let report = audit(folder.path(), Moment::Final).await;
     assert!(report.clean, "{report}");
     assert_eq!(report.orders, ORDERS);
