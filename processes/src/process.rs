@@ -38,7 +38,6 @@ impl Logs {
     }
 }
 
-/// A running child.
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
@@ -81,7 +80,6 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until the process ends by itself.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         self.child.wait().await.with_context(|| format!("cannot wait for {}", self.name))
     }

@@ -28,7 +28,6 @@ const BIND_AGAIN: Duration = Duration::from_millis(20);
 /// What the link does to all connections, the present ones and those to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// Carries everything.
     Pass,
     /// Closes every connection and refuses new ones.
     Cut,
@@ -36,23 +35,17 @@ pub enum Link {
     Stall(Direction),
     /// Every byte comes later by this time, and by up to as much again in `jitter`, in order.
     Slow {
-        /// The delay of every byte.
         latency: Duration,
-        /// The most that is added to it.
         jitter: Duration,
     },
 }
 
-/// The way that bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From the service to the broker.
     ToBroker,
-    /// From the broker to the service.
     FromBroker,
 }
 
-/// A running proxy on a port of its own.
 #[derive(Debug)]
 pub struct Proxy {
     port: Port,
@@ -78,7 +71,6 @@ impl Proxy {
         self.port.number()
     }
 
-    /// Changes the link from now on.
     pub fn set(&self, link: Link) {
         self.link.send_replace(link);
     }

@@ -33,7 +33,6 @@ pub const MALFORMED_HEADERS: [&[u8]; 12] = [
     b"NATS/1.0 what\n\n",
 ];
 
-/// A message as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawMessage {
     /// The header block; empty when there is none.
@@ -41,7 +40,6 @@ pub struct RawMessage {
     pub body: Vec<u8>,
 }
 
-/// One connection of one user.
 pub struct RawConnection {
     stream: BufReader<TcpStream>,
     inbox: String,

@@ -19,12 +19,9 @@ pub enum Profile {
     Release,
 }
 
-/// Paths of the two services' binaries.
 #[derive(Debug, Clone)]
 pub struct Binaries {
-    /// `order-service`
     pub order: PathBuf,
-    /// `inventory-service`
     pub inventory: PathBuf,
 }
 

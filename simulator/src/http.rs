@@ -20,7 +20,6 @@ pub async fn get(url: &str, path: &str) -> Result<Answer> {
     HttpClient::connect(url).await?.get(path, None).await
 }
 
-/// A connection to one service.
 pub struct HttpClient {
     host: String,
     sender: SendRequest<Full<Bytes>>,
@@ -36,7 +35,6 @@ pub struct Caller<'a> {
     pub key: &'a str,
 }
 
-/// What came back.
 pub struct Answer {
     pub status: StatusCode,
     pub body: Bytes,

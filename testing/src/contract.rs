@@ -10,7 +10,6 @@ use processes::workspace;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Map, Value, json};
 
-/// The document of one service.
 #[derive(Debug)]
 pub struct Contract {
     document: Value,
@@ -26,7 +25,6 @@ struct Seen<'a> {
 }
 
 impl Contract {
-    /// A contract to check answers with.
     pub fn new(document: Value) -> Self {
         Self { document }
     }

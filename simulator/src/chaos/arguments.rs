@@ -53,22 +53,14 @@ pub struct ChaosArgs {
     pub json: bool,
 }
 
-/// What a run does.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Seed of all that is random.
     pub seed: u64,
-    /// How long the load runs.
     pub duration: Duration,
-    /// The faults in the order of their time.
     pub schedule: Vec<Planned>,
-    /// Orders per second.
     pub rate: u32,
-    /// Connections that send them.
     pub connections: u32,
-    /// A kill waits until so many orders are pending.
     pub min_pending: usize,
-    /// The least that must have happened.
     pub minimums: Option<Minimums>,
 }
 

@@ -17,7 +17,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Containers([(Part, String, String); 3]);
 
 impl Containers {
-    /// Finds the running containers.
     pub async fn find() -> Result<Self> {
         let find =
             async |part| anyhow::Ok((part, compose::container(part).await?, compose::address(part).await?));

@@ -29,7 +29,6 @@ const COPIES: std::ops::RangeInclusive<usize> = 2..=5;
 /// A stream that was wiped is provisioned again by the services within this time.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long the broker may take for a PubAck.
 const PUBACK: Duration = Duration::from_secs(10);
 
 /// So many kinds of malformed header blocks are sent; the next one is set aside only after some seconds where there is no quiet one.
@@ -40,9 +39,7 @@ const KINDS_SENT: usize = 10;
 pub struct Poison {
     /// Where it is published; the service that consumes it keeps the dead letter.
     pub subject: &'static str,
-    /// The body, which no other message has.
     pub body: Bytes,
-    /// The reason that the dead letter must name.
     pub reason: &'static str,
 }
 
@@ -50,11 +47,8 @@ pub struct Poison {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SettledOrder {
-    /// Its id.
     pub id: String,
-    /// What was ordered.
     pub product_id: String,
-    /// How many.
     pub quantity: i64,
     /// `confirmed` or `cancelled`.
     pub status: String,

@@ -90,7 +90,6 @@ fn stock() -> Value {
 }
 
 impl Finished {
-    /// Audits what the run has left.
     pub async fn audit(mut self) -> Result<Report> {
         let folder = self.folder.clone();
         self.violations.extend(dead_letters::check(&folder, &self.injected).await?);

@@ -19,13 +19,11 @@ use super::{attack, surroundings};
 /// How long a kill waits for enough pending orders; then it comes anyway, and does not count.
 const PENDING_WITHIN: Duration = Duration::from_secs(5);
 
-/// Pause between two looks at what is pending.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// A burst has so many times the orders that have to be pending: some are settled before the last is accepted.
 const BURST: usize = 3;
 
-/// Pause between two looks at what has recovered.
 const RECOVERY_EVERY: Duration = Duration::from_millis(10);
 
 /// A fault from which nothing has recovered after this time counts as one that nothing recovers from.
@@ -37,7 +35,6 @@ const MESSAGES_WITHIN: Duration = Duration::from_secs(5);
 /// What a run did to a site.
 #[derive(Debug, Default)]
 pub struct Injected {
-    /// Every fault, in the order of its beginning.
     pub timeline: Timeline,
     /// Every poison message, and how many wipes of the broker had come before it.
     pub poison: Vec<(usize, Poison)>,
@@ -49,7 +46,6 @@ pub struct Injected {
     pub skipped: Vec<String>,
 }
 
-/// Injects faults while `traffic` flows.
 pub struct Injector<'a> {
     plan: &'a Plan,
     site: &'a mut Site,

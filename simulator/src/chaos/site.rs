@@ -15,9 +15,7 @@ use processes::proxy::{Direction, Link, Proxy};
 
 /// What faults are done to.
 pub enum Site {
-    /// Processes of this run's own.
     Own(Box<OwnSite>),
-    /// Containers that run already.
     Compose(Containers),
 }
 
@@ -33,7 +31,6 @@ pub struct OwnSite {
 }
 
 impl OwnSite {
-    /// Starts the topology with its links.
     pub async fn start(mut config: TopologyConfig) -> Result<Self> {
         let broker = (Ipv4Addr::LOCALHOST, config.ports.nats.number()).into();
         let (order, inventory) = (Proxy::start(broker)?, Proxy::start(broker)?);
@@ -157,7 +154,6 @@ impl Site {
         }
     }
 
-    /// Lets the fault happen.
     pub async fn begin(&mut self, fault: &Fault) -> Result<()> {
         match self {
             Self::Own(site) => site.begin(fault).await,

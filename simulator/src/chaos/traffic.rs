@@ -28,10 +28,8 @@ pub const SCARCE: u32 = PRODUCTS;
 /// Share of the orders that are for products that do not exist.
 const UNKNOWN: f64 = 0.02;
 
-/// Users that order in turns.
 const USERS: u32 = 5;
 
-/// Quantities are 1 to this number.
 const QUANTITY_MAX: u32 = 3;
 
 /// Connections of a burst, at most.
@@ -44,12 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an order is asked for until its own service shows it settled.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
-/// Where the services and the broker are.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
-    /// `http://…` of the order service.
     pub order: String,
-    /// `http://…` of the inventory service.
     pub inventory: String,
     /// `nats://…` of the broker itself, past every proxy.
     pub nats: String,
@@ -75,7 +70,6 @@ struct Bursts {
 }
 
 impl Endpoints {
-    /// Those of a topology.
     pub fn of(topology: &Topology) -> Self {
         Self {
             order: topology.order_url(),
@@ -120,7 +114,6 @@ impl Traffic {
         &self.load.tally
     }
 
-    /// Whether a burst is still being sent.
     pub fn is_bursting(&self) -> bool {
         self.bursts.under_way.load(Ordering::Relaxed) > 0
     }

@@ -21,7 +21,6 @@ const LOOK_UP: usize = 10_000;
 
 type OrderColumns = (String, String, String, i64, String, Option<String>, Option<i64>);
 
-/// The files to audit.
 #[derive(Debug, Clone)]
 pub struct Databases {
     /// `order.db`, read first.
@@ -33,7 +32,6 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Those of a topology in this folder.
     pub fn in_folder(folder: &Path) -> Self {
         let order = folder.join("order.db");
         Self { order_again: order.clone(), order, inventory: folder.join("inventory.db") }

@@ -10,10 +10,8 @@ use super::plan::{Limit, LoadPlan, Mix, Pace};
 /// Products of the topology that the load starts for itself.
 const PRODUCTS: u32 = 10;
 
-/// Quantities are 1 to this number.
 const QUANTITY_MAX: u32 = 3;
 
-/// The slowest rate, in orders a second.
 const RATE_MIN: f64 = 0.01;
 
 /// The fastest rate, in orders a second: more than one process of this kind can send.
@@ -61,7 +59,6 @@ pub struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// What they ask for.
     pub fn plan(&self) -> LoadPlan {
         let connections = self.connections;
         let products = self.products.unwrap_or(if self.target.is_some() { 1 } else { PRODUCTS });

@@ -39,11 +39,8 @@ const WARM_UP: Duration = Duration::from_secs(20);
 /// The number of the warm-up order, which no load reaches.
 const WARM_UP_NUMBER: u64 = u64::MAX;
 
-/// What one POST told.
 enum Told {
-    /// 201: the order and its status.
     Accepted(String, Status),
-    /// Not stored by this POST.
     Refused(u16),
     /// It may have been stored.
     Nothing,

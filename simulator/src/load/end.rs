@@ -19,7 +19,6 @@ const STANDSTILL: Duration = Duration::from_secs(60);
 /// The gauge may be as old as one of the service's ticks.
 const GAUGE: Duration = Duration::from_secs(15);
 
-/// How a run ended.
 pub(super) struct End {
     /// When the order service showed the last order settled.
     pub(super) at: Instant,

@@ -116,7 +116,6 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     Ok(summary)
 }
 
-/// Sends, waits for the end, and sums up.
 async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
     let progress = Progress::start(load);
     load.send(&CancellationToken::new()).await?;

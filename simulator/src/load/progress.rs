@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use super::Load;
 use super::plan::Limit;
 
-/// The bar is drawn this often.
 const REDRAW: Duration = Duration::from_millis(200);
 
 /// Drawn until it is dropped, and then gone.

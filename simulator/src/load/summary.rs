@@ -9,7 +9,6 @@ use hdrhistogram::Histogram;
 use super::end::End;
 use super::tally::Tally;
 
-/// The result of one run.
 pub(super) struct Summary {
     pub(super) seed: u64,
     pub(super) tally: Tally,

@@ -37,14 +37,12 @@ pub(super) struct Tally {
     pub(super) last: Option<(String, usize, Instant)>,
 }
 
-/// An order that waits to be settled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Open {
     /// When it was meant to be sent.
     pub(super) due: Instant,
     /// When the 201 was read.
     pub(super) accepted: Instant,
-    /// Whose it is.
     pub(super) user: usize,
 }
 
@@ -144,7 +142,6 @@ impl Tally {
         }
     }
 
-    /// An answer that means *not stored*.
     pub(super) fn refuse(&mut self, status: u16) {
         *self.refused.entry(status).or_default() += 1;
     }
@@ -163,7 +160,6 @@ impl Tally {
         }
     }
 
-    /// How many accepted orders are settled.
     pub(super) fn settled(&self) -> u64 {
         self.confirmed + self.cancelled
     }

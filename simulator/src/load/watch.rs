@@ -30,13 +30,11 @@ const ROUND: Duration = Duration::from_millis(5);
 /// Beside events, an order is asked for once it has waited this long.
 const OVERDUE: Duration = Duration::from_secs(3);
 
-/// Pause between two rounds of asking for overdue orders.
 const OVERDUE_ROUND: Duration = Duration::from_secs(1);
 
 /// Orders asked for in one round, oldest first.
 const ROUND_LIMIT: usize = 2_000;
 
-/// Pause between two reads of the stock.
 const STOCK_ROUND: Duration = Duration::from_millis(250);
 
 /// Watches until it is dropped.

@@ -13,7 +13,6 @@ use processes::Logs;
 use processes::Port;
 use processes::broker;
 
-/// One process of the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Order,
@@ -61,7 +60,6 @@ pub struct Links {
     pub inventory: Option<u16>,
 }
 
-/// What a topology runs, and where.
 #[derive(Debug)]
 pub struct TopologyConfig {
     /// Holds `order.db`, `inventory.db` and `nats/`; is created.
@@ -72,7 +70,6 @@ pub struct TopologyConfig {
     /// Stock to begin with; `None`: the inventory's built-in one.
     pub seed_file: Option<PathBuf>,
     pub logs: Logs,
-    /// Signs the tokens.
     pub jwt_secret: String,
     /// Further settings for both services, as variables.
     pub environment: Vec<(String, String)>,
