@@ -14,6 +14,7 @@ use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
 use shared::broker::stored_message;
+use shared::contract::status::Status;
 use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use uuid::Uuid;
 
@@ -50,8 +51,7 @@ pub struct SettledOrder {
     pub id: String,
     pub product_id: String,
     pub quantity: i64,
-    /// `confirmed` or `cancelled`.
-    pub status: String,
+    pub status: Status,
 }
 
 /// Publishes messages of the stream again under fresh ids, shuffled: the newest, and as many from anywhere in it, which the
@@ -153,8 +153,8 @@ fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
     if let Some(real) = real {
         let repeat = json!({"orderId": real.id, "productId": real.product_id, "quantity": real.quantity + 1, "poison": unique});
         all.push(poison(ORDER_CREATED, repeat.to_string(), "conflicting_repeat"));
-        let answer = match real.status.as_str() {
-            "confirmed" => {
+        let answer = match real.status {
+            Status::Confirmed => {
                 json!({"orderId": real.id, "status": "cancelled", "reason": "unknown_product", "poison": unique})
             }
             _ => json!({"orderId": real.id, "status": "confirmed", "poison": unique}),
@@ -199,7 +199,7 @@ mod tests {
             id: "a".to_owned(),
             product_id: "1".to_owned(),
             quantity: 2,
-            status: "confirmed".to_owned(),
+            status: Status::Confirmed,
         };
         let mut bodies = Vec::new();
         for poison in make_poison(Some(&real), "1").into_iter().chain(make_poison(Some(&real), "2")) {

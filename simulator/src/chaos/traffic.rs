@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -138,7 +139,7 @@ impl Traffic {
         let user = self.load.target.users.get(user)?;
         poll(LOOK_WITHIN, Duration::from_millis(50), async || {
             let order = self.look_up(&id, &user.authorization).await.ok()?;
-            (order.status != "created").then_some(order)
+            (order.status != Status::Created).then_some(order)
         })
         .await
     }

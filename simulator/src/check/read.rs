@@ -14,7 +14,6 @@ use sqlx::{Connection, FromRow, SqliteConnection};
 use super::answered;
 use super::names::fingerprint;
 use super::snapshot::{Key, Order, OutboxRow, Reservation, RowResult, Shelf, Snapshot};
-use crate::answers::Status;
 
 /// Ids of one statement of the second look.
 const LOOK_UP: usize = 10_000;
@@ -175,10 +174,7 @@ impl Snapshot {
     }
 
     fn result(&mut self, status: &str, reason: Option<&str>) -> RowResult {
-        let status = [Status::Created, Status::Confirmed, Status::Cancelled]
-            .into_iter()
-            .find(|known| known.as_str() == status);
-        RowResult { status, reason: reason.map(|reason| self.names.name(reason)) }
+        RowResult { status: status.parse().ok(), reason: reason.map(|reason| self.names.name(reason)) }
     }
 }
 

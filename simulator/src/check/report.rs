@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::invariants as check;
 use super::snapshot::Snapshot;
-use crate::answers::Status;
+use shared::contract::status::Status;
 
 const WITNESSES: usize = 10;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::answered::Answered;
 use super::names::{Name, Names, OrderId};
-use crate::answers::Status;
+use shared::contract::status::Status;
 
 /// What was read. Lists are sorted by id.
 #[derive(Debug, Default)]

@@ -18,8 +18,9 @@ use super::schedule::{Schedule, Turn};
 use super::tally::Open;
 use super::target::User;
 use super::{Load, watch};
-use crate::answers::{Answer, Line, Outcome, Status};
+use crate::answers::{Answer, Line, Outcome};
 use crate::http::{self, HttpClient};
+use shared::contract::status::Status;
 
 /// Pause after a refusal in a closed loop, so that refusals do not become the load.
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);

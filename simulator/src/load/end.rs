@@ -9,9 +9,9 @@ use tokio::time::sleep;
 use super::tally::SharedTally;
 use super::target::User;
 use super::{Load, watch};
-use crate::answers::Status;
 use crate::http::HttpClient;
 use crate::metrics::Metrics;
+use shared::contract::status::Status;
 
 /// Without any order settled for this long, the rest counts as unsettled.
 const STANDSTILL: Duration = Duration::from_secs(60);

@@ -83,8 +83,8 @@ impl Display for Refusals<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answers::Status;
     use crate::load::tally::Open;
+    use shared::contract::status::Status;
     use std::time::Instant;
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::answers::Status;
+use shared::contract::status::Status;
 
 /// The counts of one run; times are kept in microseconds.
 #[derive(Clone)]

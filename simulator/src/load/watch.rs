@@ -14,9 +14,10 @@ use tokio::time::sleep;
 use super::Load;
 use super::tally::Open;
 use super::target::User;
-use crate::answers::{Line, Status, Witness};
+use crate::answers::{Line, Witness};
 use crate::http::HttpClient;
 use processes::raw_nats::{RawConnection, RawMessage};
+use shared::contract::status::Status;
 
 /// Pause between two attempts to reach a broker that is away: shorter than the services', so that no event is missed.
 const RECONNECT: Duration = Duration::from_millis(20);

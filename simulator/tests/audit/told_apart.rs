@@ -1,6 +1,7 @@
 //! What is no violation: orders that are not settled yet, orders set aside, and reservations of somebody else's orders.
 
-use simulator::answers::{Line, Status, Witness};
+use shared::contract::status::Status;
+use simulator::answers::{Line, Witness};
 use simulator::check::{self, Databases, Moment};
 
 use crate::copy::Copy;
