@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
-
 use processes::workspace;
+use serde::Deserialize;
 
 /// How the services are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

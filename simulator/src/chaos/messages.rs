@@ -11,15 +11,14 @@ use async_nats::jetstream::{Context, context::ContextBuilder, message::PublishMe
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::future::try_join_all;
+use processes::raw_nats::{MALFORMED_HEADERS, RawConnection};
+use processes::{broker, poll};
 use serde::Deserialize;
 use serde_json::json;
 use shared::broker::stored_message;
 use shared::contract::status::Status;
 use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use uuid::Uuid;
-
-use processes::raw_nats::{MALFORMED_HEADERS, RawConnection};
-use processes::{broker, poll};
 
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;

@@ -5,13 +5,13 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, bail};
+use processes::proxy::{Direction, Link, Proxy};
 use sqlx::SqliteConnection;
 
 use super::containers::Containers;
 use super::fault::{Fault, Kind, SLOW_LATENCY};
 use super::surroundings;
 use crate::topology::{Links, Part, Topology, TopologyConfig};
-use processes::proxy::{Direction, Link, Proxy};
 
 /// What faults are done to.
 pub enum Site {

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use processes::Logs;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::sleep;
 
 use crate::topology::{Part, Topology};
-use processes::Logs;
 
 /// A service that cannot go on must have ended after this time.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);

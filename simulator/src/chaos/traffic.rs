@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use processes::{poll, token};
 use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,6 @@ use crate::http::HttpClient;
 use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
 use crate::load::{Load, SharedTally, Target, Totals, Watch};
 use crate::topology::{Part, Topology};
-use processes::{poll, token};
 
 /// Products of the topology, by the numbers 1 to this one.
 pub const PRODUCTS: u32 = 10;

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use processes::workspace;
 
 pub use self::answered::{Answered, Fate, Observed, Request};
 pub use self::names::{Name, Names, OrderId};
@@ -22,7 +23,6 @@ pub(crate) use self::read::open;
 pub use self::read::{Databases, read};
 pub use self::report::{Finding, Listing, Moment, Report, Violations, audit};
 use crate::compose;
-use processes::workspace;
 
 /// Audits both databases: I1 to I10, each violation with its witnesses. Exits with 1 when one is violated.
 #[derive(Debug, Clone, Args)]

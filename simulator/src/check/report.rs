@@ -3,10 +3,10 @@
 use std::fmt::{Display, Formatter, Result};
 
 use serde::Serialize;
+use shared::contract::status::Status;
 
 use super::invariants as check;
 use super::snapshot::Snapshot;
-use shared::contract::status::Status;
 
 const WITNESSES: usize = 10;
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use shared::contract::status::Status;
+
 use super::answered::Answered;
 use super::names::{Name, Names, OrderId};
-use shared::contract::status::Status;
 
 /// What was read. Lists are sorted by id.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use shared::clock::now_ms;
+use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,6 @@ use super::target::User;
 use super::{Load, watch};
 use crate::answers::{Answer, Line, Outcome};
 use crate::http::{self, HttpClient};
-use shared::contract::status::Status;
 
 /// Pause after a refusal in a closed loop, so that refusals do not become the load.
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use processes::poll;
+use shared::contract::status::Status;
 use tokio::time::sleep;
 
 use super::tally::SharedTally;
@@ -11,7 +12,6 @@ use super::target::User;
 use super::{Load, watch};
 use crate::http::HttpClient;
 use crate::metrics::Metrics;
-use shared::contract::status::Status;
 
 /// Without any order settled for this long, the rest counts as unsettled.
 const STANDSTILL: Duration = Duration::from_secs(60);

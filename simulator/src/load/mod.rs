@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use processes::token;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +39,6 @@ use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
 use crate::check::{self, Databases, Moment};
 use crate::topology::{Topology, TopologyConfig};
-use processes::token;
 
 /// More of a product than any run can order.
 pub const PLENTY: u64 = 1_000_000_000;

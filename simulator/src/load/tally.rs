@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
-
 use shared::contract::status::Status;
 
 /// The counts of one run; times are kept in microseconds.

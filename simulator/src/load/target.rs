@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use processes::token;
 
 use super::plan::Mix;
 use crate::http::{HttpClient, PATIENCE};
-use processes::token;
 
 #[derive(Debug, Clone)]
 pub struct Target {

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use processes::raw_nats::{RawConnection, RawMessage};
 use serde::Deserialize;
+use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -16,8 +18,6 @@ use super::tally::Open;
 use super::target::User;
 use crate::answers::{Line, Witness};
 use crate::http::HttpClient;
-use processes::raw_nats::{RawConnection, RawMessage};
-use shared::contract::status::Status;
 
 /// Pause between two attempts to reach a broker that is away: shorter than the services', so that no event is missed.
 const RECONNECT: Duration = Duration::from_millis(20);

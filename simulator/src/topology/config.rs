@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use processes::Logs;
+use processes::Port;
+use processes::broker;
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::binaries::Binaries;
-use processes::Logs;
-use processes::Port;
-use processes::broker;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {

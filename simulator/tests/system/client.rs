@@ -4,13 +4,13 @@ use std::{path::Path, time::Duration};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use shared::contract::status::Status;
 use simulator::{
     answers::{Answer, Coverage, Line, Outcome, Recorder},
     binaries::Binaries,
     check::{self, Databases, Moment, Report},
     topology::{Topology, TopologyConfig},
 };
-use shared::contract::status::Status;
 use tempfile::TempDir;
 
 /// A topology of its own on free ports, with this stock.

@@ -1,9 +1,10 @@
 //! What became of orders: I4, I5, I6 and I10, which compare order.db with inventory.db.
 
+use shared::contract::status::Status;
+
 use crate::answers::Witness;
 use crate::check::report::Violations;
 use crate::check::snapshot::{Order, Reservation, RowResult, Snapshot};
-use shared::contract::status::Status;
 
 /// I4: in the end every order is settled, orders set aside excepted.
 pub fn settled_in_the_end(snapshot: &Snapshot) -> Violations {

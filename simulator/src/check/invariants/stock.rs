@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use shared::contract::status::Status;
+
 use crate::check::names::Name;
 use crate::check::report::Violations;
 use crate::check::snapshot::Snapshot;
-use shared::contract::status::Status;
 
 /// I2: per product, adjustments − confirmed reservations = stock.
 pub fn stock_equation(snapshot: &Snapshot) -> Violations {
