@@ -15,6 +15,8 @@ use std::{
 
 use tokio::process::Command;
 
+use crate::expect;
+
 /// The file that takes the free space.
 const FILLER: &str = "filler";
 /// The filler grows in pieces of so many bytes, so that less than this is left.
@@ -48,9 +50,7 @@ impl SmallDisk {
     /// An empty disk of this size over `folder`, which is created; `None` when this machine cannot have one, which is
     /// said on standard error.
     pub fn over(folder: &Path, megabytes: usize) -> Option<Self> {
-        if let Err(error) = fs::create_dir_all(folder) {
-            panic!("cannot create {}: {error}", folder.display());
-        }
+        expect(&format!("create {}", folder.display()), fs::create_dir_all(folder));
         let held = WAYS.into_iter().find_map(|way| Some((way, hold(way, folder, megabytes)?)));
         let Some((way, holder)) = held else {
             assert!(env::var_os("CI").is_none(), "no small disk: neither user namespaces nor root");
@@ -98,16 +98,12 @@ impl SmallDisk {
             let filler = File::options().write(true).open(self.inside().join(FILLER))?;
             filler.set_len(filler.metadata()?.len().saturating_sub(bytes))
         };
-        if let Err(error) = shorten() {
-            panic!("cannot give back space in {}: {error}", self.folder.display());
-        }
+        expect(&format!("give back space in {}", self.folder.display()), shorten());
     }
 
     /// Gives back all that [`SmallDisk::fill`] took.
     pub fn free(&self) {
-        if let Err(error) = fs::remove_file(self.inside().join(FILLER)) {
-            panic!("cannot free {}: {error}", self.folder.display());
-        }
+        expect(&format!("free {}", self.folder.display()), fs::remove_file(self.inside().join(FILLER)));
     }
 
     /// Copies a database of the disk to `to`: the file and its WAL, since SQLite needs both. Only while nothing writes.
@@ -116,9 +112,8 @@ impl SmallDisk {
     pub fn copy_database(&self, name: &str, to: &Path) {
         for suffix in ["", "-wal"] {
             let copy = format!("{}{suffix}", to.display());
-            if let Err(error) = fs::copy(self.inside().join(format!("{name}{suffix}")), &copy) {
-                panic!("cannot copy {name}{suffix} to {copy}: {error}");
-            }
+            let copied = fs::copy(self.inside().join(format!("{name}{suffix}")), &copy);
+            expect(&format!("copy {name}{suffix} to {copy}"), copied);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The flags of `sim load`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,10 +13,8 @@ const PRODUCTS: u32 = 10;
 
 const QUANTITY_MAX: u32 = 3;
 
-const RATE_MIN: f64 = 0.01;
-
-/// The fastest rate, in orders a second: more than one process of this kind can send.
-const RATE_MAX: f64 = 1_000_000.0;
+/// Orders a second; the fastest is more than one process of this kind can send.
+const RATES: RangeInclusive<f64> = 0.01..=1_000_000.0;
 
 /// Sends orders, in a closed loop as fast as they are answered or at a rate, and tells how many were settled and how fast.
 #[derive(Debug, Clone, Args)]
@@ -78,17 +77,16 @@ impl LoadArgs {
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (RATE_MIN..=RATE_MAX).contains(&rate) => Ok(rate),
-        _ => Err(format!("it must be a number from {RATE_MIN} to {RATE_MAX}")),
-    }
+    parse_number(text, RATES)
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("it must be a number from 0 to 1".to_owned()),
-    }
+    parse_number(text, 0.0..=1.0)
+}
+
+fn parse_number(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("it must be a number from {} to {}", range.start(), range.end()))
 }
 
 /// Such as `500ms` or `2m`, and longer than nothing.
