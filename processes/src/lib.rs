@@ -7,7 +7,6 @@
 //! - [`poll`]: how everybody waits
 
 pub mod broker;
-mod nats_download;
 pub mod nats_server;
 mod poll;
 pub mod ports;

@@ -14,11 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::driver::Load;
 use super::plan::{Pace, PlannedOrder};
 use super::schedule::{Schedule, Turn};
 use super::tally::Open;
 use super::target::User;
-use super::{Load, watch};
+use super::watch;
 use crate::answers::{Answer, Line, Outcome};
 use crate::http::{self, HttpClient};
 

@@ -8,6 +8,7 @@
 mod arguments;
 mod callers;
 mod cpu;
+mod driver;
 mod end;
 pub mod plan;
 mod progress;
@@ -18,7 +19,6 @@ mod target;
 mod watch;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use processes::token;
@@ -28,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 pub use self::arguments::LoadArgs;
 pub(crate) use self::arguments::parse_duration;
 use self::cpu::CpuMeter;
+pub use self::driver::Load;
 use self::plan::LoadPlan;
 use self::progress::Progress;
 use self::summary::Summary;
-use self::tally::Tally;
 pub use self::tally::{SharedTally, Totals};
 pub use self::target::{Target, User};
 pub use self::watch::Watch;
@@ -42,30 +42,6 @@ use crate::topology::{Topology, TopologyConfig};
 
 /// More of a product than any run can order.
 pub const PLENTY: u64 = 1_000_000_000;
-
-/// A plan on its way to a target. Cheap to clone; clones share the tally.
-///
-/// Others drive it, too: [`Load::watch`], then [`Load::send`], then [`Load::wait_until_settled`]. The services may die and come
-/// back at any time.
-#[derive(Clone)]
-pub struct Load {
-    pub plan: Arc<LoadPlan>,
-    pub target: Arc<Target>,
-    pub tally: SharedTally,
-    recorder: Option<Recorder>,
-}
-
-impl Load {
-    /// Nothing is sent yet. With a recorder, every answer and every observation is written; whoever made it finishes it.
-    pub fn new(plan: LoadPlan, target: Target, recorder: Option<Recorder>) -> Self {
-        Self { plan: plan.into(), target: target.into(), tally: Tally::shared(), recorder }
-    }
-
-    /// Another plan to the same target: what it sends counts in the same tally and is written by the same recorder.
-    pub fn with_plan(&self, plan: LoadPlan) -> Self {
-        Self { plan: plan.into(), ..self.clone() }
-    }
-}
 
 /// Runs the command and prints its summary; an error if an accepted order was not settled.
 pub async fn run(args: LoadArgs) -> Result<()> {

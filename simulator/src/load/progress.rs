@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::Load;
+use super::driver::Load;
 use super::plan::Limit;
 
 const REDRAW: Duration = Duration::from_millis(200);

@@ -13,7 +13,7 @@ use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::Load;
+use super::driver::Load;
 use super::tally::Open;
 use super::target::User;
 use crate::answers::{Line, Witness};

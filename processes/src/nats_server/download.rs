@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::nats_server::{PINNED, require_new_enough};
+use super::version::{PINNED, require_new_enough};
 
 /// SHA-256 of `nats-server-v2.14.5-linux-ARCH.tar.gz`, by Rust's and by the release's name of the architecture.
 const ARCHIVES: [(&str, &str, &str); 2] = [
