@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use shared::contract::{
     events::{OrderCreated, OrderProcessed},
+    status::Status,
     subjects::{ORDER_CREATED, ORDER_PROCESSED},
 };
 use simulator::{testing::event_contract::EVENTS, workspace};
@@ -43,7 +44,7 @@ fn golden_files_of_past_events_still_decode() {
         order_id: "01a20a40-954d-770d-b5c9-872aafb68550".to_owned(),
         product_id: "1".to_owned(),
         quantity: 2,
-        status: "created".to_owned(),
+        status: Status::Created,
         user_id: "alice".to_owned(),
         created_at: "2026-11-23T21:12:14.413Z".to_owned(),
     };

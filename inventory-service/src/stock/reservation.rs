@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
 use shared::{
-    contract::events::{Decision, Event, OrderCreated, OrderProcessed, Reason},
+    contract::{
+        events::{Event, OrderCreated, OrderProcessed},
+        status::{Reason, Status},
+    },
     delivery::{outbox, outcome::Never},
     storage::{Tx, json},
 };
@@ -26,7 +29,7 @@ pub struct Request {
 #[derive(Debug, Clone)]
 pub enum Reserved {
     /// Decided now; the answer is enqueued.
-    Decided(Decision),
+    Decided(Status),
     /// Decided before; nothing changed, and the stored answer is enqueued again.
     Repeated,
     /// The order was decided with another product or quantity; no answer is sent.
@@ -39,8 +42,8 @@ struct Reservation {
     order_id: String,
     product_id: String,
     quantity: i64,
-    status: String,
-    reason: Option<String>,
+    status: Status,
+    reason: Option<Reason>,
     decided_at: i64,
     traceparent: String,
 }
@@ -62,7 +65,7 @@ pub async fn reserve(tx: &mut Tx, requests: &[Request], now_ms: i64) -> Result<V
             continue;
         }
         let (status, reason) = decide(stock.get_mut(&order.product_id), order.quantity);
-        if status == Decision::Confirmed {
+        if status == Status::Confirmed {
             *taken.entry(order.product_id.clone()).or_default() += order.quantity;
         }
         let reservation = Reservation::new(order, status, reason, traceparent, now_ms);
@@ -78,21 +81,21 @@ pub async fn reserve(tx: &mut Tx, requests: &[Request], now_ms: i64) -> Result<V
 }
 
 /// The rule: an order is confirmed when the product has at least its quantity left, which is then taken.
-fn decide(stock: Option<&mut i64>, quantity: i64) -> (Decision, Option<Reason>) {
+fn decide(stock: Option<&mut i64>, quantity: i64) -> (Status, Option<Reason>) {
     match stock {
-        None => (Decision::Cancelled, Some(Reason::UnknownProduct)),
+        None => (Status::Cancelled, Some(Reason::UnknownProduct)),
         Some(left) if *left >= quantity => {
             *left -= quantity;
-            (Decision::Confirmed, None)
+            (Status::Confirmed, None)
         }
-        Some(_) => (Decision::Cancelled, Some(Reason::InsufficientStock)),
+        Some(_) => (Status::Cancelled, Some(Reason::InsufficientStock)),
     }
 }
 
 impl Reservation {
     fn new(
         order: &OrderCreated,
-        status: Decision,
+        status: Status,
         reason: Option<Reason>,
         traceparent: &str,
         now_ms: i64,
@@ -101,8 +104,8 @@ impl Reservation {
             order_id: order.order_id.clone(),
             product_id: order.product_id.clone(),
             quantity: order.quantity,
-            status: status.as_str().to_owned(),
-            reason: reason.map(|reason| reason.as_str().to_owned()),
+            status,
+            reason,
             decided_at: now_ms,
             traceparent: traceparent.to_owned(),
         }
@@ -110,9 +113,8 @@ impl Reservation {
 
     /// The stored answer; the same however often it is made.
     fn answer(&self) -> Event {
-        let reason = Reason::from_column(self.reason.as_deref());
-        let status = if reason.is_some() { Decision::Cancelled } else { Decision::Confirmed };
-        let body = OrderProcessed { order_id: self.order_id.clone(), status, reason };
+        let body =
+            OrderProcessed { order_id: self.order_id.clone(), status: self.status, reason: self.reason };
         Event::order_processed(&body, self.decided_at, &self.traceparent)
     }
 }

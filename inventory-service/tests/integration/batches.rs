@@ -9,10 +9,7 @@ use inventory_service::{
 };
 use shared::{
     clock::now_ms,
-    contract::{
-        events::{Decision, OrderCreated},
-        subjects::ORDER_CREATED,
-    },
+    contract::{events::OrderCreated, subjects::ORDER_CREATED},
     delivery::{handler::EventHandler, message::Delivery, outcome::Outcome},
     storage::Database,
 };
@@ -39,8 +36,7 @@ async fn reserve(database: &Database, batch: &[(&str, &str, i64)]) -> Vec<&'stat
     let results = reservation::reserve(&mut tx, &requests, now_ms()).await.unwrap();
     tx.commit().await.unwrap();
     let word = |result: &Reserved| match result {
-        Reserved::Decided(Decision::Confirmed) => "confirmed",
-        Reserved::Decided(Decision::Cancelled) => "cancelled",
+        Reserved::Decided(status) => status.as_str(),
         Reserved::Repeated => "repeated",
         Reserved::Refused(never) => never.reason,
     };

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use shared::{
-    contract::events::ID_MAX_CHARS,
+    contract::{events::ID_MAX_CHARS, status::Status},
     http::{
         auth::User,
         paging::{PageParameters, PageQuery},
@@ -21,7 +21,7 @@ use utoipa::IntoParams;
 
 use super::{
     prefer::{self, WaitParameter},
-    view::{OrderDetail, OrderView, Status},
+    view::{OrderDetail, OrderView},
     waiting::Waiting,
 };
 use crate::orders::list::{self, Wanted};
@@ -73,11 +73,8 @@ pub async fn list_orders(
     Ok(query.page(uri.path(), views, |order: &OrderView| order.id().to_owned()))
 }
 
-fn status_of(text: &str) -> Result<&str, Problem> {
-    match text {
-        "created" | "confirmed" | "cancelled" => Ok(text),
-        _ => Err(Problem::invalid("status", "must be created, confirmed or cancelled")),
-    }
+fn status_of(text: &str) -> Result<Status, Problem> {
+    text.parse().map_err(|_| Problem::invalid("status", "must be created, confirmed or cancelled"))
 }
 
 /// The text, if it can be a product's id.

@@ -1,25 +1,16 @@
 //! Orders as they are shown: in lists, and one alone with its history.
 
 use serde::Serialize;
-use shared::{clock::rfc3339, contract::trace};
-
+use shared::{
+    clock::rfc3339,
+    contract::{
+        status::{Reason, Status},
+        trace,
+    },
+};
 use utoipa::ToSchema;
 
 use crate::orders::Order;
-
-// Only for the document: the table keeps the word itself.
-/// What became of an order so far.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "only its schema is used")]
-pub enum Status {
-    /// Stored; the inventory has not answered yet.
-    Created,
-    /// Stock was taken for it.
-    Confirmed,
-    /// The inventory refused; `reason` says why.
-    Cancelled,
-}
 
 /// An order in a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,11 +20,10 @@ pub struct OrderView {
     id: String,
     product_id: String,
     quantity: i64,
-    #[schema(value_type = Status)]
-    status: String,
+    status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>, nullable = false)]
+    reason: Option<Reason>,
     user_id: String,
     #[schema(format = DateTime)]
     created_at: String,

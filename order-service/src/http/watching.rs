@@ -22,6 +22,7 @@ use futures_util::{
 use serde::Serialize;
 use shared::{
     clock::{now_ms, rfc3339},
+    contract::status::{Reason, Status},
     http::{auth::User, paging::parameters, problem::Problem, read::read},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -118,15 +119,15 @@ async fn end(waiting: Waiting, until_ms: Option<u64>) {
 #[serde(rename_all = "camelCase")]
 struct StatusChange<'a> {
     order_id: &'a str,
-    status: &'a str,
+    status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<Reason>,
     at: String,
 }
 
 fn event(change: &Change) -> Event {
     let Change { id, order_id, status, reason, at, .. } = change;
-    let data = StatusChange { order_id, status, reason: reason.as_deref(), at: rfc3339(*at) };
+    let data = StatusChange { order_id, status: *status, reason: *reason, at: rfc3339(*at) };
     // Texts always have a JSON form.
     Event::default().id(id.to_string()).event("order").json_data(data).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 //!
 //! Whoever has seen the change with id N will never see a new one below N, so reading on behind N misses nothing.
 
+use shared::contract::status::{Reason, Status};
 use sqlx::{FromRow, SqlitePool};
 
 /// One row of the table `status_changes`.
@@ -13,10 +14,10 @@ pub struct Change {
     pub order_id: String,
     /// Whose order it is.
     pub user_id: String,
-    /// The status that it got: `created`, `confirmed` or `cancelled`.
-    pub status: String,
+    /// The status that it got.
+    pub status: Status,
     /// Present exactly when cancelled.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// When, in Unix milliseconds.
     pub at: i64,
 }

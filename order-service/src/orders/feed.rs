@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use shared::storage::Database;
+use shared::{contract::status::Status, storage::Database};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
@@ -162,7 +162,7 @@ impl Subscription {
 
     /// Waits until an order got its final status, or until changes were dropped.
     pub async fn settled(&mut self) {
-        while self.next().await.is_some_and(|change| change.status == "created") {}
+        while self.next().await.is_some_and(|change| change.status == Status::Created) {}
     }
 }
 

@@ -3,6 +3,7 @@
 //! A page begins behind the id that ended the page before it. Ids never change, so every order that existed when the
 //! first page was read is on exactly one page, however many arrive meanwhile.
 
+use shared::contract::status::Status;
 use sqlx::SqlitePool;
 
 use super::Order;
@@ -16,7 +17,7 @@ pub struct Wanted<'a> {
     /// The user whose orders are listed; `None` for everybody's.
     pub owner: Option<&'a str>,
     /// Only orders with this status.
-    pub status: Option<&'a str>,
+    pub status: Option<Status>,
     /// Only orders of this product.
     pub product_id: Option<&'a str>,
 }
@@ -57,7 +58,11 @@ pub async fn page_of(
     limit: i64,
 ) -> sqlx::Result<Vec<Order>> {
     let page = sqlx::query_as(wanted.sql()).bind(below.unwrap_or(ABOVE_ALL)).bind(limit);
-    page.bind(wanted.owner).bind(wanted.status).bind(wanted.product_id).fetch_all(reader).await
+    page.bind(wanted.owner)
+        .bind(wanted.status.map(Status::as_str))
+        .bind(wanted.product_id)
+        .fetch_all(reader)
+        .await
 }
 
 #[cfg(test)]
@@ -81,9 +86,9 @@ mod tests {
         MIGRATIONS.run(&database).await.unwrap();
         let indexes = [
             (None, None, "orders_of_a_user "),
-            (Some("confirmed"), None, "orders_of_a_user_by_status "),
+            (Some(Status::Confirmed), None, "orders_of_a_user_by_status "),
             (None, Some("1"), "orders_of_a_user_by_product "),
-            (Some("confirmed"), Some("1"), "orders_of_a_user_by_"),
+            (Some(Status::Confirmed), Some("1"), "orders_of_a_user_by_"),
         ];
         for (status, product_id, index) in indexes {
             let plan_of = |owner| plan(&database, Wanted { owner, status, product_id });

@@ -14,7 +14,10 @@ pub mod settlement;
 
 use shared::{
     clock::rfc3339,
-    contract::events::{Event, OrderCreated},
+    contract::{
+        events::{Event, OrderCreated},
+        status::{Reason, Status},
+    },
 };
 use sqlx::{FromRow, SqlitePool};
 
@@ -29,10 +32,9 @@ pub struct Order {
     pub product_id: String,
     /// 1–1,000,000.
     pub quantity: i64,
-    /// `created`, `confirmed` or `cancelled`.
-    pub status: String,
+    pub status: Status,
     /// Present exactly when cancelled.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// Unix milliseconds.
     pub created_at: i64,
     /// When the inventory decided, by its own clock, in Unix milliseconds; absent when it did not say.
@@ -55,7 +57,7 @@ impl Order {
             order_id: self.id.clone(),
             product_id: self.product_id.clone(),
             quantity: self.quantity,
-            status: "created".to_owned(),
+            status: Status::Created,
             user_id: self.user_id.clone(),
             created_at: rfc3339(self.created_at),
         };

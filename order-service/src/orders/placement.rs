@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use shared::{
+    contract::status::Status,
     delivery::outbox,
     storage::{Tx, json},
 };
@@ -81,7 +82,7 @@ impl NewOrder {
             user_id: self.user_id.clone(),
             product_id: self.product_id.clone(),
             quantity: self.quantity,
-            status: "created".to_owned(),
+            status: Status::Created,
             reason: None,
             created_at: now_ms,
             decided_at: None,

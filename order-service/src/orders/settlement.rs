@@ -7,7 +7,10 @@ use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
 use shared::{
-    contract::events::{Decision, OrderProcessed, Reason},
+    contract::{
+        events::OrderProcessed,
+        status::{Reason, Status},
+    },
     delivery::outcome::Never,
     storage::{Tx, json},
 };
@@ -32,7 +35,7 @@ pub enum Settlement {
     Refused(Never),
 }
 
-type State = Option<(Decision, Option<Reason>)>;
+type State = (Status, Option<Reason>);
 
 /// Decides the batch and writes it. One settlement per answer, in the same order.
 pub async fn settle(tx: &mut Tx, answers: &[Answer], now_ms: i64) -> Result<Vec<Settlement>> {
@@ -42,13 +45,13 @@ pub async fn settle(tx: &mut Tx, answers: &[Answer], now_ms: i64) -> Result<Vec<
     for Answer { event: answer, decided_at } in answers {
         let settlement = match states.get_mut(&answer.order_id) {
             None => Settlement::Refused(unknown(answer)),
-            Some(state @ None) => {
-                *state = Some((answer.status, answer.reason));
+            Some(state @ (Status::Created, _)) => {
+                *state = (answer.status, answer.reason);
                 changes.push((&answer.order_id, answer.status, answer.reason, *decided_at));
                 Settlement::Settled
             }
-            Some(Some(result)) if *result == (answer.status, answer.reason) => Settlement::Repeated,
-            Some(Some(result)) => Settlement::Refused(conflict(answer, *result)),
+            Some(state) if *state == (answer.status, answer.reason) => Settlement::Repeated,
+            Some(state) => Settlement::Refused(conflict(answer, *state)),
         };
         settlements.push(settlement);
     }
@@ -56,24 +59,19 @@ pub async fn settle(tx: &mut Tx, answers: &[Answer], now_ms: i64) -> Result<Vec<
     Ok(settlements)
 }
 
-/// The state of each order that the batch names: `None` while it is `created`. Unknown orders are absent.
+/// The state of each order that the batch names. Unknown orders are absent.
 async fn states(tx: &mut Tx, answers: &[Answer]) -> sqlx::Result<HashMap<String, State>> {
     let ids: Vec<&str> = answers.iter().map(|answer| answer.event.order_id.as_str()).collect();
-    let rows: Vec<(String, String, Option<String>)> =
+    let rows: Vec<(String, Status, Option<Reason>)> =
         sqlx::query_as("SELECT id, status, reason FROM orders WHERE id IN (SELECT value FROM json_each($1))")
             .bind(json(&ids))
             .fetch_all(&mut **tx)
             .await?;
-    let state = |status: &str, reason: Option<&str>| match status {
-        "confirmed" => Some((Decision::Confirmed, None)),
-        "cancelled" => Some((Decision::Cancelled, Reason::from_column(reason))),
-        _ => None,
-    };
-    Ok(rows.into_iter().map(|(id, status, reason)| (id, state(&status, reason.as_deref()))).collect())
+    Ok(rows.into_iter().map(|(id, status, reason)| (id, (status, reason))).collect())
 }
 
 /// An order's new status, its reason, and when it was decided.
-type Change<'a> = (&'a String, Decision, Option<Reason>, Option<i64>);
+type Change<'a> = (&'a String, Status, Option<Reason>, Option<i64>);
 
 async fn write(tx: &mut Tx, changes: &[Change<'_>], now_ms: i64) -> Result<()> {
     if changes.is_empty() {
@@ -98,10 +96,10 @@ fn unknown(answer: &OrderProcessed) -> Never {
     Never { reason: "unknown_order", detail: format!("there is no order {}", answer.order_id) }
 }
 
-fn conflict(answer: &OrderProcessed, (status, reason): (Decision, Option<Reason>)) -> Never {
-    let words = |status: Decision, reason: Option<Reason>| match reason {
-        Some(reason) => format!("{} ({})", status.as_str(), reason.as_str()),
-        None => status.as_str().to_owned(),
+fn conflict(answer: &OrderProcessed, (status, reason): (Status, Option<Reason>)) -> Never {
+    let words = |status: Status, reason: Option<Reason>| match reason {
+        Some(reason) => format!("{status} ({reason})"),
+        None => status.to_string(),
     };
     let detail = format!(
         "order {} is {}, the answer says {}",

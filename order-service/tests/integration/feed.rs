@@ -13,7 +13,7 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<(String, Str
     let mut taken = Vec::new();
     for _ in 0..count {
         let change = subscription.next().await.expect("nothing was dropped");
-        taken.push((change.order_id.clone(), change.status.clone()));
+        taken.push((change.order_id.clone(), change.status.to_string()));
     }
     taken
 }

@@ -3,9 +3,12 @@
 //! Decoders ignore unknown fields and accept what a person types by hand; they check every value that an
 //! event handler relies on, so that an undecodable message is told apart from one that can be handled.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
-use crate::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED};
+use super::{
+    status::{Reason, Status},
+    subjects::{ORDER_CREATED, ORDER_PROCESSED},
+};
 use crate::{number::integer_field, text::is_text};
 
 /// The longest order id and product id, in characters.
@@ -26,9 +29,9 @@ pub struct OrderCreated {
     /// 1–1,000,000.
     #[serde(deserialize_with = "integer_field")]
     pub quantity: i64,
-    /// Always `created`.
-    #[serde(default)]
-    pub status: String,
+    /// Always `created`, whatever a hand-made event says.
+    #[serde(default, deserialize_with = "any_text")]
+    pub status: Status,
     /// The `sub` of the token that placed the order.
     #[serde(default)]
     pub user_id: String,
@@ -44,58 +47,10 @@ pub struct OrderProcessed {
     /// The order that was decided.
     pub order_id: String,
     /// `confirmed` or `cancelled`.
-    pub status: Decision,
+    pub status: Status,
     /// Present exactly when cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-}
-
-/// How the inventory decided an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// Stock was taken.
-    Confirmed,
-    /// Stock was not taken.
-    Cancelled,
-}
-
-/// Why an order was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The product has less stock than the order's quantity.
-    InsufficientStock,
-    /// The inventory does not know the product.
-    UnknownProduct,
-}
-
-impl Decision {
-    /// The word used on the wire and in the databases.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl Reason {
-    /// The word used on the wire and in the databases.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InsufficientStock => "insufficient_stock",
-            Self::UnknownProduct => "unknown_product",
-        }
-    }
-
-    /// The reason that a database column holds; `None` for NULL.
-    pub fn from_column(column: Option<&str>) -> Option<Self> {
-        match column? {
-            "insufficient_stock" => Some(Self::InsufficientStock),
-            _ => Some(Self::UnknownProduct),
-        }
-    }
 }
 
 impl OrderCreated {
@@ -118,11 +73,18 @@ impl OrderProcessed {
     pub fn decode(body: &[u8]) -> Result<Self, String> {
         let event: Self = object(body)?;
         check_order_id(&event.order_id)?;
-        if (event.status == Decision::Cancelled) != event.reason.is_some() {
+        if event.status == Status::Created {
+            return Err("status must be confirmed or cancelled".to_owned());
+        }
+        if (event.status == Status::Cancelled) != event.reason.is_some() {
             return Err("reason must be present exactly when status is cancelled".to_owned());
         }
         Ok(event)
     }
+}
+
+fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
+    String::deserialize(deserializer).map(|_| Status::default())
 }
 
 /// A derived decoder takes an array for the fields in their order, too.

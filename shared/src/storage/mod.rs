@@ -1,7 +1,8 @@
 //! One SQLite file with one writer. Every write has a known outcome, and a storage that fails is noticed and told.
 //!
-//! It knows neither events nor requests.
+//! Of the contract it knows only the words that columns hold, and it knows no requests.
 
+mod columns;
 pub mod commit_queue;
 mod condition;
 mod database;
