@@ -15,8 +15,11 @@ use crate::{
     event_handlers::DecideOrders,
     http::{AppState, routes},
     settings::Settings,
-    stock::{commit_queue, seed},
+    stock::seed,
 };
+
+/// Changes that may wait for a commit; further ones are answered 503.
+const QUEUE_SIZE: usize = 256;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -28,8 +31,8 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         Service::open("inventory-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
     seed::apply(&service.database, &products).await?;
 
-    let (changes, batches) = commit_queue(commit_queue::WAITING_MAX, service.database.clone());
-    service.spawn("committer", |_| commit_queue::run(batches));
+    let (changes, batches) = commit_queue(QUEUE_SIZE, service.database.clone());
+    service.spawn("committer", |_| batches.run(|| {}));
     service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), DecideOrders);

@@ -15,11 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event_handlers::SettleOrders,
-    http::{AppState, routes, waiting::Waiting},
-    orders::{
-        commit_queue,
-        feed::{Feed, FeedReader},
-    },
+    http::{AppState, open_requests::OpenRequests, routes},
+    orders::feed::{Feed, FeedReader},
     settings::Settings,
     sweeper::Sweeper,
 };
@@ -34,7 +31,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
 
     let (queue, batches) = commit_queue(settings.queue_size, service.database.clone());
     let relay = service.relay.clone();
-    service.spawn("committer", |_| commit_queue::run(batches, relay));
+    service.spawn("committer", |_| batches.run(move || relay.wake()));
     service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
     let (dead_letters, redriver) =
         redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), SettleOrders);
@@ -49,7 +46,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         tokens,
         queue,
         database: service.database.clone(),
-        waiting: Waiting::new(feed, service.database.clone(), service.operations.shutdown.clone()),
+        open_requests: OpenRequests::new(feed, service.database.clone(), service.operations.shutdown.clone()),
         operations: service.operations.clone(),
         pending_orders: Arc::default(),
         dead_letters,

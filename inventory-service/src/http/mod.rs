@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{FromRef, Path, State, rejection::PathRejection},
-    http::Uri,
+    extract::{FromRef, State},
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
@@ -19,6 +18,7 @@ use shared::{
         auth::{Admin, StockKeeper, Tokens},
         openapi,
         paging::{PageParameters, PageQuery},
+        path::Name,
         problem::Problem,
         read::read,
     },
@@ -88,11 +88,10 @@ fn documented() -> OpenApiRouter<AppState> {
         ("link" = Option<String>, description = "`<…>; rel=\"next\"` while there is a next page."),
     )),
 ))]
-async fn list_stock(State(database): State<Database>, uri: Uri) -> Result<Response, Problem> {
-    let query = PageQuery::read(&uri, &[])?;
+async fn list_stock(State(database): State<Database>, query: PageQuery) -> Result<Response, Problem> {
     let last: String = query.key()?.unwrap_or_default();
     let page = stock::behind(database.reader(), &last, query.rows_to_read());
-    Ok(query.page(uri.path(), read(&database, page).await?, |product| product.product_id.clone()))
+    Ok(query.page(read(&database, page).await?, |product| product.product_id.clone()))
 }
 
 /// What is left of one product
@@ -101,9 +100,8 @@ async fn list_stock(State(database): State<Database>, uri: Uri) -> Result<Respon
 ))]
 async fn show_stock(
     State(database): State<Database>,
-    product_id: Result<Path<String>, PathRejection>,
+    Name(product_id): Name<String>,
 ) -> Result<Response, Problem> {
-    let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
     let product = read(&database, stock::find(database.reader(), &product_id)).await?;
     Ok(Json(product.ok_or(Problem::NotFound)?).into_response())
 }
@@ -123,16 +121,14 @@ async fn show_stock(
 async fn list_movements(
     _: StockKeeper,
     State(database): State<Database>,
-    product_id: Result<Path<String>, PathRejection>,
-    uri: Uri,
+    Name(product_id): Name<String>,
+    query: PageQuery,
 ) -> Result<Response, Problem> {
-    let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
-    let query = PageQuery::read(&uri, &[])?;
     let behind = query.key()?.unwrap_or_else(Position::start);
     let reader = database.reader();
     read(&database, stock::find(reader, &product_id)).await?.ok_or(Problem::NotFound)?;
     let page = movement::newest_behind(reader, &product_id, &behind, query.rows_to_read());
-    Ok(query.page(uri.path(), read(&database, page).await?, Movement::position))
+    Ok(query.page(read(&database, page).await?, Movement::position))
 }
 
 /// Counters and gauges for Prometheus

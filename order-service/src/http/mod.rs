@@ -1,10 +1,10 @@
 //! The routes of the order service.
 
+pub mod open_requests;
 mod placing;
 mod prefer;
 mod reading;
 mod view;
-pub mod waiting;
 mod watching;
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use axum::{
 use serde_json::Value;
 use shared::{
     broker::adoption::Healing,
+    contract::events::ID_MAX_CHARS,
     delivery::dead_letter::redrive::DeadLetters,
     http::{
         answer::with_defaults,
@@ -33,14 +34,17 @@ use shared::{
         row_count::RowCount,
     },
     storage::{Database, commit_queue::CommitQueue},
+    text::Text,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::waiting::Waiting;
+use self::open_requests::OpenRequests;
 use crate::{
     families::FAMILIES,
     orders::{pending, placement::NewOrder},
 };
+
+type ProductId = Text<ID_MAX_CHARS>;
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]
@@ -52,7 +56,7 @@ pub struct AppState {
     /// Where orders are read.
     pub database: Database,
     /// For requests that stay open until something happens.
-    pub waiting: Waiting,
+    pub open_requests: OpenRequests,
     /// Probes and metrics.
     pub operations: Arc<Operations>,
     /// How many orders are not settled.
@@ -89,10 +93,10 @@ fn documented() -> OpenApiRouter<AppState> {
 ))]
 async fn metrics(
     State(operations): State<Arc<Operations>>,
-    State(waiting): State<Waiting>,
+    State(open): State<OpenRequests>,
     State(pending_orders): State<Arc<RowCount>>,
 ) -> Response {
-    metrics::gauge!("http_requests_waiting").set(waiting.taken() as f64);
+    metrics::gauge!("http_requests_waiting").set(open.taken() as f64);
     match pending_orders.rows(pending::count(operations.database.reader())).await {
         Ok(orders) => metrics::gauge!("orders_pending").set(orders as f64),
         Err(error) => {
