@@ -1,83 +1,53 @@
-//! The routes of the inventory service. Stock is public; changing it and the admin routes are not.
+//! The routes of the inventory service. Stock is public; changing it is not.
 
 mod stock_changes;
 
-use std::sync::Arc;
-
 use axum::{
-    Json, Router,
+    Json,
     extract::{FromRef, State},
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 use shared::{
-    broker::adoption::Healing,
-    delivery::dead_letter::redrive::DeadLetters,
     http::{
-        answer::with_defaults,
-        auth::{Admin, StockKeeper, Tokens},
+        auth::{StockKeeper, Tokens},
         openapi,
         paging::{PageParameters, PageQuery},
         path::Name,
         problem::Problem,
         read::read,
     },
-    operations::{
-        probes::{self, Operations},
-        routes::{
-            adopt::{self, Adopted},
-            dead_letters,
-        },
-    },
+    operations,
     storage::{Database, commit_queue::CommitQueue},
 };
-
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    families::FAMILIES,
-    stock::{
-        self, Product,
-        adjustment::NewAdjustment,
-        movement::{self, Movement, Position},
-    },
+use crate::stock::{
+    self, Product,
+    adjustment::NewAdjustment,
+    movement::{self, Movement, Position},
 };
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]
 pub struct AppState {
-    /// Verifies bearer tokens.
     pub tokens: Tokens,
-    /// Where stock changes go.
-    pub changes: CommitQueue<NewAdjustment>,
-    /// Where stock is read.
     pub database: Database,
-    /// Probes and metrics.
-    pub operations: Arc<Operations>,
-    /// What can never succeed, for the admin routes.
-    pub dead_letters: DeadLetters,
+    pub changes: CommitQueue<NewAdjustment>,
 }
 
-/// All routes, with the document that describes them.
-pub fn routes(state: AppState) -> Router {
-    with_defaults(openapi::with_document(documented()).with_state(state))
-}
-
-/// The OpenAPI document of the routes.
-pub fn document() -> Value {
-    openapi::document(&documented())
-}
-
-fn documented() -> OpenApiRouter<AppState> {
+/// The service's own routes. Those that every service has come from [`operations::routes`].
+pub fn routes() -> OpenApiRouter<AppState> {
     openapi::router("Inventory service", "Keeps stock, and takes it for orders.", "inventory")
         .routes(routes!(list_stock))
         .routes(routes!(show_stock, stock_changes::correct))
         .routes(routes!(stock_changes::restock))
         .routes(routes!(list_movements))
-        .merge(dead_letters::routes())
-        .routes(routes!(adopt))
-        .merge(probes::probes())
-        .routes(routes!(metrics))
+}
+
+/// The OpenAPI document of all routes.
+pub fn document() -> Value {
+    operations::routes::document(routes())
 }
 
 /// What is left of the products, in the order of their ids
@@ -129,22 +99,4 @@ async fn list_movements(
     read(&database, stock::find(reader, &product_id)).await?.ok_or(Problem::NotFound)?;
     let page = movement::newest_behind(reader, &product_id, &behind, query.rows_to_read());
     Ok(query.page(read(&database, page).await?, Movement::position))
-}
-
-/// Counters and gauges for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "probes", responses(
-    (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
-))]
-async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
-    operations.metrics("inventory-service", env!("CARGO_PKG_VERSION"), FAMILIES).await
-}
-
-/// Take over the consumer that belongs to another database
-///
-/// For a service that is not ready for that reason. The other database must be stopped for good.
-#[utoipa::path(post, path = adopt::PATH, tag = "admin", security(("token" = ["admin"])), responses(
-    (status = 200, description = "What was done.", body = Adopted),
-))]
-async fn adopt(admin: Admin, State(operations): State<Arc<Operations>>) -> Result<Response, Problem> {
-    operations.adopt(admin, Healing::DecideAgain).await
 }

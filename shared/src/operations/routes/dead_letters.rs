@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{FromRef, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -10,7 +10,6 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     clock::rfc3339,
@@ -19,7 +18,7 @@ use crate::{
         store::{self, DeadLetter},
     },
     http::{
-        auth::{Admin, Tokens},
+        auth::Admin,
         paging::{Limit, limit_default, page, rows_to_read},
         path::Name,
         problem::Problem,
@@ -32,25 +31,11 @@ use crate::{
 /// Where the routes begin.
 pub const PATH: &str = "/admin/dead-letters";
 
-/// `GET` a list or one, `POST …/redrive` all or one, `DELETE` one.
-pub fn routes<S>() -> OpenApiRouter<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Tokens: FromRef<S>,
-    DeadLetters: FromRef<S>,
-{
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(redrive_all))
-        .routes(routes!(show, discard))
-        .routes(routes!(redrive_one))
-}
-
 /// Which dead letters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct DeadLettersQuery {
+pub struct DeadLettersQuery {
     /// Only those with a higher id.
     #[serde(default, deserialize_with = "integer_field")]
     after: i64,
@@ -79,7 +64,7 @@ impl DeadLettersQuery {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DeadLetter)]
-struct View {
+pub struct View {
     id: i64,
     subject: String,
     reason: String,
@@ -138,7 +123,7 @@ fn text(bytes: &[u8], cut: bool) -> Option<&str> {
 #[utoipa::path(get, path = PATH, tag = "admin", security(("token" = ["admin"])), params(DeadLettersQuery), responses(
     (status = 200, description = "Up to `limit`; `Link` leads to the next ones.", body = [View]),
 ))]
-async fn list(
+pub async fn list(
     _: Admin,
     State(letters): State<DeadLetters>,
     Query(query): Query<DeadLettersQuery>,
@@ -152,7 +137,7 @@ async fn list(
 #[utoipa::path(get, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
     (status = 200, description = "The dead letter.", body = View),
 ))]
-async fn show(
+pub async fn show(
     _: Admin,
     State(letters): State<DeadLetters>,
     Name(id): Name<i64>,
@@ -167,7 +152,7 @@ async fn show(
 #[utoipa::path(post, path = format!("{PATH}/{{id}}/redrive"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path), DeadLettersQuery), responses(
     (status = 200, description = "What became of it.", body = RedrivenView),
 ))]
-async fn redrive_one(
+pub async fn redrive_one(
     admin: Admin,
     State(letters): State<DeadLetters>,
     Name(id): Name<i64>,
@@ -183,7 +168,7 @@ async fn redrive_one(
 #[utoipa::path(post, path = format!("{PATH}/redrive"), tag = "admin", security(("token" = ["admin"])), params(DeadLettersQuery), responses(
     (status = 200, description = "What became of them.", body = Report),
 ))]
-async fn redrive_all(
+pub async fn redrive_all(
     admin: Admin,
     State(letters): State<DeadLetters>,
     Query(query): Query<DeadLettersQuery>,
@@ -209,7 +194,7 @@ async fn redrive_all(
 
 /// What a redrive of all did.
 #[derive(Debug, Serialize, ToSchema)]
-struct Report {
+pub struct Report {
     /// How many are dead letters no more.
     done: i64,
     /// Those that stay.
@@ -223,7 +208,7 @@ struct Report {
 /// What became of one dead letter.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Redriven)]
-struct RedrivenView {
+pub struct RedrivenView {
     id: i64,
     /// `done`, `dead` (it stays, for this reason), `failed` (it stays, and can be tried again) or `gone`.
     outcome: &'static str,
@@ -256,7 +241,7 @@ fn described(id: i64, redriven: Redriven) -> RedrivenView {
 #[utoipa::path(delete, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
     (status = 204, description = "It is gone."),
 ))]
-async fn discard(
+pub async fn discard(
     admin: Admin,
     State(letters): State<DeadLetters>,
     Name(id): Name<i64>,
