@@ -15,6 +15,7 @@ use shared::{
 use crate::stock::reservation::{self, Request, Reserved};
 
 /// Decides announced orders.
+#[derive(Clone, Copy)]
 pub struct DecideOrders;
 
 impl EventHandler for DecideOrders {

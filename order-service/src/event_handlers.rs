@@ -15,6 +15,7 @@ use shared::{
 use crate::orders::settlement::{self, Answer, Settlement};
 
 /// Settles orders with the inventory's answers.
+#[derive(Clone, Copy)]
 pub struct SettleOrders;
 
 impl EventHandler for SettleOrders {

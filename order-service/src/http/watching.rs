@@ -23,11 +23,11 @@ use serde::Serialize;
 use shared::{
     clock::{now_ms, rfc3339},
     contract::status::{Reason, Status},
-    http::{auth::User, paging::parameters, problem::Problem, read::read},
+    http::{auth::User, problem::Problem, query::parameters, read::read},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::waiting::Waiting;
+use super::open_requests::OpenRequests;
 use crate::orders::{
     changes::{self, Change},
     feed::{Subscription, Topic},
@@ -58,12 +58,12 @@ const PAGE_MAX: usize = 200;
     ))]
 pub async fn watch_orders(
     user: User,
-    State(waiting): State<Waiting>,
+    State(waiting): State<OpenRequests>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let last_event_id = last_event_id(&headers, &uri)?;
-    let place = waiting.place().ok_or(Problem::Unavailable("too many requests stay open; come back"))?;
+    let place = waiting.slot().ok_or(Problem::Unavailable("too many requests stay open; come back"))?;
     let end = end(waiting.clone(), user.until_ms);
     let watch = Watch::open(waiting, user.id, last_event_id, place).await?;
     // It has data, since some clients keep no id of an event without, or hand it on as an empty one.
@@ -103,7 +103,7 @@ fn one_id(field: &str, values: &[&str]) -> Result<Option<i64>, Problem> {
 }
 
 /// Returns when the drain begins or the token is no longer valid.
-async fn end(waiting: Waiting, until_ms: Option<u64>) {
+async fn end(waiting: OpenRequests, until_ms: Option<u64>) {
     let expired = async {
         let Some(until_ms) = until_ms else { return std::future::pending().await };
         tokio::time::sleep(Duration::from_millis(until_ms.saturating_sub(now_ms() as u64))).await;
@@ -134,7 +134,7 @@ fn event(change: &Change) -> Event {
 
 /// One user's changes in the order of their ids, each once.
 struct Watch {
-    waiting: Waiting,
+    waiting: OpenRequests,
     user_id: String,
     subscription: Subscription,
     /// The id of the last change that was returned.
@@ -150,7 +150,7 @@ impl Watch {
     /// Begins behind `after`; behind the newest change without it, and when there is no such change yet, as after the
     /// return to an older backup.
     async fn open(
-        waiting: Waiting,
+        waiting: OpenRequests,
         user_id: String,
         after: Option<i64>,
         place: OwnedSemaphorePermit,

@@ -5,12 +5,14 @@
 pub mod admin_client;
 pub mod command_line;
 pub mod commands;
+mod database_watch;
 pub mod families;
+pub mod gauge;
 pub mod log;
 pub mod probes;
 pub mod routes;
-pub mod row_count;
 pub mod service;
 pub mod shutdown;
+pub mod start;
 pub mod tasks;
 pub mod telemetry;

@@ -18,46 +18,44 @@ use crate::orders::{
 
 /// What requests that stay open work with. Cheap to clone.
 #[derive(Clone)]
-pub struct Waiting {
-    /// Tells of status changes.
+pub struct OpenRequests {
     pub feed: Feed,
-    /// Where orders are read.
     pub database: Database,
     /// Cancelled when the service begins to drain.
     pub shutdown: CancellationToken,
-    places: Arc<Semaphore>,
-    places_max: usize,
+    slots: Arc<Semaphore>,
+    slots_max: usize,
 }
 
-impl Waiting {
-    /// With as many places as half of the connections, so that others always get through.
+impl OpenRequests {
+    /// With as many slots as half of the connections, so that others always get through.
     pub fn new(feed: Feed, database: Database, shutdown: CancellationToken) -> Self {
-        let places_max = connections_max() / 2;
-        Self { feed, database, shutdown, places: Arc::new(Semaphore::new(places_max)), places_max }
+        let slots_max = connections_max() / 2;
+        Self { feed, database, shutdown, slots: Arc::new(Semaphore::new(slots_max)), slots_max }
     }
 
-    /// A place for one request, as long as it is held; `None` when all are taken.
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    /// A slot for one request, as long as it is held; `None` when all are taken.
+    pub fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        self.slots.clone().try_acquire_owned().ok()
     }
 
-    /// How many places are taken.
+    /// How many slots are taken.
     pub fn taken(&self) -> usize {
-        self.places_max - self.places.available_permits()
+        self.slots_max - self.slots.available_permits()
     }
 
     /// The order, and the wait that was honoured. `None` at once when the order is unknown or not `owner`'s.
     ///
     /// With a wait, the order comes as soon as it is settled, or as it is when the wait ends or the drain begins. A
-    /// preference may be ignored (RFC 7240, section 2), and is while no place is free.
+    /// preference may be ignored (RFC 7240, section 2), and is while no slot is free.
     pub async fn find(
         &self,
         owner: Option<&str>,
         id: &str,
         wait: Option<Duration>,
     ) -> Result<(Option<Order>, Option<Duration>), Problem> {
-        let place = wait.and_then(|wait| Some((wait, self.place()?)));
-        let Some((wait, _place)) = place else { return Ok((self.find_now(owner, id).await?, None)) };
+        let slot = wait.and_then(|wait| Some((wait, self.slot()?)));
+        let Some((wait, _slot)) = slot else { return Ok((self.find_now(owner, id).await?, None)) };
         // Before the order is read, so that a settlement after the read is heard of.
         let mut changes = self.feed.subscribe(Topic::Order(id.to_owned()));
         let found = self.find_now(owner, id).await?;
