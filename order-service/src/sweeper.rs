@@ -64,7 +64,7 @@ impl Sweeper {
         while !shutdown.is_cancelled() {
             let steady_ms = steady(started_ms, started.elapsed(), now_ms());
             let swept = self.tend(steady_ms).await.unwrap_or_else(|error| {
-                self.database.notice(error.as_ref());
+                self.database.note_failure(error.as_ref());
                 tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
                 Swept::Enqueued(0)
             });

@@ -96,7 +96,7 @@ async fn metrics(
     match pending_orders.rows(pending::count(operations.database.reader())).await {
         Ok(orders) => metrics::gauge!("orders_pending").set(orders as f64),
         Err(error) => {
-            operations.database.notice(&error);
+            operations.database.note_failure(&error);
             tracing::warn!(%error, "pending orders not counted");
         }
     }

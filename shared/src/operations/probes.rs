@@ -1,6 +1,6 @@
 //! What operators ask of a service: is it alive, is it ready, what does it count.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -24,9 +24,6 @@ use crate::{
     },
     storage::Database,
 };
-
-/// How often the database is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The body of `/livez`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -118,44 +115,18 @@ impl Operations {
         match self.outbox_rows.rows(outbox::count(self.database.reader())).await {
             Ok(rows) => metrics::gauge!("outbox_rows").set(rows as f64),
             Err(error) => {
-                self.database.notice(&error);
+                self.database.note_failure(&error);
                 tracing::warn!(%error, "outbox not counted");
             }
         }
         match self.dead_letters.rows(store::count(self.database.reader())).await {
             Ok(rows) => metrics::gauge!("dead_letters").set(rows as f64),
             Err(error) => {
-                self.database.notice(&error);
+                self.database.note_failure(&error);
                 tracing::warn!(%error, "dead letters not counted");
             }
         }
         text(telemetry::metrics().render())
-    }
-
-    /// Looks at the database once a second until `shutdown`: whether its files are in place, and whether it can be written.
-    pub async fn watch_database(&self) {
-        // Beside each other: a lock is waited for, and the files are looked at all the same.
-        tokio::join!(self.watch_files(), self.watch_writes());
-    }
-
-    async fn watch_files(&self) {
-        while !self.shutdown.is_cancelled() {
-            self.database.end_if_gone().await;
-            self.pause().await;
-        }
-    }
-
-    async fn watch_writes(&self) {
-        while !self.shutdown.is_cancelled() {
-            if let Err(error) = self.database.tend().await {
-                tracing::debug!(%error, "database still not writable");
-            }
-            self.pause().await;
-        }
-    }
-
-    async fn pause(&self) {
-        let _ = tokio::time::timeout(LOOK_EVERY, self.shutdown.cancelled()).await;
     }
 }
 
@@ -229,7 +200,7 @@ mod tests {
         let ready = r#"{"status":"ready","database":"writable","broker":"unreachable"}"#;
         assert_eq!(readyz(&operations).await, (StatusCode::OK, ready.to_owned()));
 
-        operations.database.notice(&sqlx::Error::WorkerCrashed);
+        operations.database.note_failure(&sqlx::Error::WorkerCrashed);
         let (status, body) = readyz(&operations).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains(r#""database":"not writable""#), "{body}");

@@ -95,7 +95,7 @@ impl Service {
         };
         tokio::select! {
             ended = self.serve_and_drain(listener, app) => ended?,
-            error = database.until_broken() => return Err(error),
+            error = database.until_unusable() => return Err(error),
             () = overdue => bail!(
                 "not drained within DRAIN_SECONDS ({} s); what is unfinished goes on after the next start",
                 deadline.as_secs()
@@ -107,11 +107,11 @@ impl Service {
 
     async fn serve_and_drain(mut self, listener: TcpListener, app: Router) -> Result<()> {
         let (last_call, mut relaying) = (CancellationToken::new(), Tasks::default());
-        let (broker, relay, operations) = (self.broker, self.relay, self.operations);
-        let (keeping, sending) = (last_call.clone(), last_call.clone());
+        let (broker, relay, database) = (self.broker, self.relay, self.database.clone());
+        let (keeping, sending, watching) = (last_call.clone(), last_call.clone(), self.shutdown.clone());
         relaying.spawn("broker watch", async move { broker.keep(keeping).await });
         relaying.spawn("relay", async move { relay.run(sending).await });
-        self.tasks.spawn("database watch", async move { operations.watch_database().await });
+        self.tasks.spawn("database watch", async move { database.watch(watching).await });
         self.tasks.spawn("server", serve(listener, app, self.shutdown.clone()));
 
         tokio::select! {

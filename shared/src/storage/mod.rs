@@ -4,12 +4,18 @@
 
 pub mod commit_queue;
 mod condition;
+mod connect;
 mod database;
 pub mod failure;
 mod files;
+mod json;
+mod lock;
+mod stamp;
 pub mod suspect;
 mod wal;
+mod watch;
 mod write;
 
-pub use database::{Database, Tx, json};
+pub use database::{Database, Tx};
+pub use json::json;
 pub use write::WriteError;

@@ -33,7 +33,7 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Leaves the marker, with the time and the cause. A marker that cannot be written is logged: the process ends anyway.
-pub(crate) fn mark(database: &Path, cause: &str) {
+pub(crate) fn leave_marker(database: &Path, cause: &str) {
     let marker = marker(database);
     let write = || -> io::Result<()> {
         let mut file = File::create(&marker)?;
@@ -84,7 +84,7 @@ pub(crate) fn explain(database: &Path, error: anyhow::Error) -> anyhow::Error {
         return error;
     }
     let cause = format!("{error:#}");
-    mark(database, &cause);
+    leave_marker(database, &cause);
     refusal(database, &cause)
 }
 

@@ -3,8 +3,10 @@
 
 use anyhow::{Error, Result, anyhow};
 
-use super::database::{Database, Tx};
-use crate::storage::failure::{StorageFailure, commit_never_happened};
+use crate::storage::{
+    database::{Database, Tx},
+    failure::{StorageFailure, commit_never_happened},
+};
 
 /// Why a write has no result.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Database {
     }
 
     fn rolled_back(&self, error: Error) -> WriteError {
-        self.notice(error.as_ref());
+        self.note_failure(error.as_ref());
         match StorageFailure::of(error.as_ref()) {
             Some(_) => WriteError::NotStored(error),
             None => WriteError::Rejected(error),
@@ -75,7 +77,7 @@ impl Database {
     }
 
     fn not_committed(&self, error: sqlx::Error) -> WriteError {
-        self.notice(&error);
+        self.note_failure(&error);
         if commit_never_happened(&error) {
             return WriteError::NotStored(error.into());
         }

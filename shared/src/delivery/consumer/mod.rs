@@ -101,7 +101,7 @@ impl<H: EventHandler> Consumer<H> {
                 }
             };
             if let Err(error) = consumed {
-                self.database.notice(error.as_ref());
+                self.database.note_failure(error.as_ref());
                 tracing::warn!(consumer = self.name, error = format!("{error:#}"), "not consuming");
                 holder = holder.or(Some(Holder::DroppedPull));
             }

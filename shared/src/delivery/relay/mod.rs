@@ -121,7 +121,7 @@ impl Relay {
                 Ok(Relayed::Idle) => self.pause(&last_call, DELETE_AFTER, true).await,
                 failed => {
                     if let Err(error) = &failed {
-                        self.database.notice(error.as_ref());
+                        self.database.note_failure(error.as_ref());
                     }
                     let cause =
                         failed.map_or_else(|error| format!("{error:#}"), |relayed| format!("{relayed:?}"));
