@@ -24,15 +24,21 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let tokens = Tokens::new(&settings.jwt)?;
     let products = seed::read(settings.seed_file.as_deref())?;
-    let mut service =
-        Service::open("inventory-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
+    let mut service = Service::open(
+        INVENTORY_CONSUMER,
+        ORDER_CREATED,
+        &settings.database,
+        &MIGRATIONS,
+        &settings.nats,
+        shutdown,
+    )
+    .await?;
     seed::apply(&service.database, &products).await?;
 
     let (changes, batches) = commit_queue(commit_queue::WAITING_MAX, service.database.clone());
     service.spawn("committer", |_| commit_queue::run(batches));
-    service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
-    let (dead_letters, redriver) =
-        redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), DecideOrders);
+    service.consume(DecideOrders);
+    let (dead_letters, redriver) = redriver(service.database.clone(), service.broker.clone(), DecideOrders);
     service.spawn("redriver", |_| redriver.run());
 
     let state = AppState {

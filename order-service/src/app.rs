@@ -29,18 +29,23 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let tokens = Tokens::new(&settings.jwt)?;
-    let mut service =
-        Service::open("order-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
+    let mut service = Service::open(
+        ORDER_CONSUMER,
+        ORDER_PROCESSED,
+        &settings.database,
+        &MIGRATIONS,
+        &settings.nats,
+        shutdown,
+    )
+    .await?;
 
     let (queue, batches) = commit_queue(settings.queue_size, service.database.clone());
-    let relay = service.relay.clone();
-    service.spawn("committer", |_| commit_queue::run(batches, relay));
-    service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
-    let (dead_letters, redriver) =
-        redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), SettleOrders);
+    service.spawn("committer", |_| commit_queue::run(batches));
+    service.consume(SettleOrders);
+    let (dead_letters, redriver) = redriver(service.database.clone(), service.broker.clone(), SettleOrders);
     service.spawn("redriver", |_| redriver.run());
-    let sweeper = Sweeper::new(service.database.clone(), service.broker.clone(), service.relay.clone());
-    service.spawn("sweeper", |shutdown| async move { sweeper.run(shutdown).await });
+    let sweeper = Sweeper::new(service.database.clone(), service.broker.clone());
+    service.spawn("sweeper", |shutdown| sweeper.run(shutdown));
     let feed = Feed::default();
     let reader = FeedReader::open(service.database.clone(), feed.clone()).await?;
     service.spawn("feed reader", |shutdown| reader.run(shutdown));

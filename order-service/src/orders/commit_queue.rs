@@ -2,7 +2,6 @@
 
 use shared::{
     clock::now_ms,
-    delivery::relay::Relay,
     fail_point,
     storage::{
         Tx,
@@ -22,12 +21,11 @@ impl Request for NewOrder {
     }
 }
 
-/// Commits batches until nobody can place an order any more, and wakes the relay after each.
-pub async fn run(mut batches: Batches<NewOrder>, relay: Relay) {
+/// Commits batches until nobody can place an order any more.
+pub async fn run(mut batches: Batches<NewOrder>) {
     while let Some(batch) = batches.next().await {
         let results = batch.commit().await;
         fail_point::reach("orders: committed, not answered");
-        relay.wake();
         log(&results);
         batch.answer(results);
         fail_point::reach("orders: answered");

@@ -10,9 +10,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use uuid::Uuid;
 
 use crate::broker::{
-    connection::{Broker, OBSERVE_EVERY},
-    ownership::{Identity, Ownership},
-    state::BrokerState,
+    connection::Broker, identity::Identity, ownership::Ownership, state::BrokerState, watch::OBSERVE_EVERY,
 };
 
 /// After this time a previous owner has looked at its consumer, and stopped.
@@ -38,7 +36,7 @@ pub enum Adoption {
 
 /// Takes over the consumer. An error means that the service is as idle as before and that the command can be repeated.
 pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
-    let ownership = broker.ownership().context("this service has no consumer")?;
+    let ownership = broker.ownership();
     ensure!(ownership.database.is_writable(), "the database is not writable");
     broker.observe_once().await?;
     if let BrokerState::Connected(_) = *broker.state().borrow() {

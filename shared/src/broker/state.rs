@@ -1,7 +1,5 @@
 //! What is known of the broker at present.
 
-use tokio::sync::watch;
-
 /// What the latest observation found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BrokerState {
@@ -21,11 +19,4 @@ pub struct Session {
     pub connection: u64,
     /// The stream's creation time; another one means that the stream was wiped.
     pub stream_created: String,
-}
-
-/// Takes note that there is no broker.
-pub(crate) fn set_unreachable(state: &watch::Sender<BrokerState>) {
-    state.send_if_modified(|state| {
-        std::mem::replace(state, BrokerState::Unreachable) != BrokerState::Unreachable
-    });
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Error, Result};
 use sqlx::{FromRow, SqlitePool};
 
 use crate::{
-    broker::{Broker, Session, stored_message},
+    broker::{connection::Broker, state::Session, stored_message},
     contract::subjects::STREAM,
     storage::{Database, Tx},
 };
@@ -102,7 +102,7 @@ pub async fn loss_noted(reader: &SqlitePool) -> sqlx::Result<bool> {
 }
 
 /// Crosses the note out, in the transaction that sees to what was lost.
-pub async fn settle_loss(tx: &mut Tx) -> sqlx::Result<()> {
+pub async fn clear_loss(tx: &mut Tx) -> sqlx::Result<()> {
     sqlx::query("UPDATE broker_memory SET lost = 0").execute(&mut **tx).await?;
     Ok(())
 }

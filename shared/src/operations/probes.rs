@@ -171,7 +171,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::settings::NatsSettings;
+    use crate::{broker::ownership::Ownership, settings::NatsSettings};
 
     #[derive(Parser)]
     struct Settings {
@@ -195,7 +195,8 @@ mod tests {
         let database = Database::open(&folder.path().join("test.db"), &none).await.unwrap();
         // Nothing listens on port 1: the broker is away all the time.
         let settings = Settings::parse_from(["test", "--nats-url", "nats://127.0.0.1:1"]);
-        let broker = Broker::connect(&settings.nats, "test").await.unwrap();
+        let ownership = Ownership::establish(database.clone(), "test", "test").await.unwrap();
+        let broker = Broker::connect(&settings.nats, ownership).await.unwrap();
         let operations = Arc::new(Operations::new(database, broker, CancellationToken::new()));
         let ready = r#"{"status":"ready","database":"writable","broker":"unreachable"}"#;
         assert_eq!(readyz(&operations).await, (StatusCode::OK, ready.to_owned()));

@@ -15,10 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker::{
-        Broker,
-        ownership::{Identity, Ownership},
-    },
+    broker::{Broker, ownership::Ownership},
     delivery::{consumer::Consumer, handler::EventHandler, relay::Relay},
     http::server::serve,
     operations::{probes::Operations, tasks::Tasks},
@@ -26,39 +23,35 @@ use crate::{
     storage::Database,
 };
 
-/// A service's database, broker and relay, and the tasks that work with them.
+/// A service's database and broker, and the tasks that work with them.
 pub struct Service {
     /// The service's own database.
     pub database: Database,
     /// The service's connection to the broker.
     pub broker: Broker,
-    /// Publishes the service's outbox.
-    pub relay: Relay,
     /// Probes and metrics.
     pub operations: Arc<Operations>,
-    identity: Identity,
     shutdown: CancellationToken,
     // Tasks that end with the shutdown, and may enqueue events until then. The relay outlives them.
     tasks: Tasks,
 }
 
 impl Service {
-    /// Opens the database and prepares the connection to the broker, which may be away. `name` is the service's
-    /// name at the broker and, as `/name`, the `ce-source` of its events.
+    /// Opens the database and prepares the connection to the broker, which may be away. `name` is the name of the service's durable
+    /// consumer on `subject` and, as `/name`, the `ce-source` of its events.
     pub async fn open(
         name: &'static str,
+        subject: &'static str,
         database: &Path,
         migrations: &Migrator,
         nats: &NatsSettings,
         shutdown: CancellationToken,
     ) -> Result<Self> {
-        let path = database;
-        let database = Database::open(path, migrations).await?;
-        let identity = Identity::establish(&database, path).await?;
-        let broker = Broker::connect(nats, name).await?;
-        let relay = Relay::new(database.clone(), broker.clone(), name);
+        let database = Database::open(database, migrations).await?;
+        let ownership = Ownership::establish(database.clone(), name, subject).await?;
+        let broker = Broker::connect(nats, ownership).await?;
         let operations = Operations::new(database.clone(), broker.clone(), shutdown.clone()).into();
-        Ok(Self { database, broker, relay, operations, identity, shutdown, tasks: Tasks::default() })
+        Ok(Self { database, broker, operations, shutdown, tasks: Tasks::default() })
     }
 
     /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
@@ -70,15 +63,14 @@ impl Service {
         self.tasks.spawn(name, task(self.shutdown.clone()));
     }
 
-    /// Runs the durable consumer `name` on `subject`, as long as it belongs to this database.
-    pub fn consume(&mut self, name: &'static str, subject: &'static str, handler: impl EventHandler) {
-        self.broker.guard(Ownership::new(self.database.clone(), self.identity.clone(), name, subject));
+    /// Runs the durable consumer, as long as it belongs to this database.
+    pub fn consume(&mut self, handler: impl EventHandler) {
+        let ownership = self.broker.ownership();
         let consumer = Consumer {
-            name,
-            subject,
+            name: ownership.consumer,
+            subject: ownership.subject,
             database: self.database.clone(),
             broker: self.broker.clone(),
-            relay: self.relay.clone(),
             handler,
         };
         self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
@@ -107,10 +99,11 @@ impl Service {
 
     async fn serve_and_drain(mut self, listener: TcpListener, app: Router) -> Result<()> {
         let (last_call, mut relaying) = (CancellationToken::new(), Tasks::default());
-        let (broker, relay, database) = (self.broker, self.relay, self.database.clone());
+        let (broker, database) = (self.broker, self.database.clone());
+        let relay = Relay::new(database.clone(), broker.clone());
         let (keeping, sending, watching) = (last_call.clone(), last_call.clone(), self.shutdown.clone());
-        relaying.spawn("broker watch", async move { broker.keep(keeping).await });
-        relaying.spawn("relay", async move { relay.run(sending).await });
+        relaying.spawn("broker watch", async move { broker.watch(keeping).await });
+        relaying.spawn("relay", relay.run(sending));
         self.tasks.spawn("database watch", async move { database.watch(watching).await });
         self.tasks.spawn("server", serve(listener, app, self.shutdown.clone()));
 

@@ -35,7 +35,7 @@ impl Operations {
         let adopting = tokio::spawn(async move { adoption::adopt(&broker, healing).await });
         match adopting.await.map_err(anyhow::Error::from).flatten() {
             Ok(adoption) => {
-                let name = self.broker.ownership().map_or("", |ownership| ownership.consumer);
+                let name = self.broker.ownership().consumer;
                 let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
                 let detail = adoption::describe(name, &adoption, healing);
                 Ok(Json(Adopted { result, detail }).into_response())
