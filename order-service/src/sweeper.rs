@@ -72,6 +72,7 @@ impl Sweeper {
         }
     }
 
+    /// A sweep as of now, and the purge of keys by a clock of its own.
     async fn step(&mut self, steady_ms: i64) -> Result<Swept> {
         if !self.database.is_writable() {
             return Ok(Swept::Enqueued(0));
@@ -81,7 +82,7 @@ impl Sweeper {
         Ok(swept)
     }
 
-    /// One step, as of the time `now_ms`.
+    /// One sweep, as of the time `now_ms`.
     pub async fn sweep_once(&mut self, now_ms: i64) -> Result<Swept> {
         if !self.broker.is_connected() {
             return Ok(Swept::BrokerAway);
@@ -96,6 +97,11 @@ impl Sweeper {
         if waiting_since_ms.is_some_and(|since| pending::is_ahead(since, now_ms)) {
             return Ok(Swept::Enqueued(0));
         }
+        Ok(Swept::Enqueued(self.enqueue_due(now_ms, waiting_since_ms).await?))
+    }
+
+    /// Enqueues the events of orders that are due and were last sent before `waiting_since_ms`. Returns how many.
+    async fn enqueue_due(&self, now_ms: i64, waiting_since_ms: Option<i64>) -> Result<usize> {
         let written = self.database.write(|mut tx| async move {
             pending::mark_sent_ahead(&mut tx, now_ms).await?;
             let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX as i64).await?;
@@ -110,7 +116,7 @@ impl Sweeper {
             tracing::info!(orders = swept, "pending orders are sent again");
             metrics::counter!("orders_swept_total").increment(swept as u64);
         }
-        Ok(Swept::Enqueued(swept))
+        Ok(swept)
     }
 
     /// What a wiped or truncated stream has lost cannot be told, so every pending order is sent again.
@@ -120,13 +126,10 @@ impl Sweeper {
         if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
         }
-        let mut orders = 0;
-        loop {
-            let due = self.make_lost_due(now_ms).await?;
+        let (mut orders, mut due) = (0, LOST_MAX);
+        while due == LOST_MAX {
+            due = self.make_lost_due(now_ms).await?;
             orders += due;
-            if due < LOST_MAX {
-                break;
-            }
         }
         fail_point::reach("sweeper: loss committed, nothing swept");
         tracing::warn!(orders, "messages are lost or in doubt; all pending orders are sent again");

@@ -20,13 +20,10 @@ const VERSION_LINE: &str = "NATS/1.0";
 /// One message of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Its place in the stream.
     pub sequence: u64,
-    /// The NATS subject.
     pub subject: String,
     /// The header block as it was published; empty when there is none.
     pub headers: Vec<u8>,
-    /// The body.
     pub body: Vec<u8>,
     /// When the broker stored it, in Unix milliseconds by its own clock.
     pub time_ms: i64,

@@ -19,7 +19,7 @@ const LINES_MAX: usize = 10_000;
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Lines that come within this time are written together: to wake the thread for each costs its sender more than the line.
 const GATHER: Duration = Duration::from_millis(5);
-/// The pause between two attempts to find room for the mark of a flush.
+/// The pause between two attempts to find room for a flush.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where lines go. As a writer it takes one line a call, and never fails.
@@ -33,7 +33,7 @@ pub static STDOUT: Outlet = Outlet(LazyLock::new(|| start(io::stdout())));
 enum Item {
     Line(Vec<u8>),
     /// Answered when all that stood before it was written.
-    Mark(SyncSender<()>),
+    Flush(SyncSender<()>),
 }
 
 impl Outlet {
@@ -45,12 +45,12 @@ impl Outlet {
     /// Waits until all lines so far are written, but not long for somebody who does not take them. Called when the process ends.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        let (start, mut mark) = (Instant::now(), Item::Mark(done));
-        while let Err(TrySendError::Full(refused)) = self.0.try_send(mark) {
+        let (start, mut flush) = (Instant::now(), Item::Flush(done));
+        while let Err(TrySendError::Full(refused)) = self.0.try_send(flush) {
             if start.elapsed() > FLUSH_WITHIN {
                 return;
             }
-            mark = refused;
+            flush = refused;
             thread::sleep(ROOM_PAUSE);
         }
         let _ = written.recv_timeout(FLUSH_WITHIN);
@@ -87,7 +87,7 @@ fn write(mut target: impl Write, items: Receiver<Item>) {
             match item {
                 Item::Line(line) if target.write_all(&line).is_err() => lost(),
                 Item::Line(_) => {}
-                Item::Mark(done) => {
+                Item::Flush(done) => {
                     let _ = done.send(());
                 }
             }
