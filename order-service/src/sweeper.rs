@@ -36,8 +36,8 @@ const PURGE_MAX: i64 = 1_000;
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swept {
-    /// The broker is unreachable, or the consumer another database's: nobody can tell what still waits there, and
-    /// nothing could be sent.
+    /// The broker is unreachable, or the consumer another database's: nobody can tell what still waits there,
+    /// and nothing could be sent.
     BrokerAway,
     /// So many events were enqueued again.
     Enqueued(usize),
@@ -57,7 +57,8 @@ impl Sweeper {
         Self { database, broker, session: None }
     }
 
-    /// Steps until `shutdown`: once a second, and more often while there is more to sweep than one step takes.
+    /// Steps until `shutdown`: once a second, and more often while there is more to sweep than one step
+    /// takes.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let (started, started_ms) = (Instant::now(), now_ms());
         while !shutdown.is_cancelled() {
@@ -93,14 +94,16 @@ impl Sweeper {
             return Ok(Swept::Enqueued(0));
         }
         let waiting_since_ms = self.waiting_since_ms().await?;
-        // Its time is of a clock that was ahead, and so is of no use. All that was sent since waits behind it.
+        // Its time is of a clock that was ahead, and so is of no use. All that was sent since waits behind
+        // it.
         if waiting_since_ms.is_some_and(|since| pending::is_ahead(since, now_ms)) {
             return Ok(Swept::Enqueued(0));
         }
         Ok(Swept::Enqueued(self.enqueue_due(now_ms, waiting_since_ms).await?))
     }
 
-    /// Enqueues the events of orders that are due and were last sent before `waiting_since_ms`. Returns how many.
+    /// Enqueues the events of orders that are due and were last sent before `waiting_since_ms`. Returns how
+    /// many.
     async fn enqueue_due(&self, now_ms: i64, waiting_since_ms: Option<i64>) -> Result<usize> {
         let written = self.database.write(|mut tx| async move {
             pending::mark_sent_ahead(&mut tx, now_ms).await?;
@@ -121,7 +124,8 @@ impl Sweeper {
 
     /// What a wiped or truncated stream has lost cannot be told, so every pending order is sent again.
     ///
-    /// Made due in steps, so that new orders get the writer in between. Those are left out: their events go to the present stream.
+    /// Made due in steps, so that new orders get the writer in between. Those are left out: their events go
+    /// to the present stream.
     async fn resend_after_loss(&self, now_ms: i64) -> Result<()> {
         if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
@@ -137,7 +141,8 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Makes up to [`LOST_MAX`] pending orders due, and clears the loss with the last of them. Returns how many.
+    /// Makes up to [`LOST_MAX`] pending orders due, and clears the loss with the last of them. Returns how
+    /// many.
     async fn make_lost_due(&self, now_ms: i64) -> Result<u64> {
         let written = self.database.write(|mut tx| async move {
             let due = pending::mark_lost(&mut tx, now_ms, LOST_MAX as i64).await?;
@@ -200,7 +205,8 @@ impl Sweeper {
     }
 }
 
-/// A clock that follows the wall clock backwards only: a clock that jumps ahead expires no key before its time.
+/// A clock that follows the wall clock backwards only: a clock that jumps ahead expires no key before its
+/// time.
 fn steady(started_ms: i64, elapsed: Duration, now_ms: i64) -> i64 {
     now_ms.min(started_ms.saturating_add(elapsed.as_millis() as i64))
 }

@@ -38,7 +38,8 @@ fn connect_options(settings: &NatsSettings, service: &str) -> ConnectOptions {
         .user_and_password(settings.nats_user.clone(), settings.nats_password.expose().to_owned())
 }
 
-/// A client and its JetStream context, at once, whether or not a broker answers. It tells `link` of its events.
+/// A client and its JetStream context, at once, whether or not a broker answers. It tells `link` of its
+/// events.
 pub(super) async fn dial(settings: &NatsSettings, service: &str, link: Arc<Link>) -> Result<Context> {
     let client = connect_options(settings, service)
         .event_callback(move |event| {
@@ -51,15 +52,16 @@ pub(super) async fn dial(settings: &NatsSettings, service: &str, link: Arc<Link>
     Ok(ContextBuilder::new().timeout(API_TIMEOUT).build(client))
 }
 
-/// Ends when the client's own task does, at whatever that is. A subscription lasts as long, also over lost connections.
+/// Ends when the client's own task does, at whatever that is. A subscription lasts as long, also over lost
+/// connections.
 pub(super) async fn death_of(client: Client) {
     if let Ok(mut canary) = client.subscribe(client.new_inbox()).await {
         while canary.next().await.is_some() {}
     }
 }
 
-/// Whether the server answers, by a round trip that waits in no queue of the API: it says at once that nobody listens on this
-/// subject. `service` is the consumer's name, under which the user may publish.
+/// Whether the server answers, by a round trip that waits in no queue of the API: it says at once that nobody
+/// listens on this subject. `service` is the consumer's name, under which the user may publish.
 pub(super) async fn answers(client: &Client, service: &str) -> bool {
     let subject = format!("$JS.ACK.{STREAM}.{service}.nobody");
     let asked = timeout(ANSWER_TIMEOUT, client.request(subject, "".into())).await;

@@ -32,8 +32,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Prepares the connection and returns at once, whether or not a broker answers. It counts as connected only while the consumer
-    /// belongs to the database.
+    /// Prepares the connection and returns at once, whether or not a broker answers. It counts as connected
+    /// only while the consumer belongs to the database.
     ///
     /// Fails only on settings that can never work, such as an address that is none.
     pub async fn connect(settings: &NatsSettings, ownership: Ownership) -> Result<Self> {

@@ -23,7 +23,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads who `database` is. A file without an id, or one that is not the file that got it, gets an id of its own.
+    /// Reads who `database` is. A file without an id, or one that is not the file that got it, gets an id of
+    /// its own.
     pub async fn establish(database: &Database) -> Result<Self> {
         let path = database.path();
         let inode = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.ino() as i64;
@@ -37,8 +38,8 @@ impl Identity {
                     .bind(inode)
                     .execute(&mut *tx)
                     .await?;
-                let was = Some(known).filter(|id| !id.is_empty());
-                tracing::info!(database = id, copy_of = was, path = %path.display(), "the database has a new id");
+                let (path, copy_of) = (path.display(), Some(known).filter(|id| !id.is_empty()));
+                tracing::info!(database = id, copy_of, %path, "the database has a new id");
             }
             let query = "SELECT id, generation FROM database_identity";
             let identity = sqlx::query_as(query).fetch_one(&mut *tx).await?;

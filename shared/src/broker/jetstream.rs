@@ -45,7 +45,8 @@ pub(super) async fn provision_stream(context: &Context, max_bytes: i64) -> Resul
     context.update_stream(wanted).await.context("update the stream ORDERS")
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the flow.
+/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the
+/// flow.
 fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
     stream::Config {
         name: STREAM.to_owned(),
@@ -80,7 +81,8 @@ pub(super) async fn find_consumer(context: &Context, name: &str) -> Result<Optio
     }
 }
 
-/// Creates the durable pull consumer `name` on `subject`. One that somebody else has just created is left alone.
+/// Creates the durable pull consumer `name` on `subject`. One that somebody else has just created is left
+/// alone.
 pub(super) async fn create_consumer(
     context: &Context,
     name: &str,
@@ -116,7 +118,8 @@ pub(super) async fn update_consumer(
     Ok(())
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the flow.
+/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the
+/// flow.
 fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
     pull::Config {
         // A durable consumer without a filter would receive both subjects.
@@ -140,11 +143,13 @@ fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
 }
 
 fn is_absent(error: &ConsumerErrorKind) -> bool {
-    matches!(error, ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
+    let ConsumerErrorKind::JetStream(error) = error else { return false };
+    error.error_code() == ErrorCode::CONSUMER_NOT_FOUND
 }
 
 fn is_missing(error: &GetStreamErrorKind) -> bool {
-    matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+    let GetStreamErrorKind::JetStream(error) = error else { return false };
+    error.error_code() == ErrorCode::STREAM_NOT_FOUND
 }
 
 /// Refuses a server that is too old. An empty version is that of a server that has not introduced itself yet.

@@ -20,8 +20,9 @@ pub(super) struct Link {
 impl Link {
     /// Takes note of an event of the client.
     ///
-    /// A session ends at once with its connection. Otherwise a consumer could open a pull on the new connection under the old
-    /// session, and drop it together with its messages when the new session shows, and would have to take them back at once.
+    /// A session ends at once with its connection. Otherwise a consumer could open a pull on the new
+    /// connection under the old session, and drop it together with its messages when the new session shows,
+    /// and would have to take them back at once.
     pub fn note(&self, event: &Event) {
         match event {
             Event::Connected => {

@@ -1,4 +1,5 @@
-//! The connection to NATS: watched, with its stream and its consumer as they must be, and used only by whom they belong to.
+//! The connection to NATS: watched, with its stream and its consumer as they must be, and used only by whom
+//! they belong to.
 //!
 //! It publishes and acknowledges nothing, and knows no event.
 

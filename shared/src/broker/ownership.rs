@@ -1,8 +1,9 @@
-//! Whose consumer is this? Each database has an id and a generation, and its consumer carries both in its metadata.
+//! Whose consumer is this? Each database has an id and a generation, and its consumer carries both in its
+//! metadata.
 //!
-//! A consumer with another id belongs to another database. One with a higher generation has served a later state of this
-//! very file, which is then a restored backup. The generation is committed here before it is written there, so a crash
-//! of anything at any time leaves it lower there, and never raises a false alarm.
+//! A consumer with another id belongs to another database. One with a higher generation has served a later
+//! state of this very file, which is then a restored backup. The generation is committed here before it is
+//! written there, so a crash of anything at any time leaves it lower there, and never raises a false alarm.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -108,7 +109,8 @@ impl Ownership {
         update_consumer(context, consumer, self.subject, owner.metadata()).await
     }
 
-    /// Raises the generation if the database has changed since the latest time, here first and then at the consumer.
+    /// Raises the generation if the database has changed since the latest time, here first and then at the
+    /// consumer.
     pub(super) async fn record_generation(&self, context: &Context) -> Result<()> {
         let mut recorded_at = self.recorded_at.lock().await;
         let Some((raised, changes)) = self.raise(*recorded_at).await? else { return Ok(()) };
@@ -123,7 +125,8 @@ impl Ownership {
         Ok(())
     }
 
-    /// The higher generation, and the rows that were changed up to it; `None` if none was changed since `recorded_at`.
+    /// The higher generation, and the rows that were changed up to it; `None` if none was changed since
+    /// `recorded_at`.
     async fn raise(&self, recorded_at: Option<i64>) -> Result<Option<(Identity, i64)>> {
         let raised = self.database.write(|mut tx| async move {
             let changes: i64 = sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut *tx).await?;
@@ -140,8 +143,8 @@ impl Ownership {
     fn belongs_to_another(&self, owner: &Identity, ours: &Identity) -> String {
         let name = self.consumer;
         format!(
-            "the consumer {name} at the broker belongs to the database {}, and this one is {}: stop this service, or, when the \
-             other database is stopped for good, take over with `{name} adopt`",
+            "the consumer {name} at the broker belongs to the database {}, and this one is {}: stop this \
+             service, or, when the other database is stopped for good, take over with `{name} adopt`",
             owner.id, ours.id
         )
     }
@@ -149,8 +152,8 @@ impl Ownership {
     fn is_ahead_of_a_backup(&self) -> String {
         let name = self.consumer;
         format!(
-            "the consumer {name} at the broker has served a later state of this database, which was restored from a backup: bring \
-             the later file back, or go on with this one with `{name} adopt`"
+            "the consumer {name} at the broker has served a later state of this database, which was restored \
+             from a backup: bring the later file back, or go on with this one with `{name} adopt`"
         )
     }
 }

@@ -22,7 +22,8 @@ impl Broker {
     pub async fn watch(&self, shutdown: CancellationToken) {
         let mut death = Box::pin(death_of(self.context().client()));
         while !shutdown.is_cancelled() {
-            // Before the first connection there is nothing to ask, and the client itself says why there is none.
+            // Before the first connection there is nothing to ask, and the client itself says why there is
+            // none.
             if self.link.connection() > 0
                 && let Err(error) = self.observe_once().await
             {
@@ -42,8 +43,8 @@ impl Broker {
         self.record_generation().await;
     }
 
-    /// A broker whose API is late, since somebody keeps it busy with questions, takes events and hands them out all the same: then the
-    /// session stays, and only what is asked of the API waits.
+    /// A broker whose API is late, since somebody keeps it busy with questions, takes events and hands them
+    /// out all the same: then the session stays, and only what is asked of the API waits.
     async fn note_failure(&self, error: &Error) {
         let is_late = error.is::<Elapsed>()
             && self.is_connected()
@@ -55,7 +56,8 @@ impl Broker {
         self.link.set(BrokerState::Unreachable);
     }
 
-    /// Connects anew with another client. One whose task has panicked, as it does at some malformed headers, stays dead.
+    /// Connects anew with another client. One whose task has panicked, as it does at some malformed headers,
+    /// stays dead.
     async fn replace_client(&self) {
         self.link.complaints.log("the client has died; another one connects");
         self.link.set(BrokerState::Unreachable);
@@ -67,7 +69,8 @@ impl Broker {
         }
     }
 
-    /// Records at the consumer how far the database has come, if it has changed. Left for the next time if that fails.
+    /// Records at the consumer how far the database has come, if it has changed. Left for the next time if
+    /// that fails.
     async fn record_generation(&self) {
         let ownership = self.ownership();
         if !self.is_connected() || !ownership.database.is_writable() {

@@ -1,7 +1,8 @@
-//! What is known of the storage: whether the database can be written, and whether anything may still be answered from it.
+//! What is known of the storage: whether the database can be written, and whether anything may still be
+//! answered from it.
 //!
-//! What may pass is waited for: the database is refused to writers until it was found writable again. A file that is damaged or gone
-//! ends the service.
+//! What may pass is waited for: the database is refused to writers until it was found writable again. A file
+//! that is damaged or gone ends the service.
 
 use std::{
     error::Error,
@@ -45,7 +46,8 @@ impl Condition {
         }
     }
 
-    /// Takes note of a failure that `error` tells of. A damaged file is never answered from again: a marker is left beside it.
+    /// Takes note of a failure that `error` tells of. A damaged file is never answered from again: a marker
+    /// is left beside it.
     pub fn refuse_writes(&self, failure: StorageFailure, error: &(dyn Error + 'static)) {
         let before = self.lock().replace(failure);
         if failure == StorageFailure::Broken {
@@ -69,14 +71,15 @@ impl Condition {
             metrics::counter!("database_damaged_total").increment(1);
             suspect::leave_marker(&self.path, &error.to_string());
             self.end(format!(
-                "the database {file} is damaged; the service stopped at once. The next start checks the file before it serves; \
-                 what was found is in {}",
+                "the database {file} is damaged; the service stopped at once. The next start checks the file \
+                 before it serves; what was found is in {}",
                 suspect::marker(&self.path).display()
             ));
         }
     }
 
-    /// Takes note that `missing` is no longer the file that was opened. Whoever is told of it ends the service.
+    /// Takes note that `missing` is no longer the file that was opened. Whoever is told of it ends the
+    /// service.
     pub fn note_gone(&self, missing: &Path) {
         let before = self.lock().replace(StorageFailure::Gone);
         if before != Some(StorageFailure::Gone) {

@@ -23,7 +23,8 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// The WAL file is cut back to this size, in bytes, after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// The write connection and the readers, on a file that was checked where it is suspect, and that is migrated.
+/// The write connection and the readers, on a file that was checked where it is suspect, and that is
+/// migrated.
 pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, SqlitePool)> {
     let writer = pool(1)
         .connect_with(options(path))
@@ -42,7 +43,8 @@ pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, 
     Ok((writer, reader))
 }
 
-/// Connections that stay: one of them is open all the time, so that the files beside the database stay the same.
+/// Connections that stay: one of them is open all the time, so that the files beside the database stay the
+/// same.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
@@ -61,8 +63,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("checkpoint_fullfsync", "ON")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
-        // A large statement keeps a journal of its own, in a temporary file from 64 KiB on. A container whose root is
-        // read-only has no folder for it.
+        // A large statement keeps a journal of its own, in a temporary file from 64 KiB on. A container whose
+        // root is read-only has no folder for it.
         .pragma("temp_store", "MEMORY")
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)

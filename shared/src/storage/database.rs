@@ -1,8 +1,9 @@
 //! One SQLite file per service: one write connection, a read-only pool, and full durability.
 //!
-//! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused ([`lock`]),
-//! because two writers would each believe in their own relay and consumer. Storage that is full or locked is waited
-//! for ([`condition`]); a file that is damaged is [`suspect`](crate::storage::suspect) and ends the process.
+//! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused
+//! ([`lock`]), because two writers would each believe in their own relay and consumer. Storage that is full
+//! or locked is waited for ([`condition`]); a file that is damaged is [`suspect`](crate::storage::suspect)
+//! and ends the process.
 
 use std::{error::Error, path::Path, sync::Arc};
 
@@ -31,7 +32,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens or creates the file, refuses a second process, and applies the delivery tables' migrations and `own`.
+    /// Opens or creates the file, refuses a second process, and applies the delivery tables' migrations and
+    /// `own`.
     pub async fn open(path: &Path, own: &Migrator) -> Result<Self> {
         let lock = Lock::take(path)?;
         let connected = connect(lock.path(), own).await;
@@ -40,7 +42,10 @@ impl Database {
         let stamp = Stamp::give(lock.file(), &writer).await.unwrap_or_else(|error| {
             // Without one, as on a full disk, it is served all the same.
             condition.note_failure(&error);
-            tracing::warn!(%error, "the database file has no stamp: whether somebody writes over it is not noticed");
+            tracing::warn!(
+                %error,
+                "the database file has no stamp: whether somebody writes over it is not noticed"
+            );
             None
         });
         Ok(Self {
@@ -63,8 +68,8 @@ impl Database {
         &self.reader
     }
 
-    /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock. What is to be kept is
-    /// written with [`Database::write`].
+    /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock. What
+    /// is to be kept is written with [`Database::write`].
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         let mut begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         if let Err(sqlx::Error::InvalidSavePointStatement) = begun {
@@ -76,8 +81,9 @@ impl Database {
 
     /// Closes the write connection; the pool opens another one.
     ///
-    /// After a full disk or an I/O error SQLite has rolled back by itself. The ROLLBACK that sqlx sends after it then
-    /// fails, and sqlx counts the transaction as open for ever: without another connection, none could begin again.
+    /// After a full disk or an I/O error SQLite has rolled back by itself. The ROLLBACK that sqlx sends after
+    /// it then fails, and sqlx counts the transaction as open for ever: without another connection, none
+    /// could begin again.
     async fn replace_writer(&self) -> sqlx::Result<()> {
         tracing::debug!("the write connection is replaced");
         self.writer.acquire().await?.close().await
@@ -100,7 +106,8 @@ impl Database {
 
     /// Takes note of what `error`, or whatever caused it, says about the storage, if anything.
     ///
-    /// A damaged file is never answered from again: a marker is left beside it, and [`Database::until_unusable`] ends.
+    /// A damaged file is never answered from again: a marker is left beside it, and
+    /// [`Database::until_unusable`] ends.
     pub fn note_failure(&self, error: &(dyn Error + 'static)) {
         self.condition.note_failure(error);
     }
@@ -115,8 +122,8 @@ impl Database {
         self.condition.until_unusable().await
     }
 
-    /// Whether the files are the ones that were opened, and nobody has written over them. From the first time that they are not,
-    /// writes are refused; [`Database::watch`] ends the service then.
+    /// Whether the files are the ones that were opened, and nobody has written over them. From the first time
+    /// that they are not, writes are refused; [`Database::watch`] ends the service then.
     pub(super) fn is_in_place(&self) -> bool {
         // Whoever closes it lets SQLite remove what lies beside the file.
         if !self.writer.is_closed()
@@ -132,7 +139,8 @@ impl Database {
         true
     }
 
-    /// Closes both pools, upon which SQLite folds the WAL into the file, and leaves the file to whoever opens it next.
+    /// Closes both pools, upon which SQLite folds the WAL into the file, and leaves the file to whoever opens
+    /// it next.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;

@@ -1,6 +1,7 @@
 //! The files of an open database: whether they are still the ones that were opened.
 //!
-//! A file that was moved, removed or replaced is written on by SQLite without a word, and nobody would find those commits again.
+//! A file that was moved, removed or replaced is written on by SQLite without a word, and nobody would find
+//! those commits again.
 
 use std::{
     fs::{self, Metadata},
@@ -38,8 +39,9 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// The files that are open now. From here on some connection must be open all the time: SQLite removes what it keeps beside the
-    /// file when the last one is closed. Without a stamp nobody notices when the file is written over.
+    /// The files that are open now. From here on some connection must be open all the time: SQLite removes
+    /// what it keeps beside the file when the last one is closed. Without a stamp nobody notices when the
+    /// file is written over.
     pub fn opened(lock: Lock, stamp: Option<Stamp>) -> Result<Self> {
         let locked = lock.locked_path();
         let is_locked = fs::metadata(&locked).map(FileId::from)? == FileId::from(lock.file().metadata()?);
@@ -56,7 +58,8 @@ impl Files {
         self.lock.path()
     }
 
-    /// The first file that is not the one that was opened; `None` while all are in place. Takes a few microseconds.
+    /// The first file that is not the one that was opened; `None` while all are in place. Takes a few
+    /// microseconds.
     pub fn missing(&self) -> Option<&Path> {
         let is_gone =
             |(path, id): &&(PathBuf, FileId)| fs::metadata(path).map(FileId::from).ok().as_ref() != Some(id);

@@ -1,6 +1,7 @@
 //! The lock on a database: one process alone has it, by whatever path another one comes.
 //!
-//! It belongs to the file and not to its name, and lasts as long as the process holds it, also when the process is killed.
+//! It belongs to the file and not to its name, and lasts as long as the process holds it, also when the
+//! process is killed.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -17,13 +18,14 @@ use crate::storage::suspect::{self, beside};
 pub(super) struct Lock {
     // Without symbolic links, as SQLite itself names what it keeps beside the file.
     path: PathBuf,
-    // Closing any descriptor of a file drops all the fcntl locks that the process holds on it, and SQLite's are such. So this
-    // one, the only one beside SQLite's own, stays open as long as the database does.
+    // Closing any descriptor of a file drops all the fcntl locks that the process holds on it, and SQLite's
+    // are such. So this one, the only one beside SQLite's own, stays open as long as the database does.
     file: File,
 }
 
 impl Lock {
-    /// Creates the file if there is none, and locks it. Fails when another process has it, or when it has several names.
+    /// Creates the file if there is none, and locks it. Fails when another process has it, or when it has
+    /// several names.
     pub fn take(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).with_context(|| format!("create the folder {}", folder.display()))?;
@@ -56,13 +58,14 @@ impl Lock {
     /// Leaves the file to whoever opens it next. Only after every connection of this process is closed.
     pub fn release(&self) {
         if let Err(error) = self.file.unlock() {
-            tracing::warn!(database = %self.path.display(), %error, "the lock is held until the process ends");
+            let database = self.path.display();
+            tracing::warn!(%database, %error, "the lock is held until the process ends");
         }
     }
 }
 
-/// What is locked: on Linux the database file itself, since flock(2) and SQLite's own fcntl(2) locks do not see each other
-/// there. On BSD and macOS they exclude each other, so that a file beside it has to do.
+/// What is locked: on Linux the database file itself, since flock(2) and SQLite's own fcntl(2) locks do not
+/// see each other there. On BSD and macOS they exclude each other, so that a file beside it has to do.
 fn locked_path(database: &Path) -> PathBuf {
     if cfg!(target_os = "linux") { database.to_owned() } else { beside(database, ".lock") }
 }
@@ -76,7 +79,8 @@ fn lock(file: &File, database: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => bail!(
-            "another process uses the database {}, perhaps by another name of it; stop it, or set DATABASE to another file",
+            "another process uses the database {}, perhaps by another name of it; stop it, or set DATABASE \
+             to another file",
             database.display()
         ),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", database.display())),
@@ -93,21 +97,23 @@ fn refuse_emptied(database: &Path) -> Result<()> {
     match left {
         None => Ok(()),
         Some(left) => bail!(
-            "the database {file} is empty, and {} is left of one that was not: bring {file} back, or restore a backup; to begin with \
-             an empty database, move {file}-wal, {file}-shm and {file}.suspect away",
+            "the database {file} is empty, and {} is left of one that was not: bring {file} back, or restore \
+             a backup; to begin with an empty database, move {file}-wal, {file}-shm and {file}.suspect \
+             away",
             left.display(),
             file = database.display()
         ),
     }
 }
 
-/// SQLite keeps the newest commits beside the name by which a file is opened: under another name of it they are lost.
+/// SQLite keeps the newest commits beside the name by which a file is opened: under another name of it they
+/// are lost.
 fn refuse_several_names(database: &Path) -> Result<()> {
     let names = fs::metadata(database).with_context(|| format!("look at {}", database.display()))?.nlink();
     ensure!(
         names == 1,
-        "the database {} has {names} names (hard links), and its newest commits may lie beside another one: keep the name that \
-         has a -wal file beside it, and remove the others",
+        "the database {} has {names} names (hard links), and its newest commits may lie beside another one: \
+         keep the name that has a -wal file beside it, and remove the others",
         database.display()
     );
     Ok(())

@@ -1,4 +1,5 @@
-//! One SQLite file with one writer. Every write has a known outcome, and a storage that fails is noticed and told.
+//! One SQLite file with one writer. Every write has a known outcome, and a storage that fails is noticed and
+//! told.
 //!
 //! It knows neither events nor requests.
 

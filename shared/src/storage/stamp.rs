@@ -1,4 +1,5 @@
-//! A stamp in the header of a database file, which no copy of it has: it shows that somebody has written over the file.
+//! A stamp in the header of a database file, which no copy of it has: it shows that somebody has written over
+//! the file.
 //!
 //! The stamp is the application id, which SQLite only carries. Each start gives another one.
 //! Source: <https://www.sqlite.org/fileformat2.html#application_id>.
@@ -18,14 +19,15 @@ pub(super) struct Stamp([u32; 2]);
 impl Stamp {
     /// Gives `file` a stamp, and has it written into the file itself, and not only into the WAL.
     ///
-    /// `None` where `file`, which is the one that is locked, is not the database: it must not be opened a second time.
+    /// `None` where `file`, which is the one that is locked, is not the database: it must not be opened a
+    /// second time.
     pub async fn give(file: &File, writer: &SqlitePool) -> sqlx::Result<Option<Self>> {
         if !cfg!(target_os = "linux") {
             return Ok(None);
         }
         let given: u32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(writer).await?;
-        // One that has not come to the file yet, since somebody was reading, stays: with a third one nobody could tell which is
-        // to come.
+        // One that has not come to the file yet, since somebody was reading, stays: with a third one nobody
+        // could tell which is to come.
         if let Ok(found) = read(file)
             && found != given
         {
@@ -37,8 +39,8 @@ impl Stamp {
         Ok(Some(Self([read(file).unwrap_or(stamp), stamp])))
     }
 
-    /// Whether the header of `file` has another stamp, or none: somebody has written over the file, or cut it. Takes a
-    /// microsecond.
+    /// Whether the header of `file` has another stamp, or none: somebody has written over the file, or cut
+    /// it. Takes a microsecond.
     pub fn is_gone_from(&self, file: &File) -> bool {
         match read(file) {
             Ok(found) => !self.0.contains(&found),

@@ -1,7 +1,7 @@
 //! A bound for the WAL.
 //!
-//! SQLite folds the WAL back into the file by itself, but writes it from its start again only at a moment in which nobody
-//! reads. While reads overlap there is no such moment, and the WAL grows until the disk is full.
+//! SQLite folds the WAL back into the file by itself, but writes it from its start again only at a moment in
+//! which nobody reads. While reads overlap there is no such moment, and the WAL grows until the disk is full.
 
 use std::{
     fs,
@@ -15,7 +15,8 @@ use crate::storage::{connect::BUSY_TIMEOUT, suspect::beside};
 
 /// From this size on the WAL is cut back, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
-/// How long readers are waited for at each of two places, in milliseconds. Writes stand still meanwhile; new reads do not.
+/// How long readers are waited for at each of two places, in milliseconds. Writes stand still meanwhile; new
+/// reads do not.
 const PATIENCE_MS: u128 = 500;
 
 /// The bound of one database's WAL.
@@ -33,8 +34,8 @@ impl WalBound {
 
     /// Cuts the WAL back to nothing once it is too large.
     ///
-    /// A read that takes longer, such as a backup's, is not waited for. Then the WAL may become larger by as much again before
-    /// writes stand still the next time.
+    /// A read that takes longer, such as a backup's, is not waited for. Then the WAL may become larger by as
+    /// much again before writes stand still the next time.
     pub async fn enforce(&self, writer: &SqlitePool) -> sqlx::Result<()> {
         let wal = fs::metadata(beside(&self.database, "-wal")).map_or(0, |metadata| metadata.len());
         if wal < self.due.load(Ordering::Relaxed) {

@@ -41,8 +41,9 @@ impl Database {
 
     /// Ends the service once the files are no longer the ones that were opened.
     ///
-    /// Commits since the latest checkpoint may be in the WAL alone. They are written into the file that is still open: whoever
-    /// moved it, or removed only the WAL, finds all of them there, and no WAL that belongs to another file.
+    /// Commits since the latest checkpoint may be in the WAL alone. They are written into the file that is
+    /// still open: whoever moved it, or removed only the WAL, finds all of them there, and no WAL that
+    /// belongs to another file.
     async fn end_if_gone(&self) {
         if self.is_in_place() || self.is_unusable() {
             return;
@@ -51,21 +52,24 @@ impl Database {
         let folded = timeout(FOLD_BACK_TIMEOUT, fold_back).await;
         let whole = if matches!(folded, Ok(Ok(_))) { "whole" } else { "not whole without its WAL" };
         self.condition.end(format!(
-            "the database {} was moved, removed or replaced while it was in use; the service stopped. Where its file was moved \
-             to, it is {whole}: put it back in its place, or restore a backup, and start again",
+            "the database {} was moved, removed or replaced while it was in use; the service stopped. Where \
+             its file was moved to, it is {whole}: put it back in its place, or restore a backup, and start \
+             again",
             self.path().display()
         ));
     }
 
     /// Finds out whether it can be written, and bounds the WAL.
     ///
-    /// A lock that somebody else holds is noticed also while nobody writes: an empty transaction waits for it like any other.
+    /// A lock that somebody else holds is noticed also while nobody writes: an empty transaction waits for it
+    /// like any other.
     async fn check_writable(&self) -> sqlx::Result<()> {
         if !self.is_writable() {
             return self.probe().await;
         }
         let begun = self.begin().await.inspect_err(|error| {
-            // Few wait for the write connection, each in its turn: somebody has been writing for all this time.
+            // Few wait for the write connection, each in its turn: somebody has been writing for all this
+            // time.
             if let sqlx::Error::PoolTimedOut = error {
                 self.condition.refuse_writes(StorageFailure::Unavailable, error);
             }
@@ -83,9 +87,9 @@ impl Database {
         Ok(())
     }
 
-    /// Writes as much as a full batch takes, and folds it back into the file, so that the next batches find its space in
-    /// the WAL. Unless somebody reads at this moment, they then need no new space: a disk that is nearly full does not
-    /// pass this and fail them, again and again.
+    /// Writes as much as a full batch takes, and folds it back into the file, so that the next batches find
+    /// its space in the WAL. Unless somebody reads at this moment, they then need no new space: a disk that
+    /// is nearly full does not pass this and fail them, again and again.
     async fn write_and_fold_back(&self) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("CREATE TABLE probe AS SELECT zeroblob($1) AS filler")

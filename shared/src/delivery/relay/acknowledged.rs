@@ -1,7 +1,7 @@
 //! Rows that the stream acknowledged and that are not deleted yet.
 //!
-//! Deleting costs a commit, and so an fsync of the one writer that new orders wait for, too. So rows of several
-//! steps are deleted together, soon. A crash in between costs a repeat and nothing else.
+//! Deleting costs a commit, and so an fsync of the one writer that new orders wait for, too. So rows of
+//! several steps are deleted together, soon. A crash in between costs a repeat and nothing else.
 
 use std::time::{Duration, Instant};
 

@@ -19,8 +19,8 @@ use crate::{
 
 /// Rows published in one step, with all their PubAcks in flight at once.
 const BATCH: i64 = 1_000;
-/// Steps follow each other at least this far apart: a larger batch costs hardly more than a small one. The first
-/// event after a quiet time is published at once.
+/// Steps follow each other at least this far apart: a larger batch costs hardly more than a small one. The
+/// first event after a quiet time is published at once.
 const GATHER: Duration = Duration::from_millis(10);
 /// The outbox is looked at this often even when no commit wakes the relay.
 const TICK: Duration = Duration::from_secs(1);
@@ -99,10 +99,11 @@ impl Relay {
         }
     }
 
-    /// One step: publishes the oldest rows that are not published yet, and deletes acknowledged ones once they are due.
+    /// One step: publishes the oldest rows that are not published yet, and deletes acknowledged ones once
+    /// they are due.
     ///
-    /// Only while the broker is connected; otherwise it would only fill buffers. Another session may be another, empty stream: what
-    /// was in flight or acknowledged in the former one is published again.
+    /// Only while the broker is connected; otherwise it would only fill buffers. Another session may be
+    /// another, empty stream: what was in flight or acknowledged in the former one is published again.
     pub async fn relay_once(&mut self) -> Result<Relayed> {
         let mut state = self.broker.state();
         let now = state.borrow_and_update().clone();
