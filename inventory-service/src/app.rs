@@ -17,8 +17,12 @@ use crate::{
     stock::seed,
 };
 
-pub const ABOUT: About =
-    About { name: "inventory-service", families: FAMILIES, healing: Healing::DecideAgain };
+pub const ABOUT: About = About {
+    name: INVENTORY_CONSUMER,
+    subject: ORDER_CREATED,
+    families: FAMILIES,
+    healing: Healing::DecideAgain,
+};
 
 /// Changes that may wait for a commit; further ones are answered 503.
 const QUEUE_SIZE: usize = 256;
@@ -32,7 +36,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     seed::apply(&service.database, &products).await?;
 
     let changes = service.commit_queue(QUEUE_SIZE);
-    let dead_letters = service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
+    let dead_letters = service.consume(DecideOrders);
 
     let state = AppState { tokens: service.tokens.clone(), database: service.database.clone(), changes };
     service.run(listener, routes().with_state(state), dead_letters).await

@@ -24,7 +24,8 @@ use crate::{
     sweeper::Sweeper,
 };
 
-pub const ABOUT: About = About { name: "order-service", families: FAMILIES, healing: Healing::SendAgain };
+pub const ABOUT: About =
+    About { name: ORDER_CONSUMER, subject: ORDER_PROCESSED, families: FAMILIES, healing: Healing::SendAgain };
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -35,9 +36,9 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
         (service.tokens.clone(), service.database.clone(), service.shutdown.clone());
 
     let queue = service.commit_queue(settings.own.queue_size);
-    let dead_letters = service.consume(ORDER_CONSUMER, ORDER_PROCESSED, SettleOrders);
-    let sweeper = Sweeper::new(database.clone(), service.broker.clone(), service.relay.clone());
-    service.spawn("sweeper", |shutdown| async move { sweeper.run(shutdown).await });
+    let dead_letters = service.consume(SettleOrders);
+    let sweeper = Sweeper::new(database.clone(), service.broker.clone());
+    service.spawn("sweeper", |shutdown| sweeper.run(shutdown));
     let feed = Feed::default();
     let reader = FeedReader::open(database.clone(), feed.clone()).await?;
     service.spawn("feed reader", |shutdown| reader.run(shutdown));

@@ -12,7 +12,6 @@ use shared::{
         handler::EventHandler,
         message::Delivery,
         outcome::Outcome,
-        relay::Relay,
     },
     storage::Tx,
 };
@@ -67,9 +66,8 @@ async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_o
     }
     for too_many in [false, true] {
         let (database, broker) = (database.clone(), connection.clone());
-        let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
         let (name, subject, handler) = (INVENTORY_CONSUMER, ORDER_CREATED, Miscounting { too_many });
-        let consumer = Consumer { name, subject, database, broker, relay, handler };
+        let consumer = Consumer { name, subject, database, broker, handler };
         while consumer.consume_once(&pulls).await.unwrap() == Consumed::Handled(0) {}
         assert_eq!((home.reservations().await, home.outbox().await), (0, 0), "rolled back");
         assert_eq!(home.dead_letters().await, []);
@@ -91,9 +89,8 @@ async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_ba
     for event in [order("a", "1", 1), unbearable.clone(), order("b", "1", 2)] {
         publisher.publish(event).await;
     }
-    let relay = Relay::new(database.clone(), connection.clone(), "inventory-service");
     let (name, subject, broker) = (INVENTORY_CONSUMER, ORDER_CREATED, connection.clone());
-    let consumer = Consumer { name, subject, database, broker, relay, handler: Panicking };
+    let consumer = Consumer { name, subject, database, broker, handler: Panicking };
     let (shutdown, started) = (CancellationToken::new(), Instant::now());
     let running = tokio::spawn({
         let shutdown = shutdown.clone();

@@ -19,7 +19,6 @@ use shared::{
         handler::EventHandler,
         message::Delivery,
         outcome::Outcome,
-        relay::Relay,
     },
     storage::{Database, Tx},
 };
@@ -77,8 +76,7 @@ impl EventHandler for Unwritable {
 
 fn consumer_of<H>(database: &Database, broker: &Connection, handler: H) -> Consumer<H> {
     let (database, broker) = (database.clone(), broker.clone());
-    let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
-    Consumer { name: INVENTORY_CONSUMER, subject: ORDER_CREATED, database, broker, relay, handler }
+    Consumer { name: INVENTORY_CONSUMER, subject: ORDER_CREATED, database, broker, handler }
 }
 
 /// Gives the one waiting message back until its next delivery is number `next`.

@@ -76,7 +76,7 @@ impl FeedReader {
                 Ok(Read::Page(_)) => continue,
                 Ok(Read::Unwanted | Read::All(_)) => {}
                 Err(error) => {
-                    self.database.notice(&error);
+                    self.database.note_failure(&error);
                     tracing::warn!(%error, "status changes not read; they are read again");
                 }
             }

@@ -46,7 +46,7 @@ impl Gauge {
             Source::Rows(count, kept) => match kept.rows(count(database.reader())).await {
                 Ok(rows) => self.gauge.set(rows as f64),
                 Err(error) => {
-                    database.notice(&error);
+                    database.note_failure(&error);
                     tracing::warn!(%error, "rows not counted for a gauge");
                 }
             },

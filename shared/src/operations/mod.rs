@@ -5,7 +5,6 @@
 pub mod admin_client;
 pub mod command_line;
 pub mod commands;
-mod database_watch;
 pub mod families;
 pub mod gauge;
 pub mod log;

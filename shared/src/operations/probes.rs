@@ -164,7 +164,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::settings::NatsSettings;
+    use crate::{broker::ownership::Ownership, settings::NatsSettings};
 
     #[derive(Parser)]
     struct Settings {
@@ -188,13 +188,14 @@ mod tests {
         let database = Database::open(&folder.path().join("test.db"), &none).await.unwrap();
         // Nothing listens on port 1: the broker is away all the time.
         let settings = Settings::parse_from(["test", "--nats-url", "nats://127.0.0.1:1"]);
-        let broker = Broker::connect(&settings.nats, "test").await.unwrap();
+        let ownership = Ownership::establish(database.clone(), "test", "test").await.unwrap();
+        let broker = Broker::connect(&settings.nats, ownership).await.unwrap();
         let parts = (database, broker, CancellationToken::new());
         let probes = Arc::new(Probes::new(("test", &[]), Vec::new(), parts));
         let ready = r#"{"status":"ready","database":"writable","broker":"unreachable"}"#;
         assert_eq!(readyz(&probes).await, (StatusCode::OK, ready.to_owned()));
 
-        probes.database.notice(&sqlx::Error::WorkerCrashed);
+        probes.database.note_failure(&sqlx::Error::WorkerCrashed);
         let (status, body) = readyz(&probes).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains(r#""database":"not writable""#), "{body}");

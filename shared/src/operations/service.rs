@@ -17,11 +17,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    broker::{
-        Broker,
-        adoption::Healing,
-        ownership::{Identity, Ownership},
-    },
+    broker::{Broker, adoption::Healing, ownership::Ownership},
     delivery::{
         consumer::Consumer,
         dead_letter::redrive::{DeadLetters, redriver},
@@ -30,7 +26,6 @@ use crate::{
     },
     http::{auth::Tokens, server::serve},
     operations::{
-        database_watch,
         families::Family,
         gauge::Gauge,
         probes::Probes,
@@ -50,6 +45,8 @@ use crate::{
 pub struct About {
     /// The service's name at the broker and, as `/name`, the `ce-source` of its events.
     pub name: &'static str,
+    /// What its durable consumer receives.
+    pub subject: &'static str,
     /// Its own metric families.
     pub families: &'static [Family],
     pub healing: Healing,
@@ -60,11 +57,9 @@ pub struct Service {
     pub tokens: Tokens,
     pub database: Database,
     pub broker: Broker,
-    pub relay: Relay,
     /// Cancelled when the service begins to drain.
     pub shutdown: CancellationToken,
     about: About,
-    identity: Identity,
     drain: Duration,
     gauges: Vec<Gauge>,
     // Tasks that end with the shutdown, and may enqueue events until then. The relay outlives them.
@@ -83,11 +78,10 @@ impl Service {
         telemetry::metrics();
         let tokens = Tokens::new(&settings.jwt)?;
         let database = Database::open(&settings.database, migrations).await?;
-        let identity = Identity::establish(&database, &settings.database).await?;
-        let broker = Broker::connect(&settings.nats, about.name).await?;
-        let relay = Relay::new(database.clone(), broker.clone(), about.name);
+        let ownership = Ownership::establish(database.clone(), about.name, about.subject).await?;
+        let broker = Broker::connect(&settings.nats, ownership).await?;
         let (drain, gauges, tasks) = (settings.drain_seconds, Vec::new(), Tasks::default());
-        Ok(Self { tokens, database, broker, relay, shutdown, about, identity, drain, gauges, tasks })
+        Ok(Self { tokens, database, broker, shutdown, about, drain, gauges, tasks })
     }
 
     /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
@@ -102,31 +96,23 @@ impl Service {
     /// Commits requests of one kind in groups, of which `size` may wait.
     pub fn commit_queue<R: Batched>(&mut self, size: usize) -> CommitQueue<R> {
         let (queue, batches) = commit_queue(size, self.database.clone());
-        let relay = self.relay.clone();
-        self.spawn("committer", |_| batches.run(move || relay.wake()));
+        self.spawn("committer", |_| batches.run());
         queue
     }
 
-    /// Runs the durable consumer `name` on `subject`, as long as it belongs to this database. What can never succeed may be
+    /// Runs the durable consumer, as long as it belongs to this database. What can never succeed may be
     /// redriven.
-    pub fn consume<H: EventHandler + Copy>(
-        &mut self,
-        name: &'static str,
-        subject: &'static str,
-        handler: H,
-    ) -> DeadLetters {
-        self.broker.guard(Ownership::new(self.database.clone(), self.identity.clone(), name, subject));
+    pub fn consume<H: EventHandler + Copy>(&mut self, handler: H) -> DeadLetters {
+        let ownership = self.broker.ownership();
         let consumer = Consumer {
-            name,
-            subject,
+            name: ownership.consumer,
+            subject: ownership.subject,
             database: self.database.clone(),
             broker: self.broker.clone(),
-            relay: self.relay.clone(),
             handler,
         };
         self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
-        let (dead_letters, redriver) =
-            redriver(self.database.clone(), self.broker.clone(), self.relay.clone(), handler);
+        let (dead_letters, redriver) = redriver(self.database.clone(), self.broker.clone(), handler);
         self.spawn("redriver", |_| redriver.run());
         dead_letters
     }
@@ -153,7 +139,7 @@ impl Service {
         };
         tokio::select! {
             ended = self.serve_and_drain(listener, app) => ended?,
-            error = database.until_broken() => return Err(error),
+            error = database.until_unusable() => return Err(error),
             () = overdue => bail!(
                 "not drained within DRAIN_SECONDS ({} s); what is unfinished goes on after the next start",
                 drain.as_secs()
@@ -164,7 +150,7 @@ impl Service {
     }
 
     fn routes(&mut self, own: OpenApiRouter, dead_letters: DeadLetters) -> Router {
-        let About { name, families, healing } = self.about;
+        let About { name, families, healing, .. } = self.about;
         let (tokens, broker) = (self.tokens.clone(), self.broker.clone());
         let parts = (self.database.clone(), broker.clone(), self.shutdown.clone());
         let probes = Probes::new((name, families), std::mem::take(&mut self.gauges), parts).into();
@@ -173,12 +159,12 @@ impl Service {
 
     async fn serve_and_drain(mut self, listener: TcpListener, app: Router) -> Result<()> {
         let (last_call, mut relaying) = (CancellationToken::new(), Tasks::default());
-        let (broker, relay) = (self.broker, self.relay);
-        let (keeping, sending) = (last_call.clone(), last_call.clone());
-        relaying.spawn("broker watch", async move { broker.keep(keeping).await });
-        relaying.spawn("relay", async move { relay.run(sending).await });
-        self.tasks
-            .spawn("database watch", database_watch::watch(self.database.clone(), self.shutdown.clone()));
+        let (broker, database) = (self.broker, self.database.clone());
+        let relay = Relay::new(database.clone(), broker.clone());
+        let (keeping, sending, watching) = (last_call.clone(), last_call.clone(), self.shutdown.clone());
+        relaying.spawn("broker watch", async move { broker.watch(keeping).await });
+        relaying.spawn("relay", relay.run(sending));
+        self.tasks.spawn("database watch", async move { database.watch(watching).await });
         self.tasks.spawn("server", serve(listener, app, self.shutdown.clone()));
 
         tokio::select! {

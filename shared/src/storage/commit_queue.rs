@@ -80,15 +80,14 @@ impl<R: Batched> CommitQueue<R> {
 }
 
 impl<R: Batched> Batches<R> {
-    /// Commits whatever waits until every [`CommitQueue`] is gone and the queue is empty. Calls `committed` after each batch.
-    pub async fn run(mut self, committed: impl Fn()) {
+    /// Commits whatever waits until every [`CommitQueue`] is gone and the queue is empty.
+    pub async fn run(mut self) {
         let mut queued = Vec::with_capacity(BATCH_MAX);
         while self.receiver.recv_many(&mut queued, BATCH_MAX).await > 0 {
             let (batch, answers): (Vec<_>, Vec<_>) =
                 queued.drain(..).map(|Queued { request, answer }| (request, answer)).unzip();
             let results = commit_batch(&self.database, &batch).await;
             R::report(&results);
-            committed();
             for (answer, result) in answers.into_iter().zip(results) {
                 // The client may be gone; what it asked for is stored all the same.
                 let _ = answer.send(result);

@@ -83,7 +83,7 @@ const GAPS: [(Part, &str, Cause, &str); 38] = [
     (Part::Order, "sweeper: loss noticed, not committed", Cause::Wiped, "rolled back; noticed again"),
     (Part::Order, "sweeper: loss committed, nothing swept", Cause::Wiped, "the orders stay marked; swept"),
     (Part::Order, "sweeper: swept, not committed", Cause::Wiped, "rolled back; swept again"),
-    (Part::Order, "sweeper: committed, relay not woken", Cause::Wiped, "the outbox row"),
+    (Part::Order, "sweeper: sweep committed", Cause::Wiped, "the outbox row"),
     (
         Part::Order,
         "identity: generation committed, not at the broker",

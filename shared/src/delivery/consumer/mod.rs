@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::settle::give_back;
 use crate::{
     broker::{Broker, BrokerState},
-    delivery::{handler::EventHandler, message::Batch, relay::Relay},
+    delivery::{handler::EventHandler, message::Batch},
     fail_point,
     storage::Database,
 };
@@ -79,8 +79,6 @@ pub struct Consumer<H> {
     pub database: Database,
     /// Where messages come from.
     pub broker: Broker,
-    /// Woken after each commit, since answers may be enqueued.
-    pub relay: Relay,
     /// Decides the messages.
     pub handler: H,
 }
@@ -101,7 +99,7 @@ impl<H: EventHandler> Consumer<H> {
                 }
             };
             if let Err(error) = consumed {
-                self.database.notice(error.as_ref());
+                self.database.note_failure(error.as_ref());
                 tracing::warn!(consumer = self.name, error = format!("{error:#}"), "not consuming");
                 holder = holder.or(Some(Holder::DroppedPull));
             }
@@ -133,7 +131,7 @@ impl<H: EventHandler> Consumer<H> {
     /// In a quiet moment nothing should be owed; what is may be a message that the client has swallowed. Where there is no quiet
     /// moment, such a message would keep the ack floor back, and the sweeper from all that was sent later.
     async fn consume(&self, holder: &mut Option<Holder>, shutdown: &CancellationToken) -> Result<()> {
-        let mut pulls = self.broker.open_consumer(self.name, self.subject).await?;
+        let mut pulls = self.broker.open_consumer().await?;
         self.take_back(&mut pulls, holder).await?;
         tracing::info!(consumer = self.name, subject = self.subject, "consuming");
         let (mut looked_at, mut looked) = (0, Instant::now());

@@ -123,7 +123,6 @@ impl<H: EventHandler> Consumer<H> {
         });
         let outcomes = outcomes.await?;
         fail_point::reach("consumer: committed, not acked");
-        self.relay.wake();
         Ok(outcomes)
     }
 

@@ -13,7 +13,6 @@ use crate::{
     delivery::{
         handler::{self, EventHandler},
         outcome::{Never, Outcome, UNSENDABLE},
-        relay::Relay,
     },
     fail_point,
     storage::{Database, Tx, WriteError},
@@ -88,20 +87,14 @@ pub struct Redriver<H> {
     receiver: mpsc::Receiver<Request>,
     database: Database,
     broker: Broker,
-    relay: Relay,
     handler: H,
 }
 
 /// The dead letters of `database`, and the task that gives them to `handler` again.
-pub fn redriver<H>(
-    database: Database,
-    broker: Broker,
-    relay: Relay,
-    handler: H,
-) -> (DeadLetters, Redriver<H>) {
+pub fn redriver<H>(database: Database, broker: Broker, handler: H) -> (DeadLetters, Redriver<H>) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let letters = DeadLetters { database: database.clone(), sender };
-    (letters, Redriver { receiver, database, broker, relay, handler })
+    (letters, Redriver { receiver, database, broker, handler })
 }
 
 impl DeadLetters {
@@ -164,7 +157,6 @@ impl<H: EventHandler> Redriver<H> {
             Mode::DryRun => self.database.rehearse(work).await,
         };
         fail_point::reach("redrive: committed, not answered");
-        self.relay.wake();
         ended.or_else(|error| match error {
             WriteError::NotStored(error) => Err(not_now(&error)),
             WriteError::Rejected(error) => Ok(Redriven::Failed(format!("{error:#}"))),

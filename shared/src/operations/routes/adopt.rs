@@ -45,7 +45,7 @@ pub async fn adopt(
         tracing::error!(error = format!("{error:#}"), "consumer not adopted");
         Problem::Unavailable("the consumer was not adopted, the log says why; it can be tried again")
     })?;
-    let name = broker.ownership().map_or("", |ownership| ownership.consumer);
+    let name = broker.ownership().consumer;
     let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
     Ok(Json(Adopted { result, detail: adoption::describe(name, &adoption, healing) }))
 }
