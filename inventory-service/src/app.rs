@@ -2,42 +2,45 @@
 
 use anyhow::Result;
 use shared::{
-    contract::subjects::INVENTORY_CONSUMER, delivery::dead_letter::redrive::redriver, http::auth::Tokens,
-    operations::service::Service, storage::commit_queue::commit_queue,
+    broker::adoption::Healing,
+    contract::{
+        events::{EventBody, OrderCreated},
+        subjects::INVENTORY_CONSUMER,
+    },
+    operations::service::{About, Service},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     event_handlers::DecideOrders,
+    families::FAMILIES,
     http::{AppState, routes},
     settings::Settings,
-    stock::{commit_queue, seed},
+    stock::seed,
 };
+
+pub const ABOUT: About = About {
+    name: INVENTORY_CONSUMER,
+    subject: OrderCreated::SUBJECT,
+    families: FAMILIES,
+    healing: Healing::DecideAgain,
+};
+
+/// Changes that may wait for a commit; further ones are answered 503.
+const QUEUE_SIZE: usize = 256;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
-    let tokens = Tokens::new(&settings.jwt)?;
-    let products = seed::read(settings.seed_file.as_deref())?;
-    let mut service =
-        Service::open("inventory-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
+    let products = seed::read(settings.own.seed_file.as_deref())?;
+    let mut service = Service::open(ABOUT, &settings, &MIGRATIONS, shutdown).await?;
     seed::apply(&service.database, &products).await?;
 
-    let (changes, batches) = commit_queue(commit_queue::WAITING_MAX, service.database.clone());
-    service.spawn("committer", |_| commit_queue::run(batches));
-    service.consume(INVENTORY_CONSUMER, DecideOrders);
-    let (dead_letters, redriver) =
-        redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), DecideOrders);
-    service.spawn("redriver", |_| redriver.run());
+    let changes = service.commit_queue(QUEUE_SIZE);
+    let dead_letters = service.consume(DecideOrders);
 
-    let state = AppState {
-        tokens,
-        changes,
-        database: service.database.clone(),
-        operations: service.operations.clone(),
-        dead_letters,
-    };
-    service.run(listener, routes(state), settings.server.drain_seconds).await
+    let state = AppState { tokens: service.tokens.clone(), database: service.database.clone(), changes };
+    service.run(listener, routes().with_state(state), dead_letters).await
 }

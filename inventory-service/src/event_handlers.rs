@@ -11,6 +11,7 @@ use shared::{
 use crate::stock::reservation;
 
 /// Decides announced orders.
+#[derive(Clone, Copy)]
 pub struct DecideOrders;
 
 impl EventHandler for DecideOrders {

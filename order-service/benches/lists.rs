@@ -70,7 +70,7 @@ struct Bench {
 
 impl Bench {
     async fn get(&self, user: &str, path: &str) -> Response {
-        let token = simulator::token::sign(SECRET, user).unwrap();
+        let token = processes::token::sign(SECRET, user).unwrap();
         let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(token).send().await.unwrap();
         answer.error_for_status().unwrap()
     }

@@ -1,55 +1,60 @@
 //! Puts the order service together.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use shared::{
-    contract::subjects::ORDER_CONSUMER, delivery::dead_letter::redrive::redriver, http::auth::Tokens,
-    operations::service::Service, storage::commit_queue::commit_queue,
+    broker::adoption::Healing,
+    contract::{
+        events::{EventBody, OrderProcessed},
+        subjects::ORDER_CONSUMER,
+    },
+    operations::{
+        gauge::Gauge,
+        service::{About, Service},
+    },
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     event_handlers::SettleOrders,
-    http::{AppState, routes, waiting::Waiting},
+    families::FAMILIES,
+    http::{AppState, open_requests::OpenRequests, routes},
     orders::{
-        commit_queue,
         feed::{Feed, FeedReader},
+        pending,
     },
     settings::Settings,
     sweeper::Sweeper,
+};
+
+pub const ABOUT: About = About {
+    name: ORDER_CONSUMER,
+    subject: OrderProcessed::SUBJECT,
+    families: FAMILIES,
+    healing: Healing::SendAgain,
 };
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
-    let tokens = Tokens::new(&settings.jwt)?;
-    let mut service =
-        Service::open("order-service", &settings.database, &MIGRATIONS, &settings.nats, shutdown).await?;
+    let mut service = Service::open(ABOUT, &settings, &MIGRATIONS, shutdown).await?;
+    let (tokens, database, shutdown) =
+        (service.tokens.clone(), service.database.clone(), service.shutdown.clone());
 
-    let (queue, batches) = commit_queue(settings.queue_size, service.database.clone());
-    let relay = service.relay.clone();
-    service.spawn("committer", |_| commit_queue::run(batches, relay));
-    service.consume(ORDER_CONSUMER, SettleOrders);
-    let (dead_letters, redriver) =
-        redriver(service.database.clone(), service.broker.clone(), service.relay.clone(), SettleOrders);
-    service.spawn("redriver", |_| redriver.run());
-    let sweeper = Sweeper::new(service.database.clone(), service.broker.clone(), service.relay.clone());
-    service.spawn("sweeper", |shutdown| async move { sweeper.run(shutdown).await });
+    let queue = service.commit_queue(settings.own.queue_size);
+    let dead_letters = service.consume(SettleOrders);
+    let sweeper = Sweeper::new(database.clone(), service.broker.clone());
+    service.spawn("sweeper", |shutdown| sweeper.run(shutdown));
     let feed = Feed::default();
-    let reader = FeedReader::open(service.database.clone(), feed.clone()).await?;
+    let reader = FeedReader::open(database.clone(), feed.clone()).await?;
     service.spawn("feed reader", |shutdown| reader.run(shutdown));
 
-    let state = AppState {
-        tokens,
-        queue,
-        database: service.database.clone(),
-        waiting: Waiting::new(feed, service.database.clone(), service.operations.shutdown.clone()),
-        operations: service.operations.clone(),
-        pending_orders: Arc::default(),
-        dead_letters,
-    };
-    service.run(listener, routes(state), settings.server.drain_seconds).await
+    let open_requests = OpenRequests::new(feed, database.clone(), shutdown);
+    let open = open_requests.clone();
+    service.gauge(Gauge::value(metrics::gauge!("http_requests_waiting"), move || open.taken()));
+    service.gauge(Gauge::rows(metrics::gauge!("orders_pending"), |reader| Box::pin(pending::count(reader))));
+
+    let state = AppState { tokens, database, queue, open_requests };
+    service.run(listener, routes().with_state(state), dead_letters).await
 }

@@ -11,6 +11,7 @@ use shared::{
 use crate::orders::settlement;
 
 /// Settles orders with the inventory's answers.
+#[derive(Clone, Copy)]
 pub struct SettleOrders;
 
 impl EventHandler for SettleOrders {

@@ -11,11 +11,11 @@ use shared::{
     broker::{Broker, BrokerState, Session, stored_message, stream_memory},
     clock::now_ms,
     contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
-    delivery::{outbox, relay::Relay},
+    delivery::outbox,
     fail_point,
     storage::Database,
 };
-use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::orders::{pending, placement};
@@ -26,8 +26,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const HURRY: Duration = Duration::from_millis(20);
 /// Orders swept in one step, at most.
 const SWEEP_MAX: usize = 1_000;
-/// Orders marked as lost in one transaction, at most.
-const MARK_MAX: u64 = 5_000;
+/// Lost orders made due in one transaction, at most.
+const LOST_MAX: u64 = 5_000;
 /// While so many events wait in the outbox, nothing is swept: it is the relay that is behind.
 const OUTBOX_MAX: i64 = 10_000;
 /// Expired idempotency keys deleted in one step, at most.
@@ -36,8 +36,8 @@ const PURGE_MAX: i64 = 1_000;
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swept {
-    /// The broker is unreachable, or the consumer another database's: nobody can tell what still waits there, and
-    /// nothing could be sent.
+    /// The broker is unreachable, or the consumer another database's: nobody can tell what still waits there,
+    /// and nothing could be sent.
     BrokerAway,
     /// So many events were enqueued again.
     Enqueued(usize),
@@ -47,33 +47,34 @@ pub enum Swept {
 pub struct Sweeper {
     database: Database,
     broker: Broker,
-    relay: Relay,
     /// The session in which the back-off was last at its start.
-    session: Mutex<Option<Session>>,
+    session: Option<Session>,
 }
 
 impl Sweeper {
     /// A sweeper whose first step counts as a reconnect.
-    pub fn new(database: Database, broker: Broker, relay: Relay) -> Self {
-        Self { database, broker, relay, session: Mutex::new(None) }
+    pub fn new(database: Database, broker: Broker) -> Self {
+        Self { database, broker, session: None }
     }
 
-    /// Steps until `shutdown`: once a second, and more often while there is more to sweep than one step takes.
-    pub async fn run(&self, shutdown: CancellationToken) {
+    /// Steps until `shutdown`: once a second, and more often while there is more to sweep than one step
+    /// takes.
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let (started, started_ms) = (Instant::now(), now_ms());
         while !shutdown.is_cancelled() {
             let steady_ms = steady(started_ms, started.elapsed(), now_ms());
-            let swept = self.tend(steady_ms).await.unwrap_or_else(|error| {
-                self.database.notice(error.as_ref());
+            let swept = self.step(steady_ms).await.unwrap_or_else(|error| {
+                self.database.note_failure(error.as_ref());
                 tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
                 Swept::Enqueued(0)
             });
             let pause = if swept == Swept::Enqueued(SWEEP_MAX) { HURRY } else { EVERY };
-            let _ = tokio::time::timeout(pause, shutdown.cancelled()).await;
+            let _ = timeout(pause, shutdown.cancelled()).await;
         }
     }
 
-    async fn tend(&self, steady_ms: i64) -> Result<Swept> {
+    /// A sweep as of now, and the purge of keys by a clock of its own.
+    async fn step(&mut self, steady_ms: i64) -> Result<Swept> {
         if !self.database.is_writable() {
             return Ok(Swept::Enqueued(0));
         }
@@ -82,21 +83,28 @@ impl Sweeper {
         Ok(swept)
     }
 
-    /// One step, as of the time `now_ms`.
-    pub async fn sweep_once(&self, now_ms: i64) -> Result<Swept> {
+    /// One sweep, as of the time `now_ms`.
+    pub async fn sweep_once(&mut self, now_ms: i64) -> Result<Swept> {
         if !self.broker.is_connected() {
             return Ok(Swept::BrokerAway);
         }
-        self.see_to_a_loss(now_ms).await?;
-        self.notice_new_session().await?;
+        self.resend_after_loss(now_ms).await?;
+        self.reset_backoff_in_new_session().await?;
         if outbox::count(self.database.reader()).await? >= OUTBOX_MAX {
             return Ok(Swept::Enqueued(0));
         }
         let waiting_since_ms = self.waiting_since_ms().await?;
-        // Its time is of a clock that was ahead, and so is of no use. All that was sent since waits behind it.
+        // Its time is of a clock that was ahead, and so is of no use. All that was sent since waits behind
+        // it.
         if waiting_since_ms.is_some_and(|since| pending::is_ahead(since, now_ms)) {
             return Ok(Swept::Enqueued(0));
         }
+        Ok(Swept::Enqueued(self.enqueue_due(now_ms, waiting_since_ms).await?))
+    }
+
+    /// Enqueues the events of orders that are due and were last sent before `waiting_since_ms`. Returns how
+    /// many.
+    async fn enqueue_due(&self, now_ms: i64, waiting_since_ms: Option<i64>) -> Result<usize> {
         let written = self.database.write(|mut tx| async move {
             pending::make_sent_ahead_due(&mut tx, now_ms).await?;
             let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX as i64).await?;
@@ -107,28 +115,25 @@ impl Sweeper {
         });
         let swept = written.await?;
         if swept > 0 {
-            fail_point::reach("sweeper: committed, relay not woken");
+            fail_point::reach("sweeper: sweep committed");
             tracing::info!(orders = swept, "pending orders are sent again");
             metrics::counter!("orders_swept_total").increment(swept as u64);
-            self.relay.wake();
         }
-        Ok(Swept::Enqueued(swept))
+        Ok(swept)
     }
 
     /// What a wiped or truncated stream has lost cannot be told, so every pending order is sent again.
     ///
-    /// In steps, so that new orders get the writer in between. Those are not marked: their events go to the present stream.
-    async fn see_to_a_loss(&self, now_ms: i64) -> Result<()> {
+    /// Made due in steps, so that new orders get the writer in between. Those are left out: their events go
+    /// to the present stream.
+    async fn resend_after_loss(&self, now_ms: i64) -> Result<()> {
         if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
         }
-        let mut orders = 0;
-        loop {
-            let marked = self.mark_lost_once(now_ms).await?;
-            orders += marked;
-            if marked < MARK_MAX {
-                break;
-            }
+        let (mut orders, mut due) = (0, LOST_MAX);
+        while due == LOST_MAX {
+            due = self.make_lost_due(now_ms).await?;
+            orders += due;
         }
         fail_point::reach("sweeper: loss committed, nothing swept");
         tracing::warn!(orders, "messages are lost or in doubt; all pending orders are sent again");
@@ -136,30 +141,30 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Marks up to [`MARK_MAX`] pending orders, and settles the loss with the last of them. Returns how many.
-    async fn mark_lost_once(&self, now_ms: i64) -> Result<u64> {
+    /// Makes up to [`LOST_MAX`] pending orders due, and clears the loss with the last of them. Returns how
+    /// many.
+    async fn make_lost_due(&self, now_ms: i64) -> Result<u64> {
         let written = self.database.write(|mut tx| async move {
-            let marked = pending::make_lost_due(&mut tx, now_ms, MARK_MAX as i64).await?;
-            if marked < MARK_MAX {
-                stream_memory::settle_loss(&mut tx).await?;
+            let due = pending::make_lost_due(&mut tx, now_ms, LOST_MAX as i64).await?;
+            if due < LOST_MAX {
+                stream_memory::clear_loss(&mut tx).await?;
                 fail_point::reach("sweeper: loss noticed, not committed");
             }
-            Ok((tx, marked))
+            Ok((tx, due))
         });
         Ok(written.await?)
     }
 
     /// After a reconnect or a restart nobody should have to wait for a back-off that grew before it.
-    async fn notice_new_session(&self) -> Result<()> {
+    async fn reset_backoff_in_new_session(&mut self) -> Result<()> {
         let BrokerState::Connected(current) = self.broker.state().borrow().clone() else { return Ok(()) };
-        let mut session = self.session.lock().await;
-        if session.as_ref() != Some(&current) {
+        if self.session.as_ref() != Some(&current) {
             let written = self.database.write(|mut tx| async move {
                 pending::reset_backoff(&mut tx).await?;
                 Ok((tx, ()))
             });
             written.await?;
-            *session = Some(current);
+            self.session = Some(current);
         }
         Ok(())
     }
@@ -200,7 +205,8 @@ impl Sweeper {
     }
 }
 
-/// A clock that follows the wall clock backwards only: a clock that jumps ahead expires no key before its time.
+/// A clock that follows the wall clock backwards only: a clock that jumps ahead expires no key before its
+/// time.
 fn steady(started_ms: i64, elapsed: Duration, now_ms: i64) -> i64 {
     now_ms.min(started_ms.saturating_add(elapsed.as_millis() as i64))
 }

@@ -1,9 +1,10 @@
-//! Fail-points: named gaps of the protocol, and the background tasks, at which a test lets a real process fail.
+//! Fail-points: named gaps of the protocol, and background tasks, at which a test lets a process fail.
 //!
-//! Only with the feature `fail-points`, which `cargo test` turns on through dev-dependencies; otherwise nothing of them is left in
-//! the binary. `FAIL_POINT` names one point: a gap, or `task: NAME`, which a task reaches each time it is polled. `FAIL_POINT_SKIP`
-//! says how often it is passed unharmed. Then the process aborts there, without any destructor, as a crash would end it;
-//! with `FAIL_POINT_PANIC`, whatever its value, the task that reached the point panics instead.
+//! Only with the feature `fail-points`, which `cargo test` turns on through dev-dependencies; otherwise
+//! nothing of them is left in the binary. `FAIL_POINT` names one point: a gap, or `task: NAME`, which a task
+//! reaches each time it is polled. `FAIL_POINT_SKIP` says how often it is passed unharmed. Then the process
+//! aborts there, without any destructor, as a crash would end it; with `FAIL_POINT_PANIC`, whatever its
+//! value, the task that reached the point panics instead.
 
 #[cfg(feature = "fail-points")]
 pub use armed::{in_task, reach};
@@ -39,7 +40,7 @@ mod armed {
 
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
-    /// Ends the process, or panics, if this is the point that `FAIL_POINT` names and it was passed often enough.
+    /// Ends the process, or panics, if `FAIL_POINT` names this point and it was passed often enough.
     pub fn reach(name: &str) {
         let Some(armed) = ARMED.get_or_init(from_environment) else { return };
         if armed.name != name {

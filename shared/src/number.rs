@@ -1,30 +1,92 @@
 //! What counts as an integer in JSON, over HTTP and in events alike.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Unexpected},
-};
-use serde_json::Value;
+use std::fmt;
 
-/// The integer that a JSON number is. `2.0` is the integer 2 (JSON Schema 2020-12, section 6.1.1 of the validation vocabulary).
-pub fn integer(value: &Value) -> Option<i64> {
-    // Up to here each integer has a floating-point number of its own.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    let whole = |number: &f64| number.fract() == 0.0 && number.abs() <= EXACT_MAX;
-    value.as_i64().or_else(|| value.as_f64().filter(whole).map(|number| number as i64))
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Unexpected, Visitor},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
+};
+
+/// An integer from `MIN` to `MAX`: nothing else can be read as one, and its schema says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Within<const MIN: i64, const MAX: i64>(i64);
+
+impl<const MIN: i64, const MAX: i64> Within<MIN, MAX> {
+    /// A number of ours; one outside does not compile where it is a constant.
+    pub const fn new(number: i64) -> Self {
+        assert!(MIN <= number && number <= MAX);
+        Self(number)
+    }
+
+    pub fn get(self) -> i64 {
+        self.0
+    }
+
+    /// Its schema, for a field that adds a description.
+    pub fn object() -> ObjectBuilder {
+        let integer = ObjectBuilder::new().schema_type(Type::Integer);
+        let integer = integer.format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+        integer.minimum(Some(MIN)).maximum(Some(MAX))
+    }
 }
 
-/// The same for a field of an event.
+impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Within<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_i64(Range::<MIN, MAX>).map(Self)
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> PartialSchema for Within<MIN, MAX> {
+    fn schema() -> RefOr<Schema> {
+        Self::object().into()
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> ToSchema for Within<MIN, MAX> {}
+
+/// A field of an event that is any integer.
 pub(crate) fn integer_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    integer(&value).ok_or_else(|| {
-        let found = match &value {
-            Value::String(text) => Unexpected::Str(text),
-            Value::Number(number) => Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)),
-            _ => Unexpected::Other("something else"),
-        };
-        D::Error::invalid_type(found, &"an integer")
-    })
+    deserializer.deserialize_i64(Range::<{ i64::MIN }, { i64::MAX }>)
+}
+
+/// Takes the integer that a JSON number is. `2.0` is the integer 2 (JSON Schema 2020-12, section 6.1.1 of the
+/// validation vocabulary).
+struct Range<const MIN: i64, const MAX: i64>;
+
+impl<const MIN: i64, const MAX: i64> Visitor<'_> for Range<MIN, MAX> {
+    type Value = i64;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (MIN, MAX) {
+            (i64::MIN, i64::MAX) => write!(formatter, "an integer"),
+            _ => write!(formatter, "an integer from {MIN} to {MAX}"),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
+        let is_within = (MIN..=MAX).contains(&number);
+        is_within.then_some(number).ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<i64, E> {
+        match i64::try_from(number) {
+            Ok(number) => self.visit_i64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<i64, E> {
+        // Up to here each integer has a floating-point number of its own.
+        const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+        if number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+            return self.visit_i64(number as i64);
+        }
+        Err(E::invalid_type(Unexpected::Float(number), &self))
+    }
 }
 
 #[cfg(test)]
@@ -47,7 +109,16 @@ mod tests {
             (json!("2"), None),
             (json!(null), None),
         ] {
-            assert_eq!(integer(&value), expected, "{value}");
+            assert_eq!(integer_field(&value).ok(), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn a_number_outside_is_told_the_range() {
+        for value in [json!(0), json!(4), json!(1.5), json!(u64::MAX), json!("2"), json!(null)] {
+            let error = serde_json::from_value::<Within<1, 3>>(value).unwrap_err().to_string();
+            assert!(error.ends_with(", expected an integer from 1 to 3"), "{error}");
+        }
+        assert_eq!(serde_json::from_value::<Within<1, 3>>(json!(3.0)).unwrap().get(), 3);
     }
 }

@@ -44,6 +44,44 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The settings of every service, and those that only one has. Each service gives PORT, DATABASE and NATS_USER its own
+/// defaults.
+#[derive(Debug, Clone, Args)]
+pub struct ServiceSettings<Own: Args> {
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env, required = false, global = true)]
+    pub port: u16,
+    /// The SQLite file; its folder is created
+    #[arg(long, env, required = false, global = true)]
+    pub database: PathBuf,
+    #[command(flatten)]
+    pub own: Own,
+    /// Address to listen on; the commands that ask the service look for it there
+    #[arg(long, env, default_value = "127.0.0.1", global = true)]
+    pub host: IpAddr,
+    /// Seconds to finish the work in hand after SIGTERM or SIGINT
+    #[arg(long, env, default_value = "10", value_parser = seconds)]
+    pub drain_seconds: Duration,
+    #[command(flatten)]
+    pub jwt: JwtSettings,
+    #[command(flatten)]
+    pub nats: NatsSettings,
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+impl<Own: Args> ServiceSettings<Own> {
+    /// Where a process on this machine reaches the service: an unspecified address listens on the loopback, too.
+    pub fn reachable(&self) -> SocketAddr {
+        let host = match self.host {
+            IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            host => host,
+        };
+        SocketAddr::new(host, self.port)
+    }
+}
+
 /// Where and how to reach the broker.
 #[derive(Debug, Clone, Args)]
 pub struct NatsSettings {
@@ -105,29 +143,6 @@ pub enum LogFormat {
     Json,
     /// For people
     Pretty,
-}
-
-/// Where to listen and how to stop.
-#[derive(Debug, Clone, Args)]
-pub struct ServerSettings {
-    /// Address to listen on; the commands that ask the service look for it there
-    #[arg(long, env, default_value = "127.0.0.1", global = true)]
-    pub host: IpAddr,
-    /// Seconds to finish the work in hand after SIGTERM or SIGINT
-    #[arg(long, env, default_value = "10", value_parser = seconds)]
-    pub drain_seconds: Duration,
-}
-
-impl ServerSettings {
-    /// Where a process on this machine reaches the service: an unspecified address listens on the loopback, too.
-    pub fn reachable(&self, port: u16) -> SocketAddr {
-        let host = match self.host {
-            IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            host => host,
-        };
-        SocketAddr::new(host, port)
-    }
 }
 
 /// A path that may be empty, as a variable is that somebody cleared.

@@ -10,31 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use shared::contract::status::Status;
 
-/// An order's status, as the services write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Not settled yet.
-    Created,
-    /// Stock is held for it.
-    Confirmed,
-    /// Refused by the inventory.
-    Cancelled,
-}
-
-impl Status {
-    /// The word used on the wire and in the databases.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Confirmed => "confirmed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// What one POST was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
@@ -44,11 +21,8 @@ pub struct Answer {
     pub user: String,
     /// The `Idempotency-Key`.
     pub key: String,
-    /// The product that was ordered.
     pub product_id: String,
-    /// How many of it.
     pub quantity: i64,
-    /// What the caller knows now.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
@@ -57,18 +31,13 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Outcome {
-    /// 201.
     Accepted {
         /// The order that was made, now or by an earlier POST with the key.
         order_id: String,
-        /// Its status in the answer.
         status: Status,
     },
     /// An answer that means *not stored*.
-    Refused {
-        /// The HTTP status code.
-        status: u16,
-    },
+    Refused { status: u16 },
     /// No answer, or one that leaves open whether the order was stored.
     Unknown,
 }
@@ -87,32 +56,22 @@ pub enum Witness {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Line {
-    /// The first line.
     Header {
         /// Whether nobody else places orders in these databases: then every order must be known from this file.
         complete: bool,
     },
-    /// A POST and what came of it.
     Answer(Answer),
-    /// An order was seen settled.
     Observed {
-        /// The order.
         order_id: String,
-        /// Its final status.
         status: Status,
-        /// Who said so.
         by: Witness,
     },
     /// The stock of a product as the inventory service showed it.
     Stock {
-        /// The product.
         product_id: String,
-        /// What is left of it.
         stock: i64,
     },
-    /// The last line.
     End {
-        /// How many lines came before it.
         lines: u64,
     },
 }

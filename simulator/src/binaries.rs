@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use processes::workspace;
 use serde::Deserialize;
-
-use crate::workspace;
 
 /// How the services are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +18,9 @@ pub enum Profile {
     Release,
 }
 
-/// Paths of the two services' binaries.
 #[derive(Debug, Clone)]
 pub struct Binaries {
-    /// `order-service`
     pub order: PathBuf,
-    /// `inventory-service`
     pub inventory: PathBuf,
 }
 

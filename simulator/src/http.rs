@@ -15,7 +15,11 @@ use tokio::time::timeout;
 /// How long one request may take before its outcome counts as unknown, unless somebody says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection to one service.
+/// `GET path` on a connection of its own.
+pub async fn get(url: &str, path: &str) -> Result<Answer> {
+    HttpClient::connect(url).await?.get(path, None).await
+}
+
 pub struct HttpClient {
     host: String,
     sender: SendRequest<Full<Bytes>>,
@@ -31,11 +35,8 @@ pub struct Caller<'a> {
     pub key: &'a str,
 }
 
-/// What came back.
 pub struct Answer {
-    /// The status code.
     pub status: StatusCode,
-    /// The whole body.
     pub body: Bytes,
     /// Of a page of a list: the path of the next one.
     pub next: Option<String>,

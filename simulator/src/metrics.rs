@@ -2,15 +2,15 @@
 
 use anyhow::{Context, Result};
 
-use crate::http::HttpClient;
+use crate::http;
 
 /// The metrics of one moment, in the Prometheus text format.
 pub struct Metrics(String);
 
 impl Metrics {
-    /// Reads them from the service that `client` is connected to.
-    pub async fn read(client: &mut HttpClient) -> Result<Self> {
-        let answer = client.get("/metrics", None).await.context("cannot read the service's metrics")?;
+    /// Those of the service at `url`.
+    pub async fn of(url: &str) -> Result<Self> {
+        let answer = http::get(url, "/metrics").await.context("cannot read the service's metrics")?;
         Ok(Self(String::from_utf8_lossy(&answer.body).into_owned()))
     }
 

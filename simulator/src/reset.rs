@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use processes::workspace;
 
 use crate::topology::LOCK_FILE;
-use crate::workspace;
 
 /// Held by the topology and by each service for as long as it uses the folder; where flock(2) and SQLite's own locks exclude each
 /// other, a service locks a file beside its database.

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use processes::Logs;
+use processes::ports::{self, Port};
+use processes::{token, workspace};
 use shared::operations::log::STDOUT;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::binaries::{Binaries, Profile};
-use crate::ports::{self, Port};
-use crate::process::Logs;
 use crate::topology::{Links, Ports, Topology, TopologyConfig};
-use crate::{token, workspace};
 
 /// Runs nats-server and both services until Ctrl-C, with their data in db/.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-use simulator::workspace;
+use processes::workspace;
 
 #[test]
 fn every_promise_of_the_readme_names_a_test_that_exists() {
@@ -43,7 +43,7 @@ fn check_table(file: &str, heading: &str) {
 
 fn all_tests() -> String {
     let mut tests = String::new();
-    for member in ["shared", "order-service", "inventory-service", "simulator"] {
+    for member in ["shared", "order-service", "inventory-service", "processes", "testing", "simulator"] {
         for folder in ["src", "tests"].map(|folder| workspace::root().join(member).join(folder)) {
             if folder.is_dir() {
                 read_all(&folder, &mut tests);

@@ -10,10 +10,8 @@ use std::{
     process::Command,
 };
 
-use simulator::{
-    binaries::{Binaries, Profile},
-    workspace,
-};
+use processes::workspace;
+use simulator::binaries::{Binaries, Profile};
 
 type Names = BTreeSet<String>;
 
@@ -141,8 +139,8 @@ fn the_brokers_passwords_have_the_same_names_everywhere() {
         settings.filter_map(|line| line.trim().strip_prefix("password: $")).map(str::to_owned).collect();
     assert_eq!(used, compose_environment("nats"));
     let example = env_example();
-    for user in simulator::broker::USERS {
-        let name = simulator::broker::password_variable(user);
+    for user in processes::broker::USERS {
+        let name = processes::broker::password_variable(user);
         assert!(used.contains(&name), "nats.conf does not use {name}");
         assert_eq!(example[&name], format!("{user}-demo-password"), "{name} in .env.example");
     }

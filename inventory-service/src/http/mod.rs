@@ -1,83 +1,53 @@
-//! The routes of the inventory service. Stock is public; changing it and the admin routes are not.
+//! The routes of the inventory service. Stock is public; changing it is not.
 
 mod stock_changes;
 
-use std::sync::Arc;
-
 use axum::{
-    Json, Router,
-    extract::{FromRef, Path, State, rejection::PathRejection},
-    http::Uri,
+    Json,
+    extract::{FromRef, State},
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 use shared::{
-    broker::adoption::Healing,
-    delivery::dead_letter::redrive::DeadLetters,
     http::{
-        answer::with_defaults,
-        auth::{Admin, StockKeeper, Tokens},
+        auth::{StockKeeper, Tokens},
         openapi,
         paging::{PageParameters, PageQuery},
+        path::Name,
         problem::Problem,
         read::read,
     },
-    operations::{
-        probes::{self, Operations},
-        routes::{
-            adopt::{self, Adopted},
-            dead_letters,
-        },
-    },
+    operations,
     storage::{Database, commit_queue::CommitQueue},
 };
-
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    families::FAMILIES,
-    stock::{
-        self, Product,
-        adjustment::NewAdjustment,
-        movement::{self, Movement, Position},
-    },
+use crate::stock::{
+    self, Product,
+    adjustment::NewAdjustment,
+    movement::{self, Movement, Position},
 };
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]
 pub struct AppState {
-    /// Verifies bearer tokens.
     pub tokens: Tokens,
-    /// Where stock changes go.
-    pub changes: CommitQueue<NewAdjustment>,
-    /// Where stock is read.
     pub database: Database,
-    /// Probes and metrics.
-    pub operations: Arc<Operations>,
-    /// What can never succeed, for the admin routes.
-    pub dead_letters: DeadLetters,
+    pub changes: CommitQueue<NewAdjustment>,
 }
 
-/// All routes, with the document that describes them.
-pub fn routes(state: AppState) -> Router {
-    with_defaults(openapi::with_document(documented()).with_state(state))
-}
-
-/// The OpenAPI document of the routes.
-pub fn document() -> Value {
-    openapi::document(&documented())
-}
-
-fn documented() -> OpenApiRouter<AppState> {
+/// The service's own routes. Those that every service has come from [`operations::routes`].
+pub fn routes() -> OpenApiRouter<AppState> {
     openapi::router("Inventory service", "Keeps stock, and takes it for orders.", "inventory")
         .routes(routes!(list_stock))
         .routes(routes!(show_stock, stock_changes::correct))
         .routes(routes!(stock_changes::restock))
         .routes(routes!(list_movements))
-        .merge(dead_letters::routes())
-        .routes(routes!(adopt))
-        .merge(probes::probes())
-        .routes(routes!(metrics))
+}
+
+/// The OpenAPI document of all routes.
+pub fn document() -> Value {
+    operations::routes::document(routes())
 }
 
 /// What is left of the products, in the order of their ids
@@ -88,11 +58,10 @@ fn documented() -> OpenApiRouter<AppState> {
         ("link" = Option<String>, description = "`<…>; rel=\"next\"` while there is a next page."),
     )),
 ))]
-async fn list_stock(State(database): State<Database>, uri: Uri) -> Result<Response, Problem> {
-    let query = PageQuery::read(&uri, &[])?;
+async fn list_stock(State(database): State<Database>, query: PageQuery) -> Result<Response, Problem> {
     let last: String = query.key()?.unwrap_or_default();
     let page = stock::behind(database.reader(), &last, query.rows_to_read());
-    Ok(query.page(uri.path(), read(&database, page).await?, |product| product.product_id.clone()))
+    Ok(query.page(read(&database, page).await?, |product| product.product_id.clone()))
 }
 
 /// What is left of one product
@@ -101,9 +70,8 @@ async fn list_stock(State(database): State<Database>, uri: Uri) -> Result<Respon
 ))]
 async fn show_stock(
     State(database): State<Database>,
-    product_id: Result<Path<String>, PathRejection>,
+    Name(product_id): Name<String>,
 ) -> Result<Response, Problem> {
-    let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
     let product = read(&database, stock::find(database.reader(), &product_id)).await?;
     Ok(Json(product.ok_or(Problem::NotFound)?).into_response())
 }
@@ -123,32 +91,12 @@ async fn show_stock(
 async fn list_movements(
     _: StockKeeper,
     State(database): State<Database>,
-    product_id: Result<Path<String>, PathRejection>,
-    uri: Uri,
+    Name(product_id): Name<String>,
+    query: PageQuery,
 ) -> Result<Response, Problem> {
-    let Path(product_id) = product_id.map_err(|_| Problem::NotFound)?;
-    let query = PageQuery::read(&uri, &[])?;
     let behind = query.key()?.unwrap_or_else(Position::start);
     let reader = database.reader();
     read(&database, stock::find(reader, &product_id)).await?.ok_or(Problem::NotFound)?;
     let page = movement::newest_behind(reader, &product_id, &behind, query.rows_to_read());
-    Ok(query.page(uri.path(), read(&database, page).await?, Movement::position))
-}
-
-/// Counters and gauges for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "probes", responses(
-    (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
-))]
-async fn metrics(State(operations): State<Arc<Operations>>) -> Response {
-    operations.metrics("inventory-service", env!("CARGO_PKG_VERSION"), FAMILIES).await
-}
-
-/// Take over the consumer that belongs to another database
-///
-/// For a service that is not ready for that reason. The other database must be stopped for good.
-#[utoipa::path(post, path = adopt::PATH, tag = "admin", security(("token" = ["admin"])), responses(
-    (status = 200, description = "What was done.", body = Adopted),
-))]
-async fn adopt(admin: Admin, State(operations): State<Arc<Operations>>) -> Result<Response, Problem> {
-    operations.adopt(admin, Healing::DecideAgain).await
+    Ok(query.page(read(&database, page).await?, Movement::position))
 }

@@ -3,61 +3,68 @@
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::Value;
 use shared::{
     contract::events::ID_MAX_CHARS,
     http::{
-        COMMIT_TIMEOUT,
         auth::StockKeeper,
-        body::JsonObject,
-        idempotency_key::{self, KeyParameter},
+        body::JsonBody,
+        commit::commit,
+        fields::given,
+        idempotency_key::{self, IdempotencyKey},
         problem::Problem,
     },
-    number::integer,
-    storage::commit_queue::{CommitQueue, Refusal},
-    text::is_text,
+    number::Within,
+    storage::commit_queue::CommitQueue,
+    text::Text,
 };
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::Object};
 
 use crate::stock::{
     STOCK_MAX,
     adjustment::{Adjusted, AdjustmentKind, NewAdjustment, StockChange},
 };
 
-/// The longest reason, in characters.
-const REASON_MAX_CHARS: usize = 200;
 /// The reason of a restock that gives none.
 const RESTOCK: &str = "restock";
 
-// Only for the document: `fields` reads the bodies itself, so that an error names the field.
+type Stock = Within<0, STOCK_MAX>;
+type Quantity = Within<1, STOCK_MAX>;
+type Reason = Text<200>;
+type ProductId = Text<ID_MAX_CHARS>;
+
 /// What was counted.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = Correction, example = json!({"stock": 12, "reason": "counted"}))]
-#[expect(dead_code, reason = "only its schema is used")]
-struct CorrectionBody {
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
-    stock: i64,
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00]+$")]
-    reason: String,
+pub struct CorrectionBody {
+    #[schema(inline)]
+    stock: Stock,
+    #[schema(inline)]
+    reason: Reason,
 }
 
 /// What came in.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = Restock, example = json!({"quantity": 10}))]
-#[expect(dead_code, reason = "only its schema is used")]
-struct RestockBody {
-    /// The sum must not be above 1,000,000,000,000.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]
-    quantity: i64,
-    /// `restock` without it.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00]+$", nullable = false)]
-    reason: Option<String>,
+pub struct RestockBody {
+    #[schema(schema_with = quantity_schema)]
+    quantity: Quantity,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = reason_schema, required = false)]
+    reason: Option<Reason>,
+}
+
+fn quantity_schema() -> Object {
+    Quantity::object().description(Some("The sum must not be above 1,000,000,000,000.")).build()
+}
+
+fn reason_schema() -> Object {
+    Reason::object().description(Some("`restock` without it.")).build()
 }
 
 /// Set a product's stock to what was counted, or create the product
@@ -66,7 +73,7 @@ struct RestockBody {
 #[utoipa::path(put, path = "/inventory/{productId}", tag = "inventory", security(("token" = ["inventory:write"])),
     params(
         ("productId" = String, Path, min_length = 1, max_length = 64, pattern = r"^[^\x00]+$"),
-        KeyParameter,
+        IdempotencyKey,
     ),
     request_body = CorrectionBody,
     responses(
@@ -81,18 +88,17 @@ struct RestockBody {
 pub async fn correct(
     keeper: StockKeeper,
     State(queue): State<CommitQueue<NewAdjustment>>,
-    product_id: Result<Path<String>, PathRejection>,
+    product_id: Result<Path<ProductId>, PathRejection>,
     uri: Uri,
-    headers: HeaderMap,
-    body: JsonObject,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    JsonBody(CorrectionBody { stock, reason }): JsonBody<CorrectionBody>,
 ) -> Result<Response, Problem> {
-    let (stock, reason) = fields(body, "stock", 0)?;
     let new = NewAdjustment {
         product_id: product_id_of(product_id)?,
-        kind: AdjustmentKind::Correction(stock),
-        reason: reason.ok_or_else(|| Problem::invalid("reason", "is required"))?,
+        kind: AdjustmentKind::Correction(stock.get()),
+        reason: reason.into(),
         user_id: keeper.id,
-        idempotency_key: idempotency_key::read(&headers)?,
+        idempotency_key,
     };
     adjust(queue, new, &uri).await
 }
@@ -103,7 +109,7 @@ pub async fn correct(
 #[utoipa::path(post, path = "/inventory/{productId}/restock", tag = "inventory", security(("token" = ["inventory:write"])),
     params(
         ("productId" = String, Path, min_length = 1, max_length = 64, pattern = r"^[^\x00]+$"),
-        KeyParameter,
+        IdempotencyKey,
     ),
     request_body = RestockBody,
     responses(
@@ -114,18 +120,17 @@ pub async fn correct(
 pub async fn restock(
     keeper: StockKeeper,
     State(queue): State<CommitQueue<NewAdjustment>>,
-    product_id: Result<Path<String>, PathRejection>,
+    product_id: Result<Path<ProductId>, PathRejection>,
     uri: Uri,
-    headers: HeaderMap,
-    body: JsonObject,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    JsonBody(RestockBody { quantity, reason }): JsonBody<RestockBody>,
 ) -> Result<Response, Problem> {
-    let (quantity, reason) = fields(body, "quantity", 1)?;
     let new = NewAdjustment {
         product_id: product_id_of(product_id)?,
-        kind: AdjustmentKind::Restock(quantity),
-        reason: reason.unwrap_or_else(|| RESTOCK.to_owned()),
+        kind: AdjustmentKind::Restock(quantity.get()),
+        reason: reason.map_or_else(|| RESTOCK.to_owned(), String::from),
         user_id: keeper.id,
-        idempotency_key: idempotency_key::read(&headers)?,
+        idempotency_key,
     };
     adjust(queue, new, &uri).await
 }
@@ -136,20 +141,7 @@ async fn adjust(
     new: NewAdjustment,
     uri: &Uri,
 ) -> Result<Response, Problem> {
-    let adjusted = tokio::time::timeout(COMMIT_TIMEOUT, queue.commit(new)).await;
-    match adjusted.unwrap_or(Err(Refusal::Unknown)) {
-        Ok(adjusted) => answer(adjusted, uri),
-        Err(Refusal::Busy) => Err(Problem::Unavailable("too many changes wait; nothing was stored")),
-        Err(Refusal::NotStored) => {
-            Err(Problem::Unavailable("the database is not writable; nothing was stored"))
-        }
-        Err(Refusal::Rejected) => Err(Problem::Internal),
-        Err(Refusal::Unknown) => Err(Problem::OutcomeUnknown),
-    }
-}
-
-fn answer(adjusted: Adjusted, uri: &Uri) -> Result<Response, Problem> {
-    match adjusted {
+    match commit(&queue, new).await? {
         Adjusted::Made(change) => Ok(changed(change, uri)),
         Adjusted::Replayed(change) => {
             let mut response = changed(change, uri);
@@ -173,45 +165,7 @@ fn changed(change: StockChange, uri: &Uri) -> Response {
     Json(change).into_response()
 }
 
-/// The fields of a change, and nothing else: an amount from `min` to [`STOCK_MAX`], and perhaps a reason.
-fn fields(
-    JsonObject(fields): JsonObject,
-    amount_name: &str,
-    min: i64,
-) -> Result<(i64, Option<String>), Problem> {
-    let (mut amount, mut reason) = (None, None);
-    for (name, value) in fields {
-        match name.as_str() {
-            "reason" => reason = Some(reason_field(value)?),
-            name if name == amount_name => amount = Some(amount_field(name, &value, min)?),
-            _ => {
-                let rule = format!("is not a field of this change; send {amount_name} and reason only");
-                return Err(Problem::invalid(&name, rule));
-            }
-        }
-    }
-    Ok((amount.ok_or_else(|| Problem::invalid(amount_name, "is required"))?, reason))
-}
-
-fn amount_field(name: &str, value: &Value, min: i64) -> Result<i64, Problem> {
-    let amount = integer(value).filter(|amount| (min..=STOCK_MAX).contains(amount));
-    amount.ok_or_else(|| Problem::invalid(name, format!("must be an integer from {min} to {STOCK_MAX}")))
-}
-
-fn reason_field(value: Value) -> Result<String, Problem> {
-    match value {
-        Value::String(reason) if is_text(&reason, REASON_MAX_CHARS) => Ok(reason),
-        _ => Err(Problem::invalid("reason", text_rule(REASON_MAX_CHARS))),
-    }
-}
-
-fn product_id_of(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    match path {
-        Ok(Path(id)) if is_text(&id, ID_MAX_CHARS) => Ok(id),
-        _ => Err(Problem::invalid("productId", text_rule(ID_MAX_CHARS))),
-    }
-}
-
-fn text_rule(max_chars: usize) -> String {
-    format!("must be a text of 1 to {max_chars} characters without U+0000")
+fn product_id_of(path: Result<Path<ProductId>, PathRejection>) -> Result<String, Problem> {
+    let rule = |_| Problem::invalid("productId", format!("must be {}", ProductId::rule()));
+    path.map(|Path(id)| id.into()).map_err(rule)
 }

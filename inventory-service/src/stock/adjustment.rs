@@ -1,7 +1,7 @@
 //! Changing stock by hand: a correction to what was counted, or a restock on top of what is there.
 //!
-//! Each change commits with the adjustment that explains it. The adjustment keeps its request's idempotency key, and is
-//! never deleted: any number of requests with one key make one change, for ever.
+//! Each change commits with the adjustment that explains it. The adjustment keeps its request's idempotency
+//! key, and is never deleted: any number of requests with one key make one change, for ever.
 
 use serde::Serialize;
 use shared::storage::Tx;
@@ -111,7 +111,7 @@ pub async fn adjust(tx: &mut Tx, new: &NewAdjustment, now_ms: i64) -> sqlx::Resu
     Ok(Adjusted::Made(adjustment.into_change(after)))
 }
 
-/// The same request means the same product, change and reason: the adjustment itself is the record of its request.
+/// The same product, change and reason are the same request: the adjustment is the record of its request.
 fn replay(adjustment: Adjustment, new: &NewAdjustment, stock: Option<i64>) -> Adjusted {
     let amount = match new.kind {
         AdjustmentKind::Correction(_) => adjustment.stock_after,

@@ -4,16 +4,13 @@ use shared::{
     clock::now_ms,
     storage::{
         Tx,
-        commit_queue::{Batches, Request},
+        commit_queue::{Batched, CommitError},
     },
 };
 
 use super::adjustment::{self, Adjusted, Adjustment, NewAdjustment, StockChange};
 
-/// Changes that may wait for a commit; further ones are answered 503.
-pub const WAITING_MAX: usize = 256;
-
-impl Request for NewAdjustment {
+impl Batched for NewAdjustment {
     type Outcome = Adjusted;
 
     async fn write(tx: &mut Tx, batch: &[Self]) -> sqlx::Result<Vec<Adjusted>> {
@@ -24,23 +21,13 @@ impl Request for NewAdjustment {
         }
         Ok(adjusted)
     }
-}
 
-/// Commits batches until nobody can ask for a change any more.
-pub async fn run(mut batches: Batches<NewAdjustment>) {
-    while let Some(batch) = batches.next().await {
-        let results = batch.commit().await;
+    fn report(results: &[Result<Adjusted, CommitError>]) {
         for adjusted in results.iter().flatten() {
-            if let Adjusted::Made(change) = adjusted {
-                log(change);
-            }
+            let Adjusted::Made(StockChange { product_id, stock, adjustment }) = adjusted else { continue };
+            let Adjustment { id, kind, delta, user_id, .. } = adjustment;
+            metrics::counter!("stock_adjustments_total", "kind" => kind.clone()).increment(1);
+            tracing::info!(adjustment_id = id, product_id, kind, delta, stock, user_id, "stock adjusted");
         }
-        batch.answer(results);
     }
-}
-
-fn log(StockChange { product_id, stock, adjustment }: &StockChange) {
-    let Adjustment { id, kind, delta, user_id, .. } = adjustment;
-    metrics::counter!("stock_adjustments_total", "kind" => kind.clone()).increment(1);
-    tracing::info!(adjustment_id = id, product_id, kind, delta, stock, user_id, "stock adjusted");
 }

@@ -1,7 +1,7 @@
 //! Stock: the rules and the SQL, free of HTTP and NATS.
 //!
-//! [`reservation`] decides a batch of orders, [`seed`] puts the first stock on the shelf, [`adjustment`] changes it by
-//! hand, [`commit_queue`] groups concurrent changes into one transaction, and [`movement`] lists what has moved it.
+//! [`reservation`] decides a batch of orders, [`seed`] puts the first stock on the shelf, [`adjustment`]
+//! changes it by hand, [`commit_queue`] groups such changes into one transaction, [`movement`] lists all.
 
 pub mod adjustment;
 pub mod commit_queue;

@@ -1,7 +1,7 @@
 //! What moved a product's stock, newest first: adjustments, and orders that took from it.
 //!
-//! The deltas of all movements add up to the stock. That is why an order that was refused is no movement. A page is read
-//! as two halves, each from an index that has its rows in order, so its cost does not grow with what was sold.
+//! The deltas of all movements add up to the stock, so an order that was refused is no movement. A page is
+//! read as two halves, each from an index in its order, so its cost does not grow with what was sold.
 
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, SqlitePool};
@@ -60,7 +60,7 @@ impl Position {
 }
 
 impl Movement {
-    /// The end of a page with this movement as its last. Ids of adjustments begin at 1, and no order id is empty.
+    /// The end of a page with this movement as its last. Adjustments begin at 1, and no order id is empty.
     pub fn position(&self) -> Position {
         let at = self.at;
         match self.adjustment_id {
@@ -73,7 +73,7 @@ impl Movement {
     }
 }
 
-/// One page, in one statement so that both halves are of one moment. Only the rows of the two halves are sorted.
+/// One page, in one statement so that both halves are of one moment. Only the rows of the halves are sorted.
 const PAGE: &str = "
     SELECT * FROM (
         SELECT * FROM (
@@ -143,7 +143,7 @@ mod tests {
         for table in ["SCAN adjustments", "SCAN reservations"] {
             assert!(!steps.iter().any(|step| step.starts_with(table)), "{steps:#?}");
         }
-        // The last sort, of the rows that the halves gave, is the only one: it belongs to the statement itself.
+        // The last sort, of what the halves gave, is the only one: it belongs to the whole statement.
         let sorts = plan.iter().filter(|(_, _, step)| step.contains("TEMP B-TREE"));
         assert_eq!(sorts.map(|(_, parent, _)| *parent).collect::<Vec<_>>(), [0], "{steps:#?}");
     }

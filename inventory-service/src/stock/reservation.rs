@@ -1,7 +1,7 @@
 //! Deciding a batch of orders: take stock or refuse, once per order.
 //!
-//! Decided in memory inside the transaction, message by message in the order of delivery: a batch may hold repeats,
-//! conflicts, and several orders of one product, which one set-based UPDATE gets wrong. Then one statement per table.
+//! Decided in memory inside the transaction, one by one in the order of delivery: a batch may hold repeats,
+//! conflicts, and several orders of one product, which one UPDATE gets wrong. Then one statement per table.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -76,7 +76,7 @@ async fn add(tx: &mut Tx, products: &[SeedProduct]) -> sqlx::Result<u64> {
     .execute(&mut **tx)
     .await?
     .rows_affected();
-    // A new product is one without any adjustment: whoever makes a product later adjusts it in the same transaction.
+    // A new product has no adjustment: whoever makes a product later adjusts it in the same transaction.
     sqlx::query(
         "INSERT INTO adjustments (product_id, kind, delta, reason, created_at, stock_after)
          SELECT id, 'seed', stock, 'first stock', $1, stock FROM products

@@ -1,6 +1,6 @@
 //! The `backup` command of the inventory, while it decides.
 
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{bus::Publisher, fixture::Home};
 

@@ -17,11 +17,11 @@ use shared::{
     },
     delivery::{
         outbox,
-        relay::{Relay, Relayed},
+        relay::{DELETE_AFTER, Relay, Relayed},
     },
     storage::Database,
 };
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, body, confirmed, connection, order},
@@ -225,7 +225,7 @@ async fn a_row_stays_in_the_outbox_until_the_stream_acknowledges_it() {
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
     let database = home.database().await;
     decide_unsent(&database, &["a", "b", "c"]).await;
-    let relay = Relay::new(database.clone(), connection, "inventory-service");
+    let mut relay = Relay::new(database.clone(), connection);
     let operator = jetstream::new(broker.connect("operator").await);
     let allow = async |bytes: i32| {
         let mut config = operator.get_stream(STREAM).await.unwrap().cached_info().config.clone();
@@ -245,6 +245,8 @@ async fn a_row_stays_in_the_outbox_until_the_stream_acknowledges_it() {
     let sent = operator.publish_with_headers(ORDER_PROCESSED, headers, rows[0].body.clone().into()).await;
     sent.unwrap().await.unwrap();
     assert_eq!(relay.relay_once().await.unwrap(), Relayed::Sent(3));
+    // What was acknowledged is deleted by a later step.
+    tokio::time::sleep(DELETE_AFTER).await;
     assert_eq!(relay.relay_once().await.unwrap(), Relayed::Idle);
     assert_eq!(home.outbox().await, 0);
     let mut stream = operator.get_stream(STREAM).await.unwrap();
@@ -261,7 +263,7 @@ async fn without_a_stream_nothing_counts_as_sent() {
     decide_unsent(&database, &["a"]).await;
     let operator = jetstream::new(broker.connect("operator").await);
     operator.delete_stream(STREAM).await.unwrap();
-    let relay = Relay::new(database.clone(), connection.clone(), "inventory-service");
+    let mut relay = Relay::new(database.clone(), connection.clone());
     assert_eq!(relay.relay_once().await.unwrap(), Relayed::Unacknowledged { sent: 0, kept: 1 });
     assert_eq!(home.outbox().await, 1);
     connection.observe_once().await.unwrap();

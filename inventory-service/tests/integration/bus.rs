@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, Subscriber, jetstream};
+use async_nats::{
+    Client, HeaderMap, Message, Subscriber,
+    jetstream::{
+        self,
+        consumer::{FromConsumer, PullConsumer, pull},
+    },
+};
 use futures_util::StreamExt;
+use processes::broker;
 use serde_json::json;
 use shared::{
-    broker::Broker as Connection,
+    broker::{Broker as Connection, ownership::Ownership},
     contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
     settings::NatsSettings,
+    storage::Database,
 };
-use simulator::{
-    broker,
-    testing::{Broker, event_contract::EVENTS},
-};
+use sqlx::migrate::Migrator;
+use testing::{Broker, event_contract::EVENTS};
 
 /// How long a message may take that must come.
 const ARRIVAL: Duration = Duration::from_secs(20);
@@ -42,7 +48,8 @@ pub fn header<'a>(message: &'a Message, name: &str) -> &'a str {
     message.headers.as_ref().and_then(|headers| headers.get(name)).map_or("", |value| value.as_str())
 }
 
-/// The service's own view of the broker, with the stream provisioned. For tests that begin before the service.
+/// The service's own view of the broker, with the stream and the consumer provisioned. For tests that begin before the service: the
+/// consumer is nobody's yet.
 pub async fn connection(broker: &Broker) -> Connection {
     let settings = NatsSettings {
         nats_url: broker.url(),
@@ -50,21 +57,33 @@ pub async fn connection(broker: &Broker) -> Connection {
         nats_password: broker::password("inventory").parse().unwrap(),
         nats_max_bytes: 1 << 30,
     };
-    let connection = Connection::connect(&settings, "inventory-service").await.unwrap();
-    simulator::testing::wait_until("the stream is provisioned", async || {
-        connection.observe_once().await.is_ok()
-    })
-    .await;
+    let (folder, no_tables) = (tempfile::tempdir().unwrap(), Migrator::with_migrations(Vec::new()));
+    let database = Database::open(&folder.path().join("another.db"), &no_tables).await.unwrap();
+    let ownership = Ownership::establish(database, INVENTORY_CONSUMER, ORDER_CREATED).await.unwrap();
+    let connection = Connection::connect(&settings, ownership).await.unwrap();
+    testing::wait_until("the stream is provisioned", async || connection.observe_once().await.is_ok()).await;
+    if connection.is_connected() {
+        disown(broker, &consumer(&connection).await).await;
+    }
     connection
 }
 
+/// Takes its owner out of the consumer's metadata.
+async fn disown(broker: &Broker, consumer: &PullConsumer) {
+    let config = consumer.cached_info().config.clone();
+    let mut config = pull::Config::try_from_consumer_config(config).unwrap();
+    config.metadata.clear();
+    let operator = jetstream::new(broker.connect("operator").await);
+    operator.update_consumer_on_stream(config, STREAM).await.unwrap();
+}
+
 /// The service's durable consumer, opened as the service opens it.
-pub async fn consumer(connection: &Connection) -> jetstream::consumer::PullConsumer {
-    connection.open_consumer(INVENTORY_CONSUMER, ORDER_CREATED).await.unwrap()
+pub async fn consumer(connection: &Connection) -> PullConsumer {
+    connection.open_consumer().await.unwrap()
 }
 
 /// Takes `count` messages and leaves them unacknowledged.
-pub async fn take(pulls: &jetstream::consumer::PullConsumer, count: usize) -> Vec<jetstream::Message> {
+pub async fn take(pulls: &PullConsumer, count: usize) -> Vec<jetstream::Message> {
     let pull = pulls.batch().max_messages(count).expires(ARRIVAL).messages().await.unwrap();
     let messages: Vec<_> = pull.map(Result::unwrap).collect().await;
     assert_eq!(messages.len(), count, "messages to take");
@@ -147,8 +166,7 @@ impl Observer {
     /// How many messages the service's consumer was given and has not acknowledged.
     pub async fn unacknowledged(&self) -> usize {
         let stream = jetstream::new(self.client.clone()).get_stream(STREAM).await.unwrap();
-        let consumer: jetstream::consumer::PullConsumer =
-            stream.get_consumer(INVENTORY_CONSUMER).await.unwrap();
+        let consumer: PullConsumer = stream.get_consumer(INVENTORY_CONSUMER).await.unwrap();
         consumer.cached_info().num_ack_pending
     }
 }

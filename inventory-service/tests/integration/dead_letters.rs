@@ -8,8 +8,8 @@ use shared::{
     http::auth::{ADMIN_SCOPE, Tokens},
     settings::{DEMO_SECRET, JwtSettings},
 };
-use simulator::testing::{Broker, wait_until};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, confirmed, order},

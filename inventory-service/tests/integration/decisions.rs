@@ -2,7 +2,7 @@
 
 use async_nats::HeaderMap;
 use shared::{clock::rfc3339, contract::trace::TRACEPARENT};
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, body, cancelled, confirmed, header, order},

@@ -7,18 +7,15 @@ use inventory_service::{
     app,
     settings::{Cli, Settings},
 };
+use processes::{Port, broker};
 use serde_json::Value;
 use shared::{settings::DEMO_SECRET, storage::Database};
-use simulator::{
-    broker,
-    ports::Port,
-    testing::{Broker, contract::Contract, wait_until},
-};
 use sqlx::{
     Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use tempfile::TempDir;
+use testing::{Broker, contract::Contract, wait_until};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 

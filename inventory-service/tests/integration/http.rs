@@ -2,7 +2,7 @@
 
 use reqwest::{Client, Method};
 use serde_json::json;
-use simulator::testing::families;
+use testing::families;
 
 use crate::fixture::{CONTRACT, Home};
 

@@ -7,7 +7,7 @@ use shared::{
     contract::subjects::{INVENTORY_CONSUMER, STREAM},
     settings::DEMO_SECRET,
 };
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{self, Observer, Publisher, confirmed, connection, order},
@@ -202,7 +202,7 @@ async fn only_an_admin_may_adopt() {
     let http = reqwest::Client::new();
     let anonymous = CONTRACT.send(http.post(inventory.at("/admin/adopt"))).await;
     assert_eq!(anonymous.status(), 401);
-    let token = simulator::token::sign(DEMO_SECRET, "alice").unwrap();
+    let token = processes::token::sign(DEMO_SECRET, "alice").unwrap();
     let user = CONTRACT.send(http.post(inventory.at("/admin/adopt")).bearer_auth(token)).await;
     assert_eq!(user.status(), 403);
     inventory.stop().await;

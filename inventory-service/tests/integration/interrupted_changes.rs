@@ -2,13 +2,10 @@
 
 use std::{fs, path::Path};
 
+use processes::{Logs, Port, Process};
 use serde_json::json;
-use simulator::{
-    ports::Port,
-    process::{Logs, Process},
-    testing::{DEADLINE, SmallDisk, wait_until},
-};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, migrate::Migrator, sqlite::SqliteConnectOptions};
+use testing::{DEADLINE, SmallDisk, wait_until};
 use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command, task::JoinSet};
 
 use crate::{

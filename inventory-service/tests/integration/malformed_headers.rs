@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use processes::raw_nats::MALFORMED_HEADERS;
 use serde_json::{Value, json};
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
-use simulator::{
-    raw_nats::MALFORMED_HEADERS,
-    testing::{Broker, DEADLINE, RawPublisher, wait_until},
-};
+use testing::{Broker, DEADLINE, RawPublisher, wait_until};
 
 use crate::{
     bus::{Observer, body, confirmed, order},

@@ -2,7 +2,7 @@
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, order},

@@ -6,19 +6,15 @@ use anyhow::Result;
 use inventory_service::{event_handlers::DecideOrders, stock::seed};
 use serde_json::json;
 use shared::{
-    contract::{
-        events::{OrderCreated, Received},
-        subjects::INVENTORY_CONSUMER,
-    },
+    contract::events::{OrderCreated, Received},
     delivery::{
-        consumer::{Consumed, Consumer, Handling},
+        consumer::{Consumed, Consumer},
         handler::EventHandler,
         outcome::Outcome,
-        relay::Relay,
     },
     storage::Tx,
 };
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -72,9 +68,7 @@ async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_o
     }
     for too_many in [false, true] {
         let (database, broker) = (database.clone(), connection.clone());
-        let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
-        let (name, handler) = (INVENTORY_CONSUMER, Miscounting { too_many });
-        let consumer = Consumer::new(broker, Handling { name, database, relay, handler });
+        let consumer = Consumer::new(database, broker, Miscounting { too_many });
         while consumer.consume_once(&pulls).await.unwrap() == Consumed::Handled(0) {}
         assert_eq!((home.reservations().await, home.outbox().await), (0, 0), "rolled back");
         assert_eq!(home.dead_letters().await, []);
@@ -96,9 +90,7 @@ async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_ba
     for event in [order("a", "1", 1), unbearable.clone(), order("b", "1", 2)] {
         publisher.publish(event).await;
     }
-    let relay = Relay::new(database.clone(), connection.clone(), "inventory-service");
-    let handling = Handling { name: INVENTORY_CONSUMER, database, relay, handler: Panicking };
-    let consumer = Consumer::new(connection.clone(), handling);
+    let consumer = Consumer::new(database, connection.clone(), Panicking);
     let (shutdown, started) = (CancellationToken::new(), Instant::now());
     let running = tokio::spawn({
         let shutdown = shutdown.clone();

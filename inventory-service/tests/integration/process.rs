@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use simulator::{
-    ports::Port,
-    process::{Logs, Process},
-    testing::{Broker, wait_until},
-};
+use processes::{Logs, Port, Process};
+use testing::{Broker, wait_until};
 use tokio::process::Command;
 
 use crate::{

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
+use processes::proxy::{Link, Proxy};
 use shared::{
     broker::{Broker as Connection, jetstream::ACK_WAIT},
     contract::{
@@ -17,17 +18,13 @@ use shared::{
         subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
     },
     delivery::{
-        consumer::{Consumed, Consumer, Handling},
+        consumer::{Consumed, Consumer},
         handler::EventHandler,
         outcome::Outcome,
-        relay::Relay,
     },
     storage::{Database, Tx},
 };
-use simulator::{
-    proxy::{Link, Proxy},
-    testing::{Broker, wait_until},
-};
+use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -97,9 +94,7 @@ impl EventHandler for Unwritable {
 }
 
 fn consumer_of<H: EventHandler>(database: &Database, broker: &Connection, handler: H) -> Consumer<H> {
-    let (name, database) = (INVENTORY_CONSUMER, database.clone());
-    let relay = Relay::new(database.clone(), broker.clone(), "inventory-service");
-    Consumer::new(broker.clone(), Handling { name, database, relay, handler })
+    Consumer::new(database.clone(), broker.clone(), handler)
 }
 
 /// Gives the one waiting message back until its next delivery is number `next`.

@@ -1,7 +1,7 @@
 //! The first stock: applied once per product, and never again over real stock.
 
 use serde_json::json;
-use simulator::testing::Broker;
+use testing::Broker;
 
 use crate::{
     bus::{Observer, Publisher, body, confirmed, order},

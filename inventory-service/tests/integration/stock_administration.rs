@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::json;
 use shared::http::auth::{ADMIN_SCOPE, INVENTORY_WRITE_SCOPE};
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, body, cancelled, confirmed, order},

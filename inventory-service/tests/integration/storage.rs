@@ -2,11 +2,8 @@
 
 use std::{fs, path::Path};
 
-use simulator::{
-    ports::Port,
-    process::{Logs, Process},
-    testing::{Broker, SmallDisk, wait_until},
-};
+use processes::{Logs, Port, Process};
+use testing::{Broker, SmallDisk, wait_until};
 use tokio::process::Command;
 
 use crate::{
@@ -112,7 +109,7 @@ async fn orders_wait_at_the_broker_while_the_disk_is_full_and_are_decided_when_t
     assert_eq!(home.dead_letters().await, []);
     home.audit().await;
     assert_eq!(observer.messages().await, 2 * sent as u64, "each order is answered once");
-    let status = service.process.terminate(simulator::testing::DEADLINE).await.unwrap();
+    let status = service.process.terminate(testing::DEADLINE).await.unwrap();
     assert_eq!(status.code(), Some(0), "{}", log());
 }
 

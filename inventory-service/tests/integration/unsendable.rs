@@ -1,7 +1,7 @@
 //! Ids that no header can carry: refused when they come, and set aside where an older version has stored them.
 
 use serde_json::json;
-use simulator::testing::{Broker, wait_until};
+use testing::{Broker, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, body, confirmed, order},

@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::Value;
 use shared::{
     contract::{
         events::QUANTITY_MAX,
@@ -17,39 +16,39 @@ use shared::{
     },
     fail_point,
     http::{
-        COMMIT_TIMEOUT,
         auth::User,
-        body::JsonObject,
-        idempotency_key::{self, KeyParameter},
+        body::JsonBody,
+        commit::commit,
+        idempotency_key::{self, IdempotencyKey},
         problem::Problem,
     },
-    number::integer,
-    storage::commit_queue::{CommitQueue, Refusal},
+    number::Within,
+    storage::commit_queue::CommitQueue,
 };
 use utoipa::ToSchema;
 
 use super::{
-    prefer::{self, WaitParameter},
-    reading::product_id_of,
+    ProductId,
+    open_requests::OpenRequests,
+    prefer::{self, Wait},
     view::OrderView,
-    waiting::Waiting,
 };
 use crate::orders::{
     Order,
     placement::{NewOrder, Placed},
 };
 
-// Only for the document: `order_fields` reads the body itself, so that an error names the field.
+type Quantity = Within<1, QUANTITY_MAX>;
+
 /// A new order.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewOrder, example = json!({"productId": "1", "quantity": 2}))]
-#[expect(dead_code, reason = "only its schema is used")]
-struct NewOrderBody {
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00]+$")]
-    product_id: String,
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    quantity: i64,
+pub struct NewOrderBody {
+    #[schema(inline)]
+    product_id: ProductId,
+    #[schema(inline)]
+    quantity: Quantity,
 }
 
 /// Place an order
@@ -57,8 +56,8 @@ struct NewOrderBody {
 /// 503 means certainly not stored. 504 means that it is not known: repeat the request with the same `Idempotency-Key`.
 #[utoipa::path(post, path = "/orders", tag = "orders", security(("token" = [])),
     params(
-        KeyParameter,
-        WaitParameter,
+        IdempotencyKey,
+        Wait,
     ),
     request_body = NewOrderBody,
     responses(
@@ -71,44 +70,41 @@ struct NewOrderBody {
 pub async fn place_order(
     user: User,
     State(queue): State<CommitQueue<NewOrder>>,
-    State(waiting): State<Waiting>,
+    State(open_requests): State<OpenRequests>,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Wait(wait): Wait,
     headers: HeaderMap,
-    body: JsonObject,
+    JsonBody(body): JsonBody<NewOrderBody>,
 ) -> Result<Response, Problem> {
-    let (product_id, quantity) = order_fields(body)?;
     let received = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     let new = NewOrder {
         user_id: user.id,
-        product_id,
-        quantity,
+        product_id: body.product_id.into(),
+        quantity: body.quantity.get(),
         traceparent: trace::accept(received),
-        idempotency_key: idempotency_key::read(&headers)?,
+        idempotency_key,
     };
     fail_point::reach("orders: valid, not queued");
-    let placed = tokio::time::timeout(COMMIT_TIMEOUT, queue.commit(new)).await;
-    let (order, replayed) = match placed.unwrap_or(Err(Refusal::Unknown)) {
-        Ok(Placed::Created(order)) => (order, false),
-        Ok(Placed::Replayed(order)) => (order, true),
-        Ok(Placed::KeyReused) => return Err(Problem::KeyReused),
-        Err(refusal) => return Err(refused(refusal)),
+    let placed = commit(&queue, new).await?;
+    fail_point::reach("orders: answered");
+    let (order, replayed) = match placed {
+        Placed::Created(order) => (order, false),
+        Placed::Replayed(order) => (order, true),
+        Placed::KeyReused => return Err(Problem::KeyReused),
     };
-    Ok(created(&waiting, order, prefer::wait(&headers), replayed).await)
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::Busy => Problem::Unavailable("too many orders wait; nothing was stored"),
-        Refusal::NotStored => Problem::Unavailable("the database is not writable; nothing was stored"),
-        Refusal::Rejected => Problem::Internal,
-        Refusal::Unknown => Problem::OutcomeUnknown,
-    }
+    Ok(created(&open_requests, order, wait, replayed).await)
 }
 
 /// 201, whatever comes of the wait: the order is stored.
-async fn created(waiting: &Waiting, stored: Order, wait: Option<Duration>, replayed: bool) -> Response {
+async fn created(
+    open_requests: &OpenRequests,
+    stored: Order,
+    wait: Option<Duration>,
+    replayed: bool,
+) -> Response {
     let (order, applied) = match wait {
         None => (stored, None),
-        Some(_) => match waiting.find(None, &stored.id, wait).await {
+        Some(_) => match open_requests.find(None, &stored.id, wait).await {
             Ok((found, applied)) => (found.unwrap_or(stored), applied),
             Err(_) => (stored, None),
         },
@@ -121,29 +117,4 @@ async fn created(waiting: &Waiting, stored: Order, wait: Option<Duration>, repla
         idempotency_key::note_replayed(&mut response);
     }
     response
-}
-
-/// The two fields of a new order, and nothing else.
-fn order_fields(JsonObject(fields): JsonObject) -> Result<(String, i64), Problem> {
-    let (mut product_id, mut quantity) = (None, None);
-    for (name, value) in fields {
-        match name.as_str() {
-            "productId" => product_id = Some(product_id_of(value.as_str().unwrap_or_default())?.to_owned()),
-            "quantity" => quantity = Some(quantity_field(&value)?),
-            _ => {
-                return Err(Problem::invalid(
-                    &name,
-                    "is not a field of an order; send productId and quantity only",
-                ));
-            }
-        }
-    }
-    let required = |field| move || Problem::invalid(field, "is required");
-    Ok((product_id.ok_or_else(required("productId"))?, quantity.ok_or_else(required("quantity"))?))
-}
-
-fn quantity_field(value: &Value) -> Result<i64, Problem> {
-    integer(value)
-        .filter(|quantity| (1..=QUANTITY_MAX).contains(quantity))
-        .ok_or_else(|| Problem::invalid("quantity", format!("must be an integer from 1 to {QUANTITY_MAX}")))
 }

@@ -2,10 +2,11 @@
 //!
 //! A preference is no demand: whatever is unknown or malformed is ignored, and never an error.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue},
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
     response::Response,
 };
 use utoipa::IntoParams;
@@ -17,18 +18,25 @@ static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appl
 /// The longest wait; whoever prefers a longer one gets this.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The header in the document of a route that waits.
+/// How long the client prefers to wait, if it has said so.
 #[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only its description is used")]
-pub struct WaitParameter {
+#[into_params(names("Prefer"), parameter_in = Header)]
+pub struct Wait(
     /// `wait=N` (RFC 7240): answer as soon as the order is settled, or after N seconds, at most 30, as it is then.
-    #[param(rename = "Prefer", nullable = false, example = "wait=5")]
-    prefer: Option<String>,
+    #[param(value_type = Option<String>, nullable = false, example = "wait=5")]
+    pub Option<Duration>,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for Wait {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(wait(&parts.headers)))
+    }
 }
 
-/// How long the client prefers to wait. Of several preferences of one name the first counts (section 2).
-pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+/// Of several preferences of one name the first counts (section 2).
+fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok());
     let value = values.flat_map(|value| split(value, ',')).find_map(value_of_wait)?;
     let digits = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);

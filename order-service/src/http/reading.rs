@@ -2,54 +2,49 @@
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, Uri},
+    extract::State,
     response::{IntoResponse, Response},
 };
+use serde::{Deserialize, Serialize};
 use shared::{
-    contract::{events::ID_MAX_CHARS, status::Status},
+    contract::status::Status,
     http::{
         auth::User,
         paging::{PageParameters, PageQuery},
+        path::Name,
         problem::Problem,
         read::read,
     },
     storage::Database,
-    text::is_text,
 };
 use utoipa::IntoParams;
 
 use super::{
-    prefer::{self, WaitParameter},
+    ProductId,
+    open_requests::OpenRequests,
+    prefer::{self, Wait},
     view::{OrderDetail, OrderView},
-    waiting::Waiting,
 };
 use crate::orders::list::{self, Filter};
 
-// Only for the document, like `PageParameters`.
-#[derive(IntoParams)]
+/// Which orders a list holds.
+#[derive(Deserialize, Serialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only its description is used")]
-struct Filters {
+pub struct OrdersQuery {
     /// Only orders with this status.
     #[param(nullable = false)]
     status: Option<Status>,
     /// Only orders of this product.
-    #[param(
-        rename = "productId",
-        nullable = false,
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^[^\x00]+$"
-    )]
-    product_id: Option<String>,
+    #[param(nullable = false, inline)]
+    product_id: Option<ProductId>,
 }
 
 /// Your orders
 ///
 /// Newest first. With the scope `admin`, everybody's.
 #[utoipa::path(get, path = "/orders", tag = "orders", security(("token" = [])),
-    params(Filters, PageParameters),
+    params(OrdersQuery, PageParameters),
     responses(
         (status = 200, description = "One page. An order is on exactly one page, however many arrive meanwhile.", body = [OrderView], headers(
             ("link" = Option<String>, description = "`rel=\"next\"`: the next page (RFC 8288). Absent on the last."),
@@ -58,32 +53,17 @@ struct Filters {
 pub async fn list_orders(
     user: User,
     State(database): State<Database>,
-    uri: Uri,
+    query: PageQuery<OrdersQuery>,
 ) -> Result<Response, Problem> {
-    let query = PageQuery::read(&uri, &["status", "productId"])?;
     let filter = Filter {
         owner: owner(&user),
-        status: query.filter("status").map(status_of).transpose()?,
-        product_id: query.filter("productId").map(product_id_of).transpose()?,
+        status: query.filters.status,
+        product_id: query.filters.product_id.as_ref().map(ProductId::as_str),
     };
     let below: Option<String> = query.key()?;
     let page = list::page_of(database.reader(), filter, below.as_deref(), query.rows_to_read());
-    let orders = read(&database, page).await?;
-    let views = orders.into_iter().map(OrderView::from).collect();
-    Ok(query.page(uri.path(), views, |order: &OrderView| order.id().to_owned()))
-}
-
-fn status_of(text: &str) -> Result<Status, Problem> {
-    text.parse().map_err(|_| Problem::invalid("status", "must be created, confirmed or cancelled"))
-}
-
-/// The text, if it can be a product's id.
-pub fn product_id_of(text: &str) -> Result<&str, Problem> {
-    if is_text(text, ID_MAX_CHARS) {
-        return Ok(text);
-    }
-    let rule = format!("must be a string of 1 to {ID_MAX_CHARS} characters, none of them U+0000");
-    Err(Problem::invalid("productId", rule))
+    let views = read(&database, page).await?.into_iter().map(OrderView::from).collect();
+    Ok(query.page(views, |order: &OrderView| order.id().to_owned()))
 }
 
 /// Whose orders the user may see; `None` for everybody's.
@@ -97,7 +77,7 @@ fn owner(user: &User) -> Option<&str> {
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders", security(("token" = [])), 
     params(
         ("id" = String, Path),
-        WaitParameter,
+        Wait,
     ),
     responses(
         (status = 200, description = "The order as it is now.", body = OrderDetail, headers(
@@ -106,13 +86,11 @@ fn owner(user: &User) -> Option<&str> {
     ))]
 pub async fn show_order(
     user: User,
-    State(waiting): State<Waiting>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    State(open_requests): State<OpenRequests>,
+    Name(id): Name<String>,
+    Wait(wait): Wait,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|_| Problem::NotFound)?;
-    let (owner, wait) = (owner(&user), prefer::wait(&headers));
-    let (order, applied) = waiting.find(owner, &id, wait).await?;
+    let (order, applied) = open_requests.find(owner(&user), &id, wait).await?;
     let mut response = Json(OrderDetail::from(order.ok_or(Problem::NotFound)?)).into_response();
     prefer::note_applied(&mut response, applied);
     Ok(response)

@@ -1,7 +1,8 @@
 //! `GET /orders/events`: the status changes of the caller's orders as server-sent events.
 //!
-//! Every event carries the id of its change, so `Last-Event-ID`, or `lastEventId` from a client that can set no header, resumes
-//! from the database without a gap. A stream ends with the drain and with its token; a client then comes back and resumes.
+//! Every event carries the id of its change, so `Last-Event-ID`, or `lastEventId` from a client that can set
+//! no header, resumes from the database without a gap. A stream ends with the drain and with its token; a
+//! client then comes back and resumes.
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
@@ -23,11 +24,11 @@ use serde::Serialize;
 use shared::{
     clock::{now_ms, rfc3339},
     contract::status::{Reason, Status},
-    http::{auth::User, paging::parameters, problem::Problem, read::read},
+    http::{auth::User, problem::Problem, query::parameters, read::read},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::waiting::Waiting;
+use super::open_requests::OpenRequests;
 use crate::orders::{
     feed::{Subscription, Topic},
     status_changes::{self, StatusChange},
@@ -37,7 +38,7 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// The same in the query, as `event-source-polyfill` sends it.
 const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// A stream on which nothing happens carries a comment this often, so that nobody in between takes it for dead.
+/// A silent stream carries a comment this often, so that nobody in between takes it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client should wait before it comes back.
 const RETRY: Duration = Duration::from_secs(1);
@@ -58,14 +59,14 @@ const PAGE_MAX: usize = 200;
     ))]
 pub async fn watch_orders(
     user: User,
-    State(waiting): State<Waiting>,
+    State(open_requests): State<OpenRequests>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let last_event_id = last_event_id(&headers, &uri)?;
-    let place = waiting.place().ok_or(Problem::Unavailable("too many requests stay open; come back"))?;
-    let end = end(waiting.clone(), user.until_ms);
-    let watch = Watch::open(waiting, user.id, last_event_id, place).await?;
+    let slot = open_requests.slot().ok_or(Problem::Unavailable("too many requests stay open; come back"))?;
+    let end = end(open_requests.clone(), user.until_ms);
+    let watch = Watch::open(open_requests, user.id, last_event_id, slot).await?;
     // It has data, since some clients keep no id of an event without, or hand it on as an empty one.
     let first = Event::default().event("ready").id(watch.last_id.to_string()).retry(RETRY).data("{}");
     let changes = unfold(watch, async |mut watch| {
@@ -74,12 +75,12 @@ pub async fn watch_orders(
     });
     let events = once(async { Ok::<_, Infallible>(first) }).chain(changes).take_until(Box::pin(end));
     let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
-    // A stream is kept by no cache, like every answer, and by no buffer on the way (nginx reads the second one).
+    // A stream is kept by no cache, like every answer, and by no buffer (nginx reads the second header).
     Ok(([(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], stream).into_response())
 }
 
-/// The header comes before the parameter: a browser that was given a URL with the parameter repeats it for ever, and tells how
-/// far it came in the header.
+/// The header comes before the parameter: a browser that was given a URL with the parameter repeats it for
+/// ever, and tells how far it came in the header.
 fn last_event_id(headers: &HeaderMap, uri: &Uri) -> Result<Option<i64>, Problem> {
     let header: Vec<_> =
         headers.get_all(LAST_EVENT_ID).iter().map(|value| value.to_str().unwrap_or_default()).collect();
@@ -103,14 +104,14 @@ fn one_id(field: &str, values: &[&str]) -> Result<Option<i64>, Problem> {
 }
 
 /// Returns when the drain begins or the token is no longer valid.
-async fn end(waiting: Waiting, until_ms: Option<u64>) {
+async fn end(open_requests: OpenRequests, until_ms: Option<u64>) {
     let expired = async {
         let Some(until_ms) = until_ms else { return std::future::pending().await };
         tokio::time::sleep(Duration::from_millis(until_ms.saturating_sub(now_ms() as u64))).await;
     };
     tokio::select! {
         () = expired => {}
-        () = waiting.shutdown.cancelled() => {}
+        () = open_requests.shutdown.cancelled() => {}
     }
 }
 
@@ -138,7 +139,7 @@ fn event(change: &StatusChange) -> Event {
 
 /// One user's changes in the order of their ids, each once.
 struct Watch {
-    waiting: Waiting,
+    open_requests: OpenRequests,
     user_id: String,
     subscription: Subscription,
     /// The id of the last change that was returned.
@@ -147,24 +148,25 @@ struct Watch {
     behind: bool,
     /// Read from the database and not returned yet.
     page: VecDeque<StatusChange>,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Watch {
-    /// Begins behind `after`; behind the newest change without it, and when there is no such change yet, as after the
-    /// return to an older backup.
+    /// Begins behind `after`; behind the newest change without it, and when there is no such change yet, as
+    /// after the return to an older backup.
     async fn open(
-        waiting: Waiting,
+        open_requests: OpenRequests,
         user_id: String,
         after: Option<i64>,
-        place: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
     ) -> Result<Self, Problem> {
         // First subscribed, then read, so that no change falls between the two.
-        let subscription = waiting.feed.subscribe(Topic::User(user_id.clone()));
-        let newest = read(&waiting.database, status_changes::newest(waiting.database.reader())).await?;
+        let subscription = open_requests.feed.subscribe(Topic::User(user_id.clone()));
+        let newest =
+            read(&open_requests.database, status_changes::newest(open_requests.database.reader())).await?;
         let last_id = after.unwrap_or(newest).min(newest);
         let (behind, page) = (last_id < newest, VecDeque::new());
-        Ok(Self { waiting, user_id, subscription, last_id, behind, page, _place: place })
+        Ok(Self { open_requests, user_id, subscription, last_id, behind, page, _slot: slot })
     }
 
     async fn next(&mut self) -> Result<Arc<StatusChange>, Problem> {
@@ -188,9 +190,9 @@ impl Watch {
         }
     }
 
-    /// Reads the next page. One that is not full is the last: whatever it does not show is handed over by the feed.
+    /// Reads the next page. One that is not full is the last: the feed hands over what it does not show.
     async fn read_on(&mut self) -> Result<(), Problem> {
-        let database = &self.waiting.database;
+        let database = &self.open_requests.database;
         let (reader, limit) = (database.reader(), PAGE_MAX as i64);
         let page = status_changes::of_a_user_after(reader, &self.user_id, self.last_id, limit);
         self.page = read(database, page).await?.into();

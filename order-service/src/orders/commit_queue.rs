@@ -2,17 +2,16 @@
 
 use shared::{
     clock::now_ms,
-    delivery::relay::Relay,
     fail_point,
     storage::{
         Tx,
-        commit_queue::{Batches, Refusal, Request},
+        commit_queue::{Batched, CommitError},
     },
 };
 
 use super::placement::{self, NewOrder, Placed};
 
-impl Request for NewOrder {
+impl Batched for NewOrder {
     type Outcome = Placed;
 
     async fn write(tx: &mut Tx, batch: &[Self]) -> sqlx::Result<Vec<Placed>> {
@@ -20,29 +19,17 @@ impl Request for NewOrder {
         fail_point::reach("orders: written, not committed");
         Ok(placed)
     }
-}
 
-/// Commits batches until nobody can place an order any more, and wakes the relay after each.
-pub async fn run(mut batches: Batches<NewOrder>, relay: Relay) {
-    while let Some(batch) = batches.next().await {
-        let results = batch.commit().await;
+    fn report(results: &[Result<Placed, CommitError>]) {
         fail_point::reach("orders: committed, not answered");
-        relay.wake();
-        log(&results);
-        batch.answer(results);
-        fail_point::reach("orders: answered");
+        let mut created = 0;
+        for placed in results.iter().flatten() {
+            if let Placed::Created(order) = placed {
+                created += 1;
+                tracing::debug!(order_id = order.id, "order created");
+            }
+        }
+        metrics::counter!("orders_created_total").increment(created);
+        tracing::info!(created, requests = results.len(), "orders committed");
     }
-}
-
-fn log(results: &[Result<Placed, Refusal>]) {
-    let mut created = 0;
-    for order in results.iter().filter_map(|result| match result {
-        Ok(Placed::Created(order)) => Some(order),
-        _ => None,
-    }) {
-        created += 1;
-        tracing::debug!(order_id = order.id, "order created");
-    }
-    metrics::counter!("orders_created_total").increment(created);
-    tracing::info!(created, requests = results.len(), "orders committed");
 }

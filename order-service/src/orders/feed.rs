@@ -1,7 +1,7 @@
-//! The feed: one task reads each new status change once, however many wait for it, and hands it to those whom it concerns.
+//! The feed: one task reads each new status change once, and hands it to all whom it concerns.
 //!
-//! It never waits for a subscriber. One that falls behind is told so, and reads the database itself. To miss nothing, a
-//! subscriber subscribes first and reads the database second: what the database does not show yet is handed over later.
+//! It never waits for a subscriber. One that falls behind is told so, and reads the database itself. Everybody
+//! subscribes first and reads second: what the database does not show yet is then handed over later.
 
 use std::{
     collections::HashMap,
@@ -76,7 +76,7 @@ impl FeedReader {
                 Ok(Read::Page(_)) => continue,
                 Ok(Read::Unwanted | Read::All(_)) => {}
                 Err(error) => {
-                    self.database.notice(&error);
+                    self.database.note_failure(&error);
                     tracing::warn!(%error, "status changes not read; they are read again");
                 }
             }
@@ -92,8 +92,8 @@ impl FeedReader {
     pub async fn read_once(&mut self) -> sqlx::Result<Read> {
         if self.feed.topics().is_empty() {
             let newest = status_changes::newest(self.database.reader()).await?;
-            // Looked at once more after the read. Without that, somebody could have subscribed before it and read the database,
-            // and a change that was committed behind that read, but before this one, would be skipped for good.
+            // Checked again after the read: somebody may have subscribed and read the database before it. A
+            // change that was committed between their read and this one would be skipped for good.
             if self.feed.topics().is_empty() {
                 self.position = newest;
                 return Ok(Read::Unwanted);
@@ -167,8 +167,8 @@ impl Subscription {
 }
 
 impl Drop for Subscription {
-    /// The last subscriber takes its topic along. Its receiver goes under the lock, too: of two that leave at once each would
-    /// otherwise count the other one, and leave the topic behind for ever.
+    /// The last subscriber takes its topic along. Its receiver goes under the lock, too: of two that leave at
+    /// once each would otherwise count the other one, and leave the topic behind for ever.
     fn drop(&mut self) {
         let mut topics = self.feed.topics();
         self.changes = broadcast::channel(1).1;

@@ -1,7 +1,7 @@
 //! Pages of orders, the newest first, each read from an index in the order of the page.
 //!
-//! A page begins behind the id that ended the page before it. Ids never change, so every order that existed when the
-//! first page was read is on exactly one page, however many arrive meanwhile.
+//! A page begins behind the id that ended the page before it. Ids never change, so every order that existed
+//! when the first page was read is on exactly one page, however many arrive meanwhile.
 
 use shared::contract::status::Status;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
@@ -30,8 +30,8 @@ pub async fn page_of(
     query(filter, below, limit).build_query_as().fetch_all(reader).await
 }
 
-/// A statement of its own for each combination: SQLite plans a statement before it knows its values, and with a
-/// condition that is switched off by a value it would use no index.
+/// A statement of its own for each combination: SQLite plans a statement before it knows its values, and with
+/// a condition that is switched off by a value it would use no index.
 fn query(filter: Filter<'_>, below: Option<&str>, limit: i64) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new("SELECT * FROM orders WHERE id < ");
     query.push_bind(below.unwrap_or(ABOVE_ALL));

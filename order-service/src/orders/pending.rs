@@ -1,8 +1,8 @@
 //! Orders that wait for their result, and the sweep that sends their event again.
 //!
 //! An order is swept only when it was last sent before everything that still waits, in the outbox or at the
-//! inventory's consumer: while its message waits, sending it again would only lengthen the queue. A time that the clock has not
-//! reached yet says nothing, since the clock was ahead when it was taken.
+//! inventory's consumer: while its message waits, sending it again would only lengthen the queue. A time that
+//! the clock has not reached yet says nothing, since the clock was ahead when it was taken.
 
 use std::ops::RangeInclusive;
 
@@ -15,13 +15,12 @@ use sqlx::SqlitePool;
 
 use super::Order;
 
-/// The first sweep comes this long after the event was enqueued, in milliseconds; each further one after twice
-/// the time.
+/// The first sweep comes so many milliseconds after the event was enqueued; each further one after twice that.
 pub const BACKOFF_START_MS: i64 = 30_000;
 /// The longest time between two sweeps of one order, in milliseconds.
 pub const BACKOFF_MAX_MS: i64 = 600_000;
 
-/// Whether a time was taken by a clock that was ahead. What is less than the first back-off ahead is soon reached.
+/// Whether a time was taken by a clock that was ahead, by more than the first back-off: less is soon reached.
 pub fn is_ahead(time_ms: i64, now_ms: i64) -> bool {
     time_ms > now_ms + BACKOFF_START_MS
 }
@@ -75,21 +74,20 @@ pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Makes up to `limit` pending orders due at once that were sent by `until_ms`. Returns how many; fewer than the limit are the last.
+/// Makes up to `limit` pending orders due that were sent by `until_ms`. Returns how many; fewer are the last.
 pub async fn make_lost_due(tx: &mut Tx, until_ms: i64, limit: i64) -> sqlx::Result<u64> {
     make_due(tx, 1..=until_ms, limit).await
 }
 
-/// Makes pending orders due whose event was sent by a clock that was ahead. Nobody can tell whether their messages wait, so each is
-/// sent once more.
+/// Makes pending orders due whose event was sent by a clock that was ahead. Nobody can tell whether their
+/// messages wait, so each is sent once more.
 pub async fn make_sent_ahead_due(tx: &mut Tx, now_ms: i64) -> sqlx::Result<u64> {
     make_due(tx, now_ms + BACKOFF_START_MS + 1..=i64::MAX, i64::MAX).await
 }
 
 /// Those whose event is still in the outbox are sent anyway, and stay as they are.
 ///
-/// Asked by id and not by time: the orders of one commit share their time, and the broker may have acknowledged
-/// some of them.
+/// Asked by id and not by time: of the orders of one commit, which share it, some may be acknowledged.
 async fn make_due(tx: &mut Tx, sent_ms: RangeInclusive<i64>, limit: i64) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "UPDATE orders SET sweeps = 0, sent_at = 0

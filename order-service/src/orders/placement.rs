@@ -1,7 +1,7 @@
 //! Placing a batch of orders: idempotency keys, order rows and outbox rows in one transaction.
 //!
-//! The batch is decided in memory, in the order of arrival, against the keys read inside the transaction. So any
-//! number of requests with one key, in one batch or in many, make one order.
+//! The batch is decided in memory, in the order of arrival, against the keys read inside the transaction. So
+//! any number of requests with one key, in one batch or in many, make one order.
 
 use std::collections::HashMap;
 

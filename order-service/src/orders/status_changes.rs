@@ -1,6 +1,6 @@
 //! The status changes of orders, as the triggers of the table `orders` number them.
 //!
-//! Whoever has seen the change with id N will never see a new one below N, so reading on behind N misses nothing.
+//! Whoever has seen the change N will never see a new one below N, so reading on behind N misses nothing.
 
 use shared::contract::status::{Reason, Status};
 use sqlx::{FromRow, SqlitePool};

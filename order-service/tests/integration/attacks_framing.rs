@@ -184,7 +184,7 @@ async fn a_path_is_taken_as_it_is_spelled() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
     let id = app.user("alice").place("1", 1).await;
-    let token = simulator::token::sign(crate::fixture::app::SECRET, "alice").unwrap();
+    let token = processes::token::sign(crate::fixture::app::SECRET, "alice").unwrap();
     let get = async |path: &str| {
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"

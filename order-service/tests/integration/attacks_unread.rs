@@ -20,7 +20,7 @@ async fn write_all_then_read(url: &str, request: String) -> std::io::Result<Stri
     let address = url.strip_prefix("http://").unwrap().to_owned();
     let exchange = move || {
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(simulator::testing::DEADLINE))?;
+        stream.set_read_timeout(Some(testing::DEADLINE))?;
         for piece in request.as_bytes().chunks(8 * 1024) {
             stream.write_all(piece)?;
         }
@@ -79,7 +79,7 @@ async fn the_rest_of_a_refused_body_is_taken_only_up_to_a_bound_in_bytes_and_in_
                 tokio::time::sleep(pause).await;
             }
         };
-        tokio::time::timeout(simulator::testing::DEADLINE, cut).await.expect("the connection is cut");
+        tokio::time::timeout(testing::DEADLINE, cut).await.expect("the connection is cut");
         // What the buffers of both ends hold was taken by nobody.
         assert!(taken < 100 * MEGABYTES, "{name}: {taken} bytes were taken");
     }

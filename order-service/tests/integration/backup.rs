@@ -12,8 +12,8 @@ use std::{
     },
 };
 
-use simulator::testing::DEADLINE;
 use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
+use testing::DEADLINE;
 use tokio::{
     io::AsyncReadExt,
     process::{Child, Command},

@@ -270,8 +270,7 @@ async fn a_redrive_happens_whole_although_whoever_asked_for_it_goes_away() {
     let look = files.look();
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;
-    let (letters, redriver) =
-        redriver(parts.database.clone(), parts.connection.clone(), parts.relay.clone(), SettleOrders);
+    let (letters, redriver) = redriver(parts.database.clone(), parts.connection.clone(), SettleOrders);
     // Polled once and dropped, like the future of a request whose client hangs up.
     assert!(letters.redrive(1, Mode::Commit, "operator").now_or_never().is_none());
     drop(letters);
@@ -303,12 +302,8 @@ async fn a_handler_that_fails_or_panics_leaves_the_row_and_is_reported() {
     write_dead_letter(&look, &confirmed("late")).await;
     let before = table(&look).await;
     for (panics, says) in [(true, "the handler is broken"), (false, "the handler had no luck")] {
-        let (_letters, redriver) = redriver(
-            parts.database.clone(),
-            parts.connection.clone(),
-            parts.relay.clone(),
-            Faulty { panics },
-        );
+        let (_letters, redriver) =
+            redriver(parts.database.clone(), parts.connection.clone(), Faulty { panics });
         match redriver.redrive_once(1, Mode::Commit).await {
             Ok(Redriven::Failed(detail)) => assert!(detail.contains(says), "{detail}"),
             other => panic!("{other:?}"),

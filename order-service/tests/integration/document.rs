@@ -1,6 +1,6 @@
 //! The OpenAPI document, committed and served.
 
-use simulator::testing::contract;
+use testing::contract;
 
 use crate::fixture::{App, Files, NO_BROKER};
 

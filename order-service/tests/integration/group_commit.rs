@@ -1,6 +1,6 @@
 //! Concurrent orders are one transaction, and one bad row spoils nothing for the others.
 
-use shared::storage::commit_queue::{Refusal, commit_batch};
+use shared::storage::commit_queue::{CommitError, commit_batch};
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
 use crate::fixture::{
@@ -57,12 +57,12 @@ async fn a_row_that_the_database_refuses_is_refused_alone() {
     let batch = [new_order("alice", "1", 1), spoiler.clone(), new_order("bob", "2", 2)];
     let results = commit_batch(&parts.database, &batch).await;
     assert_eq!(created(results[0].clone().unwrap()).quantity, 1);
-    assert_eq!(results[1], Err(Refusal::Rejected));
+    assert_eq!(results[1], Err(CommitError::Rejected));
     assert_eq!(created(results[2].clone().unwrap()).user_id, "bob");
     let look = files.look();
     assert_eq!((look.orders().await, look.outbox().await), (2, 2));
     assert_eq!(look.number("SELECT count(*) FROM idempotency_keys").await, 0, "the key is free");
-    assert_eq!(commit_batch(&parts.database, &[spoiler]).await, [Err(Refusal::Rejected)]);
+    assert_eq!(commit_batch(&parts.database, &[spoiler]).await, [Err(CommitError::Rejected)]);
     assert!(parts.database.is_writable(), "one bad row says nothing about the disk");
 }
 
@@ -70,7 +70,7 @@ async fn a_row_that_the_database_refuses_is_refused_alone() {
 async fn a_client_that_goes_away_undoes_nothing() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
-    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let token = processes::token::sign(SECRET, "alice").unwrap();
     let body = r#"{"productId":"1","quantity":1}"#;
     let request = format!(
         "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\

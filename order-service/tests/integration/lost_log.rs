@@ -6,8 +6,9 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
+use processes::Port;
 use reqwest::Client;
-use simulator::{ports::Port, testing::DEADLINE};
+use testing::DEADLINE;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, ChildStderr, Command},
@@ -46,7 +47,7 @@ impl Service {
 
     /// Places orders one after the other. Each must be accepted.
     async fn sells(&self) {
-        let alice = Caller::new(&self.http, &self.url, &simulator::token::sign(SECRET, "alice").unwrap());
+        let alice = Caller::new(&self.http, &self.url, &processes::token::sign(SECRET, "alice").unwrap());
         for _ in 0..ORDERS {
             timeout(DEADLINE, alice.place("1", 1)).await.expect("an order is answered");
         }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use processes::raw_nats::MALFORMED_HEADERS;
 use shared::{
     broker::stored_message,
     clock::now_ms,
     contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
 };
-use simulator::{raw_nats::MALFORMED_HEADERS, testing::RawPublisher};
+use testing::RawPublisher;
 
 use crate::fixture::{App, Broker, Files, nats::confirmed, parts::Parts, wait_until};
 
@@ -65,14 +66,15 @@ async fn an_answer_with_malformed_headers_is_set_aside_while_other_orders_settle
 async fn a_message_with_malformed_headers_costs_neither_the_sweeper_nor_the_relay_the_connection() {
     let (files, broker) = (Files::new(), Broker::start().await);
     let parts = Parts::open(&files, &broker).await;
-    // The stream is known by now, so it is looked at for the message that it acknowledged last.
-    parts.relay.relay_once().await.unwrap();
+    parts.begin_session().await;
     // The oldest message that the inventory owes, and the one in the place of the message acknowledged last.
     let mut publisher = RawPublisher::connect(&broker, "order").await;
     publisher.publish(ORDER_CREATED, MALFORMED_HEADERS[0], "{}").await;
     publisher.until_taken().await;
     let look = files.look();
     look.change("UPDATE broker_memory SET acked_sequence = 1").await;
+    // The stream is known by now, so it is looked at for the message that it acknowledged last.
+    parts.begin_session().await;
     let (now, session) = (now_ms() + 1_000, parts.connection.state().borrow().clone());
     parts.place(1, now).await;
     parts.relay(1).await;

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use shared::storage::commit_queue::{Refusal, commit_batch};
+use shared::storage::commit_queue::{CommitError, commit_batch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ async fn a_batch_that_never_got_a_transaction_is_certainly_not_stored() {
     let results = commit_batch(&parts.database, &batch).await;
     assert!(started.elapsed().as_secs() < 9, "one wait for the whole batch, not one for each order");
     lock.release().await;
-    assert_eq!(results, [Err(Refusal::NotStored), Err(Refusal::NotStored)]);
+    assert_eq!(results, [Err(CommitError::NotStored), Err(CommitError::NotStored)]);
     assert_eq!(files.look().orders().await, 0);
     assert!(!parts.database.is_writable(), "nobody else need wait for the lock");
     parts.database.probe().await.unwrap();

@@ -8,7 +8,7 @@ use std::sync::{
 use reqwest::{Method, Response};
 use serde_json::Value;
 use shared::settings::DEMO_SECRET;
-use simulator::testing::families;
+use testing::families;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fixture::{
@@ -133,7 +133,7 @@ async fn log_lines_are_json_and_never_hold_a_secret_a_token_or_a_body() {
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
     }
     assert!(log.contains(&id), "an order's line carries its id");
-    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let token = processes::token::sign(SECRET, "alice").unwrap();
     let header = token.split('.').next().unwrap();
     for secret in [SECRET, "order-demo-password", header, "demo secret", "a-secret-product", "a-secret-value"]
     {

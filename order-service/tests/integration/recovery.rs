@@ -133,7 +133,7 @@ async fn a_nats_client_that_has_ended_is_replaced_since_it_would_never_connect_a
     let (files, broker) = (Files::new(), Broker::start().await);
     let (parts, mut tasks) = (Parts::open(&files, &broker).await, Tasks::default());
     let connection = parts.connection.clone();
-    tasks.spawn("broker watch", async move { connection.keep(CancellationToken::new()).await });
+    tasks.spawn("broker watch", async move { connection.watch(CancellationToken::new()).await });
     let connected_as = || match &*parts.connection.state().borrow() {
         BrokerState::Connected(session) => Some(session.connection),
         _ => None,

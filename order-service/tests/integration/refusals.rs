@@ -142,7 +142,7 @@ async fn a_body_of_more_than_16_kilobytes_is_refused_with_and_without_a_length()
     alice.post_text(&padded(17 * 1024)).await.problem(413);
     assert_eq!(alice.post_text(&padded(16 * 1024)).await.status, 201, "exactly the limit");
 
-    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let token = processes::token::sign(SECRET, "alice").unwrap();
     let head = format!(
         "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
          Connection: close\r\n"
@@ -163,7 +163,7 @@ async fn a_body_of_more_than_16_kilobytes_is_refused_with_and_without_a_length()
 async fn a_body_that_never_arrives_is_not_waited_for() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
-    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let token = processes::token::sign(SECRET, "alice").unwrap();
     let half = format!(
         "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/json\r\nContent-Length: 30\r\n\r\n{{\"productId\""

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use simulator::testing::SmallDisk;
+use testing::SmallDisk;
 use tokio::task::JoinSet;
 
 use crate::fixture::{

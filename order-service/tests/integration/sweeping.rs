@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use order_service::orders::pending::BACKOFF_MAX_MS;
+use order_service::{orders::pending::BACKOFF_MAX_MS, sweeper::Sweeper};
 use shared::clock::now_ms;
 use tokio_util::sync::CancellationToken;
 
@@ -143,7 +143,7 @@ async fn a_stream_without_what_it_acknowledged_last_has_every_pending_order_sent
     parts.relay(3).await;
     inventory.handle(3).await;
     assert_eq!(look.number("SELECT acked_sequence FROM broker_memory").await, 3);
-    parts.relay.relay_once().await.unwrap();
+    parts.begin_session().await;
     assert_eq!(parts.sweep(now).await, 0, "nothing is lost");
     let losses = [
         // What the database would say if the broker had acknowledged a fourth message and lost it in a power cut…
@@ -153,7 +153,7 @@ async fn a_stream_without_what_it_acknowledged_last_has_every_pending_order_sent
     ];
     for loss in losses {
         assert_eq!(look.change(loss).await, 1);
-        parts.relay.relay_once().await.unwrap();
+        parts.begin_session().await;
         assert_eq!(parts.sweep(now).await, 3, "{loss}");
         parts.relay(3).await;
         inventory.handle(3).await;
@@ -167,8 +167,8 @@ async fn the_first_stream_that_a_database_sees_has_lost_nothing() {
     let parts = Parts::open(&files, &broker).await;
     let now = now_ms();
     // Two sessions, and the stream has not acknowledged anything yet.
-    parts.relay.relay_once().await.unwrap();
-    parts.relay.relay_once().await.unwrap();
+    parts.begin_session().await;
+    parts.begin_session().await;
     parts.place(1, now).await;
     parts.relay(1).await;
     assert_eq!(parts.sweep(now).await, 0, "its message waits in the stream");
@@ -229,8 +229,9 @@ async fn a_loss_of_many_orders_is_swept_without_a_pause_between_full_steps() {
     look.change("DELETE FROM outbox").await;
     look.change("UPDATE orders SET sent_at = 0").await;
     let shutdown = CancellationToken::new();
+    let sweeper = Sweeper::new(parts.database.clone(), parts.connection.clone());
     let (started, all) = (Instant::now(), async || look.outbox().await == 9_500);
-    let ((), ()) = tokio::join!(parts.sweeper.run(shutdown.clone()), async {
+    let ((), ()) = tokio::join!(sweeper.run(shutdown.clone()), async {
         wait_until("all are in the outbox again", all).await;
         shutdown.cancel();
     });

@@ -62,7 +62,7 @@ async fn a_change_is_an_event_with_the_id_to_resume_from() {
 
 /// The first event of a stream as it stands, and then the connection is cut.
 async fn cut_after_the_first_event(app: &App, target: &str) -> String {
-    let token = simulator::token::sign(SECRET, "alice").unwrap();
+    let token = processes::token::sign(SECRET, "alice").unwrap();
     let mut stream = raw::connect(&app.url).await;
     let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_stream_on_which_nothing_happens_carries_heartbeats() {
             text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     };
-    tokio::time::timeout(simulator::testing::DEADLINE, heartbeat).await.expect("a heartbeat in time");
+    tokio::time::timeout(testing::DEADLINE, heartbeat).await.expect("a heartbeat in time");
     drop(response);
     app.stop().await;
 }
@@ -249,7 +249,7 @@ async fn deaf_watcher(app: &App, user: &str) -> tokio::net::TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(app.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
-    let token = simulator::token::sign(SECRET, user).unwrap();
+    let token = processes::token::sign(SECRET, user).unwrap();
     let request = format!("GET /orders/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     // Its answer has begun, so it watches; the rest stays unread.

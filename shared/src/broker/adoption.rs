@@ -1,7 +1,9 @@
-//! `adopt`: a database takes over the consumer that belongs to another database, or to a later state of itself.
+//! `adopt`: a database takes over the consumer that belongs to another database, or to a later state of
+//! itself.
 //!
-//! Until the last step, which is one commit, the service stays idle and the command can be repeated: the consumer gets a new
-//! id, so that its previous owner notices and stops; it is set back where that heals; then the database takes the new id.
+//! Until the last step, which is one commit, the service stays idle and the command can be repeated: the
+//! consumer gets a new id, so that its previous owner notices and stops; it is set back where that heals;
+//! then the database takes the new id.
 
 use std::time::Duration;
 
@@ -10,9 +12,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use uuid::Uuid;
 
 use crate::broker::{
-    connection::{Broker, OBSERVE_EVERY},
-    ownership::{Identity, Ownership},
-    state::BrokerState,
+    connection::Broker, identity::Identity, ownership::Ownership, state::BrokerState, watch::OBSERVE_EVERY,
 };
 
 /// After this time a previous owner has looked at its consumer, and stopped.
@@ -23,7 +23,8 @@ const NOTICED_AFTER: Duration = Duration::from_millis(2 * OBSERVE_EVERY.as_milli
 pub enum Healing {
     /// The events of all pending orders are sent again, and the inventory repeats the answers that it has.
     SendAgain,
-    /// The consumer starts over at the beginning of the stream: what is known is a repeat, what was lost is decided again.
+    /// The consumer starts over at the beginning of the stream: what is known is a repeat, what was lost is
+    /// decided again.
     DecideAgain,
 }
 
@@ -36,9 +37,10 @@ pub enum Adoption {
     Done(String),
 }
 
-/// Takes over the consumer. An error means that the service is as idle as before and that the command can be repeated.
+/// Takes over the consumer. An error means that the service is as idle as before and that the command can be
+/// repeated.
 pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
-    let ownership = broker.ownership().context("this service has no consumer")?;
+    let ownership = broker.ownership();
     ensure!(ownership.database.is_writable(), "the database is not writable");
     broker.observe_once().await?;
     if let BrokerState::Connected(_) = *broker.state().borrow() {
@@ -95,13 +97,14 @@ pub fn describe(name: &str, adoption: &Adoption, healing: Healing) -> String {
             "All pending orders are sent again; the inventory repeats the answers that it has."
         }
         Healing::DecideAgain => {
-            "Everything that the stream still holds (7 days) is decided again in its order: what this database knows is a \
-             repeat, what it lost is decided again."
+            "Everything that the stream still holds (7 days) is decided again in its order: what this \
+             database knows is a repeat, what it lost is decided again."
         }
     };
     format!(
-        "This database now owns the consumer {name}, which belonged to the database {previous}. {healed} That other database must \
-         stay stopped for good. What only it knows and the stream no longer holds may be decided a second time; a second answer \
-         that differs shows as the dead letter conflicting_result at the order service."
+        "This database now owns the consumer {name}, which belonged to the database {previous}. {healed} \
+         That other database must stay stopped for good. What only it knows and the stream no longer holds \
+         may be decided a second time; a second answer that differs shows as the dead letter \
+         conflicting_result at the order service."
     )
 }

@@ -1,6 +1,6 @@
 //! One client of the broker: how it begins, and how its end shows.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use async_nats::{
@@ -10,7 +10,7 @@ use async_nats::{
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use crate::{contract::subjects::STREAM, settings::NatsSettings};
+use crate::{broker::link::Link, contract::subjects::STREAM, settings::NatsSettings};
 
 /// The longest pause between two attempts to connect.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
@@ -38,15 +38,12 @@ fn connect_options(settings: &NatsSettings, service: &str) -> ConnectOptions {
         .user_and_password(settings.nats_user.clone(), settings.nats_password.expose().to_owned())
 }
 
-/// A client and its JetStream context, at once, whether or not a broker answers.
-pub(crate) async fn dial(
-    settings: &NatsSettings,
-    service: &str,
-    on_event: impl Fn(async_nats::Event) + Send + Sync + 'static,
-) -> Result<Context> {
+/// A client and its JetStream context, at once, whether or not a broker answers. It tells `link` of its
+/// events.
+pub(super) async fn dial(settings: &NatsSettings, service: &str, link: Arc<Link>) -> Result<Context> {
     let client = connect_options(settings, service)
         .event_callback(move |event| {
-            on_event(event);
+            link.note(&event);
             async {}
         })
         .connect(&settings.nats_url)
@@ -55,16 +52,17 @@ pub(crate) async fn dial(
     Ok(ContextBuilder::new().timeout(API_TIMEOUT).build(client))
 }
 
-/// Ends when the client's own task does, at whatever that is. A subscription lasts as long, also over lost connections.
-pub(crate) async fn death_of(client: Client) {
+/// Ends when the client's own task does, at whatever that is. A subscription lasts as long, also over lost
+/// connections.
+pub(super) async fn death_of(client: Client) {
     if let Ok(mut canary) = client.subscribe(client.new_inbox()).await {
         while canary.next().await.is_some() {}
     }
 }
 
-/// Whether the server answers, by a round trip that waits in no queue of the API: it says at once that nobody listens on this
-/// subject. `service` is the consumer's name, under which the user may publish.
-pub(crate) async fn answers(client: &Client, service: &str) -> bool {
+/// Whether the server answers, by a round trip that waits in no queue of the API: it says at once that nobody
+/// listens on this subject. `service` is the consumer's name, under which the user may publish.
+pub(super) async fn answers(client: &Client, service: &str) -> bool {
     let subject = format!("$JS.ACK.{STREAM}.{service}.nobody");
     let asked = timeout(ANSWER_TIMEOUT, client.request(subject, "".into())).await;
     matches!(asked, Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders)

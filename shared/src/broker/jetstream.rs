@@ -26,7 +26,7 @@ pub const ACK_WAIT: Duration = Duration::from_secs(10);
 const MAX_ACK_PENDING: i64 = 4_000;
 
 /// Creates the stream if it is missing and updates it if its settings differ.
-pub(crate) async fn provision_stream(context: &Context, max_bytes: i64) -> Result<stream::Info> {
+pub(super) async fn provision_stream(context: &Context, max_bytes: i64) -> Result<stream::Info> {
     let existing = match context.get_stream(STREAM).await {
         Ok(stream) => stream.cached_info().clone(),
         Err(error) if is_missing(&error.kind()) => {
@@ -45,7 +45,8 @@ pub(crate) async fn provision_stream(context: &Context, max_bytes: i64) -> Resul
     context.update_stream(wanted).await.context("update the stream ORDERS")
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the flow.
+/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the
+/// flow.
 fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
     stream::Config {
         name: STREAM.to_owned(),
@@ -72,7 +73,7 @@ fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
 }
 
 /// The durable consumer `name` as it is; `None` when there is none.
-pub(crate) async fn find_consumer(context: &Context, name: &str) -> Result<Option<PullConsumer>> {
+pub(super) async fn find_consumer(context: &Context, name: &str) -> Result<Option<PullConsumer>> {
     match context.get_consumer_from_stream(name, STREAM).await {
         Ok(consumer) => Ok(Some(consumer)),
         Err(error) if is_absent(&error.kind()) => Ok(None),
@@ -80,8 +81,9 @@ pub(crate) async fn find_consumer(context: &Context, name: &str) -> Result<Optio
     }
 }
 
-/// Creates the durable pull consumer `name` on `subject`. One that somebody else has just created is left alone.
-pub(crate) async fn create_consumer(
+/// Creates the durable pull consumer `name` on `subject`. One that somebody else has just created is left
+/// alone.
+pub(super) async fn create_consumer(
     context: &Context,
     name: &str,
     subject: &str,
@@ -95,7 +97,7 @@ pub(crate) async fn create_consumer(
 }
 
 /// Updates the consumer if its settings differ, or if its metadata lack `metadata`.
-pub(crate) async fn update_consumer(
+pub(super) async fn update_consumer(
     context: &Context,
     consumer: &PullConsumer,
     subject: &str,
@@ -116,7 +118,8 @@ pub(crate) async fn update_consumer(
     Ok(())
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the flow.
+/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the
+/// flow.
 fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
     pull::Config {
         // A durable consumer without a filter would receive both subjects.
@@ -140,15 +143,17 @@ fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
 }
 
 fn is_absent(error: &ConsumerErrorKind) -> bool {
-    matches!(error, ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
+    let ConsumerErrorKind::JetStream(error) = error else { return false };
+    error.error_code() == ErrorCode::CONSUMER_NOT_FOUND
 }
 
 fn is_missing(error: &GetStreamErrorKind) -> bool {
-    matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+    let GetStreamErrorKind::JetStream(error) = error else { return false };
+    error.error_code() == ErrorCode::STREAM_NOT_FOUND
 }
 
 /// Refuses a server that is too old. An empty version is that of a server that has not introduced itself yet.
-pub(crate) fn require_version(version: &str) -> Result<()> {
+pub(super) fn require_version(version: &str) -> Result<()> {
     if version.is_empty() {
         return Ok(());
     }

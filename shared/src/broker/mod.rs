@@ -1,4 +1,5 @@
-//! The connection to NATS: watched, with its stream and its consumer as they must be, and used only by whom they belong to.
+//! The connection to NATS: watched, with its stream and its consumer as they must be, and used only by whom
+//! they belong to.
 //!
 //! It publishes and acknowledges nothing, and knows no event.
 
@@ -6,11 +7,15 @@ pub mod adoption;
 mod client;
 mod complaints;
 mod connection;
+mod identity;
 pub mod jetstream;
+mod link;
+mod observation;
 pub mod ownership;
 mod state;
 pub mod stored_message;
 pub mod stream_memory;
+mod watch;
 
 pub use connection::Broker;
 pub use state::{BrokerState, Session};

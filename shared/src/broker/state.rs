@@ -1,7 +1,5 @@
 //! What is known of the broker at present.
 
-use tokio::sync::watch;
-
 /// What the latest observation found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BrokerState {
@@ -14,18 +12,12 @@ pub enum BrokerState {
     Foreign(String),
 }
 
-/// One unbroken connection to one incarnation of the stream. When it changes, whatever was in flight is in doubt.
+/// One unbroken connection to one incarnation of the stream. When it changes, whatever was in flight is in
+/// doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Counts the connections of this process.
     pub connection: u64,
     /// The stream's creation time; another one means that the stream was wiped.
     pub stream_created: String,
-}
-
-/// Takes note that there is no broker.
-pub(crate) fn set_unreachable(state: &watch::Sender<BrokerState>) {
-    state.send_if_modified(|state| {
-        std::mem::replace(state, BrokerState::Unreachable) != BrokerState::Unreachable
-    });
 }

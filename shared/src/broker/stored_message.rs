@@ -1,7 +1,8 @@
 //! A message of the stream as the broker has it, with its headers as they stand, readable or not.
 //!
-//! Asked for by the API call that answers in JSON and base64. The client would parse the headers of a message that it is given as
-//! such, and one malformed header costs it the connection; see [`StoredMessage::check_headers`].
+//! Asked for by the API call that answers in JSON and base64. The client would parse the headers of a message
+//! that it is given as such, and one malformed header costs it the connection; see
+//! [`StoredMessage::check_headers`].
 
 use anyhow::{Context as _, Result};
 use async_nats::{
@@ -20,13 +21,10 @@ const VERSION_LINE: &str = "NATS/1.0";
 /// One message of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Its place in the stream.
     pub sequence: u64,
-    /// The NATS subject.
     pub subject: String,
     /// The header block as it was published; empty when there is none.
     pub headers: Vec<u8>,
-    /// The body.
     pub body: Vec<u8>,
     /// When the broker stored it, in Unix milliseconds by its own clock.
     pub time_ms: i64,
@@ -90,10 +88,10 @@ impl StoredMessage {
 
     /// Whether the client hands this message over when it is delivered; the error says why not.
     ///
-    /// The rules of async-nats 0.51 (`Connection::try_read_op`): it ends the connection at a block that it cannot parse, and
-    /// panics at a lone carriage return. The status of a block is the server's way of telling how a pull goes on, so a message
-    /// that carries one ends its pull and never arrives. (The server takes it out of what is published, if a carriage return
-    /// ends its line.)
+    /// The rules of async-nats 0.51 (`Connection::try_read_op`): it ends the connection at a block that it
+    /// cannot parse, and panics at a lone carriage return. The status of a block is the server's way of
+    /// telling how a pull goes on, so a message that carries one ends its pull and never arrives. (The server
+    /// takes it out of what is published, if a carriage return ends its line.)
     pub fn check_headers(&self) -> Result<(), String> {
         if self.headers.is_empty() {
             return Ok(());

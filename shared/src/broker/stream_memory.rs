@@ -1,13 +1,13 @@
 //! What a database remembers of the stream, and how it notices that the stream has lost messages.
 //!
-//! Looked at once when a session begins, before anything is published in it: a stream with another creation time was wiped,
-//! and one that does not hold the message it acknowledged last was truncated.
+//! Looked at once when a session begins, before anything is published in it: a stream with another creation
+//! time was wiped, and one that does not hold the message it acknowledged last was truncated.
 
 use anyhow::{Context, Error, Result};
 use sqlx::{FromRow, SqlitePool};
 
 use crate::{
-    broker::{Broker, Session, stored_message},
+    broker::{connection::Broker, state::Session, stored_message},
     contract::subjects::STREAM,
     storage::{Database, Tx},
 };
@@ -25,8 +25,8 @@ pub struct Acknowledged {
 
 /// Takes note of the session's stream, and of the loss when it has lost messages that it had acknowledged.
 ///
-/// No row that a former stream acknowledged is deleted after this. So whoever reads of the loss can rely on it: what
-/// is in the outbox will be published to the present stream, and what is not may be lost.
+/// No row that a former stream acknowledged is deleted after this. So whoever reads of the loss can rely on
+/// it: what is in the outbox will be published to the present stream, and what is not may be lost.
 pub async fn begin_session(database: &Database, broker: &Broker, session: &Session) -> Result<()> {
     let (stream_created, latest) = remembered(database.reader()).await?;
     let same = stream_created == session.stream_created;
@@ -64,8 +64,8 @@ async fn remembered(reader: &SqlitePool) -> sqlx::Result<(String, Acknowledged)>
     Ok((row.stream_created, row.latest))
 }
 
-/// Whether the stream still has `latest`, as far as anybody can tell: before the first there is nothing to look at, and what has
-/// expired cannot be looked at.
+/// Whether the stream still has `latest`, as far as anybody can tell: before the first there is nothing to
+/// look at, and what has expired cannot be looked at.
 async fn holds(broker: &Broker, latest: &Acknowledged) -> Result<bool> {
     if latest.sequence == 0 {
         return Ok(true);
@@ -102,7 +102,7 @@ pub async fn loss_noted(reader: &SqlitePool) -> sqlx::Result<bool> {
 }
 
 /// Crosses the note out, in the transaction that sees to what was lost.
-pub async fn settle_loss(tx: &mut Tx) -> sqlx::Result<()> {
+pub async fn clear_loss(tx: &mut Tx) -> sqlx::Result<()> {
     sqlx::query("UPDATE broker_memory SET lost = 0").execute(&mut **tx).await?;
     Ok(())
 }

@@ -117,8 +117,8 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
-/// Whether `text` is an order id: text that a header carries unchanged. A control character may end the header, and white space
-/// around a value belongs to nobody.
+/// Whether `text` is an order id: text that a header carries unchanged. A control character may end the
+/// header, and white space around a value belongs to nobody.
 pub fn is_order_id(text: &str) -> bool {
     is_text(text, ID_MAX_CHARS) && !text.contains(char::is_control) && text.trim() == text
 }

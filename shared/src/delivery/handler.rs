@@ -1,7 +1,7 @@
 //! What a service makes of events, and how messages become events.
 //!
-//! Handlers are called through [`handle`] only. A message that does not decode never reaches one, and one that panics is a failure
-//! of its messages, and not of the process.
+//! Handlers are called through [`handle`] only. A message that does not decode never reaches one, and one
+//! that panics is a failure of its messages, and not of the process.
 
 use std::{borrow::Borrow, error::Error, fmt, future::Future, panic::AssertUnwindSafe};
 
@@ -42,7 +42,7 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Has `handler` decide a batch. One outcome per message, in the same order; a panic is an error, [`Panicked`].
+/// Has `handler` decide a batch. One outcome per message, in the same order; a panic is a [`Panicked`].
 pub async fn handle<H: EventHandler>(
     handler: &H,
     tx: &mut Tx,

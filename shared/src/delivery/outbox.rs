@@ -1,11 +1,15 @@
 //! The transactional outbox: an event is enqueued inside the transaction that makes it true.
 //!
-//! There is no way to enqueue outside a transaction, and only the [`relay`](crate::delivery::relay) removes rows.
+//! There is no way to enqueue outside a transaction, and only the [`relay`](crate::delivery::relay) removes
+//! rows.
 
 use sqlx::{FromRow, SqlitePool};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::{contract::events::Event, storage::Tx};
+use crate::{
+    contract::events::Event,
+    storage::{Tx, json},
+};
 
 /// One event that waits for its PubAck.
 #[derive(Debug, FromRow)]
@@ -14,15 +18,11 @@ pub struct Row {
     pub id: i64,
     /// The `Nats-Msg-Id`, a UUID v7.
     pub message_id: String,
-    /// The NATS subject.
     pub subject: String,
-    /// The order that the event is about.
     pub order_id: String,
     /// When the fact happened, Unix milliseconds.
     pub event_time: i64,
-    /// The trace that caused the event.
     pub traceparent: String,
-    /// The message's body.
     pub body: String,
 }
 
@@ -43,7 +43,7 @@ pub async fn enqueue(tx: &mut Tx, events: &[Event], at_ms: i64) -> sqlx::Result<
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
          FROM json_each($1)",
     )
-    .bind(crate::storage::json(&rows))
+    .bind(json(&rows))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -81,7 +81,7 @@ pub fn enqueued_ms(message_id: &str) -> Option<i64> {
 /// Removes the rows that the broker acknowledged.
 pub async fn delete(tx: &mut Tx, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))")
-        .bind(crate::storage::json(&ids))
+        .bind(json(&ids))
         .execute(&mut **tx)
         .await?;
     Ok(())

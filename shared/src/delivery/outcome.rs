@@ -9,7 +9,7 @@ pub enum Outcome {
     Never(Never),
 }
 
-/// The reason of an event of this service's own that can never be a message; see [`relay`](crate::delivery::relay).
+/// The reason of an event of this service's own that can never be a message.
 pub const UNSENDABLE: &str = "unsendable_event";
 
 /// Why a message can never succeed.

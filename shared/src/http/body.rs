@@ -1,6 +1,4 @@
 //! The JSON object of a request body, bounded in size and time, with a clear error for everything that is wrong.
-//!
-//! Fields are kept in a list, so that a field given twice is refused and not silently resolved.
 
 use std::{fmt, time::Duration};
 
@@ -15,11 +13,11 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::Value;
 
-use crate::http::problem::Problem;
+use super::{fields, problem::Problem};
 use crate::text::without_byte_order_mark;
 
 /// The largest body, in bytes.
@@ -27,11 +25,10 @@ const BODY_MAX_BYTES: usize = 16 * 1024;
 /// A body must arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The fields of a JSON object in the order in which they came, each name once.
-#[derive(Debug)]
-pub struct JsonObject(pub Vec<(String, Value)>);
+/// A body that is the JSON object that `T` describes.
+pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync> FromRequest<S> for JsonObject {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -42,14 +39,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
             return Err(Problem::UnsupportedEncoding);
         }
         let bytes = read(request.into_body()).await?;
-        let object: Self = serde_json::from_slice(without_byte_order_mark(&bytes))
+        let JsonObject(fields) = serde_json::from_slice(without_byte_order_mark(&bytes))
             .map_err(|error| Problem::invalid("body", format!("must be one JSON object: {error}")))?;
-        let mut names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(Problem::invalid(pair[0], "must be given once")),
-            None => Ok(object),
-        }
+        fields::parse(fields).map(Self)
     }
 }
 
@@ -77,6 +69,9 @@ async fn read(body: axum::body::Body) -> Result<Bytes, Problem> {
         Err(_) => Err(Problem::RequestTimeout),
     }
 }
+
+/// The fields of a JSON object in the order in which they came, each as often as it was given.
+struct JsonObject(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for JsonObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,7 +4,8 @@
 //! and most clients send it bare.
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue},
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
     response::Response,
 };
 use utoipa::IntoParams;
@@ -17,39 +18,39 @@ const MAX_CHARS: usize = 255;
 /// On the answer to a request that was a repeat.
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// The header in the document of a route that takes it.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only its description is used")]
-pub struct KeyParameter {
+/// The request's key, if it has one.
+#[derive(Debug, PartialEq, Eq, IntoParams)]
+#[into_params(names("Idempotency-Key"), parameter_in = Header)]
+pub struct IdempotencyKey(
     /// The same key and request again store nothing and get the first answer's order or change, as it is now. Quoted (RFC 9651) or
     /// bare.
-    #[param(
-        rename = "Idempotency-Key",
-        nullable = false,
-        max_length = 255,
-        pattern = r#"^("([^"\\]|\\["\\])+"|[!#-~][ -~]*)$"#
-    )]
-    key: Option<String>,
+    #[param(nullable = false, max_length = 255, pattern = r#"^("([^"\\]|\\["\\])+"|[!#-~][ -~]*)$"#)]
+    pub Option<String>,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        read(&parts.headers).map_err(|rule| Problem::invalid(NAME, rule))
+    }
 }
 
-/// The request's key; `None` without the header, an error when it breaks a rule or is given twice.
-pub fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The error is the rule that the header breaks.
+fn read(headers: &HeaderMap) -> Result<IdempotencyKey, String> {
     let mut values = headers.get_all(NAME).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else { return Ok(IdempotencyKey(None)) };
     if values.next().is_some() {
-        return Err(Problem::invalid(NAME, "must be given once"));
+        return Err("must be given once".to_owned());
     }
-    let text = value.to_str().map_err(|_| Problem::invalid(NAME, "must be printable ASCII"))?.trim();
+    let text = value.to_str().map_err(|_| "must be printable ASCII")?.trim();
     let key = match text.strip_prefix('"') {
-        Some(rest) => {
-            unquote(rest).ok_or_else(|| Problem::invalid(NAME, "must be a well-formed quoted string"))?
-        }
+        Some(rest) => unquote(rest).ok_or("must be a well-formed quoted string")?,
         None => text.to_owned(),
     };
     match key.len() {
-        1..=MAX_CHARS => Ok(Some(key)),
-        _ => Err(Problem::invalid(NAME, format!("must have 1 to {MAX_CHARS} characters"))),
+        1..=MAX_CHARS => Ok(IdempotencyKey(Some(key))),
+        _ => Err(format!("must have 1 to {MAX_CHARS} characters")),
     }
 }
 
@@ -75,10 +76,10 @@ fn unquote(rest: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn key(value: &str) -> Result<Option<String>, Problem> {
+    fn key(value: &str) -> Result<Option<String>, String> {
         let mut headers = HeaderMap::new();
         headers.insert(NAME, value.parse().unwrap());
-        read(&headers)
+        read(&headers).map(|IdempotencyKey(key)| key)
     }
 
     #[test]
@@ -86,7 +87,7 @@ mod tests {
         assert_eq!(key("abc").unwrap().unwrap(), "abc");
         assert_eq!(key("\"abc\"").unwrap().unwrap(), "abc");
         assert_eq!(key(r#""a\"b\\c""#).unwrap().unwrap(), r#"a"b\c"#);
-        assert_eq!(read(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(read(&HeaderMap::new()).unwrap(), IdempotencyKey(None));
     }
 
     #[test]

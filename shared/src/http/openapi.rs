@@ -61,14 +61,6 @@ where
     OpenApiRouter::with_openapi(document)
 }
 
-/// The finished document of `routes`.
-pub fn document<S>(routes: &OpenApiRouter<S>) -> Value
-where
-    S: Clone + Send + Sync + 'static,
-{
-    complete(routes.get_openapi())
-}
-
 /// `routes` together with their document and the page that shows it.
 pub fn with_document<S>(routes: OpenApiRouter<S>) -> Router<S>
 where
@@ -89,7 +81,7 @@ async fn allow_own_scripts(request: Request, next: Next) -> Response {
 }
 
 /// The document with what every operation answers besides its own.
-fn complete(openapi: &OpenApi) -> Value {
+pub fn complete(openapi: &OpenApi) -> Value {
     // The types of the document always have a JSON form.
     let mut document = serde_json::to_value(openapi).unwrap_or_default();
     document["components"]["schemas"]["Problem"] = problem_schema();

@@ -13,13 +13,13 @@ pub async fn read<T>(
     database: &Database,
     query: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T, Problem> {
-    if database.is_broken() {
+    if database.is_unusable() {
         return Err(Problem::Unavailable("the database is damaged or gone; the service stops"));
     }
     match tokio::time::timeout(READ_TIMEOUT, query).await {
         Ok(Ok(rows)) => Ok(rows),
         Ok(Err(error)) => {
-            database.notice(&error);
+            database.note_failure(&error);
             tracing::error!(%error, "read failed");
             Err(Problem::Internal)
         }

@@ -1,7 +1,8 @@
 //! Lines on their way to standard error or output, written by a thread of their own. The log is made of them.
 //!
-//! Whoever should take them may be gone, may stand still, or may be a full disk. The lines are then what is lost, and nothing else:
-//! one that cannot be written or finds no room in the queue is dropped and counted, and nobody waits for it.
+//! Whoever should take them may be gone, may stand still, or may be a full disk. The lines are then what is
+//! lost, and nothing else: one that cannot be written or finds no room in the queue is dropped and counted,
+//! and nobody waits for it.
 
 use std::{
     io::{self, Write},
@@ -17,9 +18,10 @@ use std::{
 const LINES_MAX: usize = 10_000;
 /// The end of the process waits this long for lines that nobody takes.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
-/// Lines that come within this time are written together: to wake the thread for each costs its sender more than the line.
+/// Lines that come within this time are written together: to wake the thread for each costs its sender more
+/// than the line.
 const GATHER: Duration = Duration::from_millis(5);
-/// The pause between two attempts to find room for the mark of a flush.
+/// The pause between two attempts to find room for a flush.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where lines go. As a writer it takes one line a call, and never fails.
@@ -33,7 +35,7 @@ pub static STDOUT: Outlet = Outlet(LazyLock::new(|| start(io::stdout())));
 enum Item {
     Line(Vec<u8>),
     /// Answered when all that stood before it was written.
-    Mark(SyncSender<()>),
+    Flush(SyncSender<()>),
 }
 
 impl Outlet {
@@ -42,15 +44,16 @@ impl Outlet {
         self.send(format!("{line}\n").into_bytes());
     }
 
-    /// Waits until all lines so far are written, but not long for somebody who does not take them. Called when the process ends.
+    /// Waits until all lines so far are written, but not long for somebody who does not take them. Called
+    /// when the process ends.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        let (start, mut mark) = (Instant::now(), Item::Mark(done));
-        while let Err(TrySendError::Full(refused)) = self.0.try_send(mark) {
+        let (start, mut flush) = (Instant::now(), Item::Flush(done));
+        while let Err(TrySendError::Full(refused)) = self.0.try_send(flush) {
             if start.elapsed() > FLUSH_WITHIN {
                 return;
             }
-            mark = refused;
+            flush = refused;
             thread::sleep(ROOM_PAUSE);
         }
         let _ = written.recv_timeout(FLUSH_WITHIN);
@@ -87,7 +90,7 @@ fn write(mut target: impl Write, items: Receiver<Item>) {
             match item {
                 Item::Line(line) if target.write_all(&line).is_err() => lost(),
                 Item::Line(_) => {}
-                Item::Mark(done) => {
+                Item::Flush(done) => {
                     let _ = done.send(());
                 }
             }

@@ -1,17 +1,16 @@
 //! What operators ask of a service: is it alive, is it ready, what does it count.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{FromRef, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     broker::{Broker, BrokerState},
@@ -19,25 +18,22 @@ use crate::{
     http::answer::text,
     operations::{
         families::{self, Family},
-        row_count::RowCount,
+        gauge::Gauge,
         telemetry,
     },
     storage::Database,
 };
 
-/// How often the database is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// The body of `/livez`.
 #[derive(Debug, Serialize, ToSchema)]
-struct Liveness {
+pub struct Liveness {
     /// Always `alive`.
     status: &'static str,
 }
 
 /// The body of `/readyz`.
 #[derive(Debug, Serialize, ToSchema)]
-struct Readiness {
+pub struct Readiness {
     /// `ready`, `not ready` or `draining`.
     status: &'static str,
     /// `writable` or `not writable`.
@@ -55,22 +51,28 @@ struct Readiness {
 }
 
 /// What the probes look at.
-pub struct Operations {
-    /// The service's database.
-    pub database: Database,
-    /// The service's broker.
-    pub broker: Broker,
+pub struct Probes {
+    service: &'static str,
+    /// The service's own families, besides those that every service has.
+    families: &'static [Family],
+    gauges: Vec<Gauge>,
+    database: Database,
+    broker: Broker,
     /// Cancelled while the process drains.
-    pub shutdown: CancellationToken,
-    outbox_rows: RowCount,
-    dead_letters: RowCount,
+    shutdown: CancellationToken,
 }
 
-impl Operations {
-    /// Of a service that drains once `shutdown` is cancelled.
-    pub fn new(database: Database, broker: Broker, shutdown: CancellationToken) -> Self {
-        let (outbox_rows, dead_letters) = <(RowCount, RowCount)>::default();
-        Self { database, broker, shutdown, outbox_rows, dead_letters }
+impl Probes {
+    /// Of a service that drains once `shutdown` is cancelled, and has these families and gauges of its own.
+    pub fn new(
+        (service, families): (&'static str, &'static [Family]),
+        own: Vec<Gauge>,
+        (database, broker, shutdown): (Database, Broker, CancellationToken),
+    ) -> Self {
+        let mut gauges = own;
+        gauges.push(Gauge::rows(metrics::gauge!("outbox_rows"), |reader| Box::pin(outbox::count(reader))));
+        gauges.push(Gauge::rows(metrics::gauge!("dead_letters"), |reader| Box::pin(store::count(reader))));
+        Self { service, families, gauges, database, broker, shutdown }
     }
 
     /// `/readyz`: 503 only while the database is not writable, the process drains, or the consumer is another database's.
@@ -104,79 +106,33 @@ impl Operations {
         (status, Json(body)).into_response()
     }
 
-    /// `/metrics`: counters as they stand, and the gauges of the delivery tables read now. `own` are the service's families
-    /// besides those that every service has.
-    pub async fn metrics(&self, service: &'static str, version: &'static str, own: &[Family]) -> Response {
-        families::describe(service, own);
-        metrics::gauge!("build_info", "service" => service, "version" => version).set(1.0);
+    /// `/metrics`: counters as they stand, and the gauges read now.
+    async fn metrics(&self) -> Response {
+        families::describe(self.service, self.families);
+        metrics::gauge!("build_info", "service" => self.service, "version" => env!("CARGO_PKG_VERSION"))
+            .set(1.0);
         let broker = self.broker.state().borrow().clone();
         let (reachable, foreign) =
             (broker != BrokerState::Unreachable, matches!(broker, BrokerState::Foreign(_)));
         metrics::gauge!("broker_connected").set(f64::from(u8::from(reachable)));
         metrics::gauge!("consumer_owned").set(f64::from(u8::from(!foreign)));
         metrics::gauge!("database_writable").set(f64::from(u8::from(self.database.is_writable())));
-        match self.outbox_rows.rows(outbox::count(self.database.reader())).await {
-            Ok(rows) => metrics::gauge!("outbox_rows").set(rows as f64),
-            Err(error) => {
-                self.database.notice(&error);
-                tracing::warn!(%error, "outbox not counted");
-            }
-        }
-        match self.dead_letters.rows(store::count(self.database.reader())).await {
-            Ok(rows) => metrics::gauge!("dead_letters").set(rows as f64),
-            Err(error) => {
-                self.database.notice(&error);
-                tracing::warn!(%error, "dead letters not counted");
-            }
+        for gauge in &self.gauges {
+            gauge.read(&self.database).await;
         }
         text(telemetry::metrics().render())
     }
-
-    /// Looks at the database once a second until `shutdown`: whether its files are in place, and whether it can be written.
-    pub async fn watch_database(&self) {
-        // Beside each other: a lock is waited for, and the files are looked at all the same.
-        tokio::join!(self.watch_files(), self.watch_writes());
-    }
-
-    async fn watch_files(&self) {
-        while !self.shutdown.is_cancelled() {
-            self.database.end_if_gone().await;
-            self.pause().await;
-        }
-    }
-
-    async fn watch_writes(&self) {
-        while !self.shutdown.is_cancelled() {
-            if let Err(error) = self.database.tend().await {
-                tracing::debug!(%error, "database still not writable");
-            }
-            self.pause().await;
-        }
-    }
-
-    async fn pause(&self) {
-        let _ = tokio::time::timeout(LOOK_EVERY, self.shutdown.cancelled()).await;
-    }
-}
-
-/// The routes of the probes: `/livez` and `/healthz` (the process answers), `/readyz`.
-pub fn probes<S>() -> OpenApiRouter<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Arc<Operations>: FromRef<S>,
-{
-    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(healthz)).routes(routes!(readyz))
 }
 
 /// The process answers
 #[utoipa::path(get, path = "/livez", tag = "probes", responses((status = 200, description = "It is alive.", body = Liveness)))]
-async fn livez() -> Json<Liveness> {
+pub async fn livez() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }
 
 /// The process answers, under another name
 #[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, description = "It is alive.", body = Liveness)))]
-async fn healthz() -> Json<Liveness> {
+pub async fn healthz() -> Json<Liveness> {
     livez().await
 }
 
@@ -188,19 +144,27 @@ async fn healthz() -> Json<Liveness> {
     (status = 200, description = "It is ready.", body = Readiness),
     (status = 503, description = "It is not ready.", body = Readiness),
 ))]
-async fn readyz(State(operations): State<Arc<Operations>>) -> Response {
-    operations.readiness()
+pub async fn readyz(State(probes): State<Arc<Probes>>) -> Response {
+    probes.readiness()
+}
+
+/// Counters and gauges for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "probes", responses(
+    (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
+))]
+pub async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
+    probes.metrics().await
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, http::Request};
+    use axum::{body::Body, http::Request, routing::get};
     use clap::Parser;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::settings::NatsSettings;
+    use crate::{broker::ownership::Ownership, settings::NatsSettings};
 
     #[derive(Parser)]
     struct Settings {
@@ -208,9 +172,9 @@ mod tests {
         nats: NatsSettings,
     }
 
-    async fn readyz(operations: &Arc<Operations>) -> (StatusCode, String) {
+    async fn readyz(probes: &Arc<Probes>) -> (StatusCode, String) {
         let request = Request::get("/readyz").body(Body::empty()).unwrap();
-        let routes = axum::Router::from(probes::<Arc<Operations>>()).with_state(operations.clone());
+        let routes = axum::Router::new().route("/readyz", get(super::readyz)).with_state(probes.clone());
         let answer = routes.oneshot(request).await.unwrap();
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -224,20 +188,22 @@ mod tests {
         let database = Database::open(&folder.path().join("test.db"), &none).await.unwrap();
         // Nothing listens on port 1: the broker is away all the time.
         let settings = Settings::parse_from(["test", "--nats-url", "nats://127.0.0.1:1"]);
-        let broker = Broker::connect(&settings.nats, "test").await.unwrap();
-        let operations = Arc::new(Operations::new(database, broker, CancellationToken::new()));
+        let ownership = Ownership::establish(database.clone(), "test", "test").await.unwrap();
+        let broker = Broker::connect(&settings.nats, ownership).await.unwrap();
+        let parts = (database, broker, CancellationToken::new());
+        let probes = Arc::new(Probes::new(("test", &[]), Vec::new(), parts));
         let ready = r#"{"status":"ready","database":"writable","broker":"unreachable"}"#;
-        assert_eq!(readyz(&operations).await, (StatusCode::OK, ready.to_owned()));
+        assert_eq!(readyz(&probes).await, (StatusCode::OK, ready.to_owned()));
 
-        operations.database.notice(&sqlx::Error::WorkerCrashed);
-        let (status, body) = readyz(&operations).await;
+        probes.database.note_failure(&sqlx::Error::WorkerCrashed);
+        let (status, body) = readyz(&probes).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains(r#""database":"not writable""#), "{body}");
-        operations.database.probe().await.unwrap();
-        assert_eq!(readyz(&operations).await.0, StatusCode::OK, "a write that succeeds makes it ready again");
+        probes.database.probe().await.unwrap();
+        assert_eq!(readyz(&probes).await.0, StatusCode::OK, "a write that succeeds makes it ready again");
 
-        operations.shutdown.cancel();
-        let (status, body) = readyz(&operations).await;
+        probes.shutdown.cancel();
+        let (status, body) = readyz(&probes).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains(r#""status":"draining""#), "{body}");
     }

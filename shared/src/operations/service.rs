@@ -6,64 +6,82 @@
 //! A background task that dies ends the service at once, with an error that names it: a drain would wait for what that task no longer
 //! does, and whatever was committed goes on after the next start.
 
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use anyhow::{Result, bail};
 use axum::Router;
+use clap::Args;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    broker::{
-        Broker,
-        ownership::{Identity, Ownership},
-    },
-    contract::events::EventBody,
+    broker::{Broker, adoption::Healing, ownership::Ownership},
     delivery::{
-        consumer::{Consumer, Handling},
+        consumer::Consumer,
+        dead_letter::redrive::{DeadLetters, redriver},
         handler::EventHandler,
         relay::Relay,
     },
-    http::server::serve,
-    operations::{probes::Operations, tasks::Tasks},
-    settings::NatsSettings,
-    storage::Database,
+    http::{auth::Tokens, server::serve},
+    operations::{
+        families::Family,
+        gauge::Gauge,
+        probes::Probes,
+        routes::{self, OperatorState},
+        tasks::Tasks,
+        telemetry,
+    },
+    settings::ServiceSettings,
+    storage::{
+        Database,
+        commit_queue::{Batched, CommitQueue, commit_queue},
+    },
 };
+
+/// What tells one service from another.
+#[derive(Clone, Copy)]
+pub struct About {
+    /// The service's name at the broker and, as `/name`, the `ce-source` of its events.
+    pub name: &'static str,
+    /// What its durable consumer receives.
+    pub subject: &'static str,
+    /// Its own metric families.
+    pub families: &'static [Family],
+    pub healing: Healing,
+}
 
 /// A service's database, broker and relay, and the tasks that work with them.
 pub struct Service {
-    /// The service's own database.
+    pub tokens: Tokens,
     pub database: Database,
-    /// The service's connection to the broker.
     pub broker: Broker,
-    /// Publishes the service's outbox.
-    pub relay: Relay,
-    /// Probes and metrics.
-    pub operations: Arc<Operations>,
-    identity: Identity,
-    shutdown: CancellationToken,
+    /// Cancelled when the service begins to drain.
+    pub shutdown: CancellationToken,
+    about: About,
+    drain: Duration,
+    gauges: Vec<Gauge>,
     // Tasks that end with the shutdown, and may enqueue events until then. The relay outlives them.
     tasks: Tasks,
 }
 
 impl Service {
-    /// Opens the database and prepares the connection to the broker, which may be away. `name` is the service's
-    /// name at the broker and, as `/name`, the `ce-source` of its events.
+    /// Opens the database and prepares the connection to the broker, which may be away.
     pub async fn open(
-        name: &'static str,
-        database: &Path,
+        about: About,
+        settings: &ServiceSettings<impl Args>,
         migrations: &Migrator,
-        nats: &NatsSettings,
         shutdown: CancellationToken,
     ) -> Result<Self> {
-        let path = database;
-        let database = Database::open(path, migrations).await?;
-        let identity = Identity::establish(&database, path).await?;
-        let broker = Broker::connect(nats, name).await?;
-        let relay = Relay::new(database.clone(), broker.clone(), name);
-        let operations = Operations::new(database.clone(), broker.clone(), shutdown.clone()).into();
-        Ok(Self { database, broker, relay, operations, identity, shutdown, tasks: Tasks::default() })
+        // What is counted before is lost.
+        telemetry::metrics();
+        let tokens = Tokens::new(&settings.jwt)?;
+        let database = Database::open(&settings.database, migrations).await?;
+        let ownership = Ownership::establish(database.clone(), about.name, about.subject).await?;
+        let broker = Broker::connect(&settings.nats, ownership).await?;
+        let (drain, gauges, tasks) = (settings.drain_seconds, Vec::new(), Tasks::default());
+        Ok(Self { tokens, database, broker, shutdown, about, drain, gauges, tasks })
     }
 
     /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
@@ -75,43 +93,71 @@ impl Service {
         self.tasks.spawn(name, task(self.shutdown.clone()));
     }
 
-    /// Runs the durable consumer `name` of the handler's events, as long as it belongs to this database.
-    pub fn consume<H: EventHandler>(&mut self, name: &'static str, handler: H) {
-        let (database, relay) = (self.database.clone(), self.relay.clone());
-        let subject = H::Event::SUBJECT;
-        self.broker.guard(Ownership::new(database.clone(), self.identity.clone(), name, subject));
-        let consumer = Consumer::new(self.broker.clone(), Handling { name, database, relay, handler });
-        self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
+    /// Commits requests of one kind in groups, of which `size` may wait.
+    pub fn commit_queue<R: Batched>(&mut self, size: usize) -> CommitQueue<R> {
+        let (queue, batches) = commit_queue(size, self.database.clone());
+        self.spawn("committer", |_| batches.run());
+        queue
     }
 
-    /// Serves `app` until the shutdown, then drains. Fails when the drain takes longer than `deadline`, and at once
-    /// when the database is found damaged or a task dies.
-    pub async fn run(self, listener: TcpListener, app: Router, deadline: Duration) -> Result<()> {
+    /// Runs the durable consumer, as long as it belongs to this database. What can never succeed may be
+    /// redriven.
+    pub fn consume<H: EventHandler + Copy>(&mut self, handler: H) -> DeadLetters {
+        let consumer = Consumer::new(self.database.clone(), self.broker.clone(), handler);
+        self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
+        let (dead_letters, redriver) = redriver(self.database.clone(), self.broker.clone(), handler);
+        self.spawn("redriver", |_| redriver.run());
+        dead_letters
+    }
+
+    /// Reads this gauge with each scrape.
+    pub fn gauge(&mut self, gauge: Gauge) {
+        self.gauges.push(gauge);
+    }
+
+    /// Serves these routes, and those of every service, until the shutdown, then drains. Fails when the drain takes longer than
+    /// its deadline, and at once when the database is found damaged or a task dies.
+    pub async fn run(
+        mut self,
+        listener: TcpListener,
+        own: OpenApiRouter,
+        dead_letters: DeadLetters,
+    ) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
-        let (shutdown, database) = (self.shutdown.clone(), self.database.clone());
+        let app = self.routes(own, dead_letters);
+        let (shutdown, database, drain) = (self.shutdown.clone(), self.database.clone(), self.drain);
         let overdue = async {
             shutdown.cancelled().await;
-            tokio::time::sleep(deadline).await;
+            tokio::time::sleep(drain).await;
         };
         tokio::select! {
             ended = self.serve_and_drain(listener, app) => ended?,
-            error = database.until_broken() => return Err(error),
+            error = database.until_unusable() => return Err(error),
             () = overdue => bail!(
                 "not drained within DRAIN_SECONDS ({} s); what is unfinished goes on after the next start",
-                deadline.as_secs()
+                drain.as_secs()
             ),
         }
         tracing::info!("drained");
         Ok(())
     }
 
+    fn routes(&mut self, own: OpenApiRouter, dead_letters: DeadLetters) -> Router {
+        let About { name, families, healing, .. } = self.about;
+        let (tokens, broker) = (self.tokens.clone(), self.broker.clone());
+        let parts = (self.database.clone(), broker.clone(), self.shutdown.clone());
+        let probes = Probes::new((name, families), std::mem::take(&mut self.gauges), parts).into();
+        routes::all(own, OperatorState { tokens, broker, healing, probes, dead_letters })
+    }
+
     async fn serve_and_drain(mut self, listener: TcpListener, app: Router) -> Result<()> {
         let (last_call, mut relaying) = (CancellationToken::new(), Tasks::default());
-        let (broker, relay, operations) = (self.broker, self.relay, self.operations);
-        let (keeping, sending) = (last_call.clone(), last_call.clone());
-        relaying.spawn("broker watch", async move { broker.keep(keeping).await });
-        relaying.spawn("relay", async move { relay.run(sending).await });
-        self.tasks.spawn("database watch", async move { operations.watch_database().await });
+        let (broker, database) = (self.broker, self.database.clone());
+        let relay = Relay::new(database.clone(), broker.clone());
+        let (keeping, sending, watching) = (last_call.clone(), last_call.clone(), self.shutdown.clone());
+        relaying.spawn("broker watch", async move { broker.watch(keeping).await });
+        relaying.spawn("relay", relay.run(sending));
+        self.tasks.spawn("database watch", async move { database.watch(watching).await });
         self.tasks.spawn("server", serve(listener, app, self.shutdown.clone()));
 
         tokio::select! {

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::operations::{log, tasks::Tasks};
 
-/// Runs `work` with a token that the first SIGINT or SIGTERM cancels. A second signal ends the process at once.
+/// Runs `work` with a token that the first SIGINT or SIGTERM cancels. A second signal ends the process at
+/// once.
 pub async fn on_signal<T, F: Future<Output = Result<T>>>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> Result<T> {

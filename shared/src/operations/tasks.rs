@@ -1,7 +1,8 @@
 //! Background tasks, each with a name, and joined: none dies unseen.
 //!
-//! A task ends only when it is told to. One that returns or panics before leaves work undone that nobody else does, so its end is an
-//! error with its name, and whoever runs the tasks stops with it. What is committed goes on after the next start.
+//! A task ends only when it is told to. One that returns or panics before leaves work undone that nobody else
+//! does, so its end is an error with its name, and whoever runs the tasks stops with it. What is committed
+//! goes on after the next start.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use tokio_util::{sync::CancellationToken, task::JoinMap};
 
 use crate::{fail_point, text};
 
-/// A task that panics takes along those that live from what it held, and they may be seen to end before it. So for this long after an
-/// end without a panic one is waited for, which is then the cause.
+/// A task that panics takes along those that live from what it held, and they may be seen to end before it.
+/// So for this long after an end without a panic one is waited for, which is then the cause.
 const CAUSE_WITHIN: Duration = Duration::from_millis(100);
 
 /// A group of tasks that end together. Dropping it aborts those that still run.
@@ -26,7 +27,7 @@ impl Tasks {
         self.0.spawn(name, fail_point::in_task(name, task));
     }
 
-    /// Waits for the first task to end before it is told to: an error with its name. Waits for ever while there is none.
+    /// Waits for the first task to end before it is told to: an error with its name.
     pub async fn first_end(&mut self) -> Error {
         match self.0.join_next().await {
             Some((name, Ok(()))) => match timeout(CAUSE_WITHIN, self.first_panic()).await {

@@ -12,7 +12,7 @@ const BATCH_MAX: usize = 1_000;
 
 /// Why a request has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CommitError {
     /// The queue is full, or the service drains. Certainly not stored.
     Busy,
     /// The database cannot be written. Certainly not stored.
@@ -24,98 +24,83 @@ pub enum Refusal {
 }
 
 /// What is asked for, and how a batch of it is written.
-pub trait Request: Send + Sync + Sized + 'static {
+pub trait Batched: Send + Sync + Sized + 'static {
     /// What became of one.
     type Outcome: Send + 'static;
 
     /// Writes the batch. One outcome per request, in the same order.
     fn write(tx: &mut Tx, batch: &[Self]) -> impl Future<Output = sqlx::Result<Vec<Self::Outcome>>> + Send;
+
+    /// Tells the log and the metrics what became of a batch, before those who wait are told.
+    fn report(results: &[Result<Self::Outcome, CommitError>]);
 }
 
-type Answer<R> = Result<<R as Request>::Outcome, Refusal>;
+type Answer<R> = Result<<R as Batched>::Outcome, CommitError>;
 
-struct Waiting<R: Request> {
+struct Queued<R: Batched> {
     request: R,
     answer: oneshot::Sender<Answer<R>>,
 }
 
 /// The entrance of the queue, cheap to clone.
-pub struct CommitQueue<R: Request> {
-    sender: mpsc::Sender<Waiting<R>>,
+pub struct CommitQueue<R: Batched> {
+    sender: mpsc::Sender<Queued<R>>,
     database: Database,
 }
 
 // Derived, it would ask for requests that can be cloned.
-impl<R: Request> Clone for CommitQueue<R> {
+impl<R: Batched> Clone for CommitQueue<R> {
     fn clone(&self) -> Self {
         Self { sender: self.sender.clone(), database: self.database.clone() }
     }
 }
 
 /// The exit of the queue.
-pub struct Batches<R: Request> {
-    receiver: mpsc::Receiver<Waiting<R>>,
-    database: Database,
-}
-
-/// Requests that waited at the same time, and who waits for each.
-pub struct Batch<R: Request> {
-    requests: Vec<R>,
-    answers: Vec<oneshot::Sender<Answer<R>>>,
+pub struct Batches<R: Batched> {
+    receiver: mpsc::Receiver<Queued<R>>,
     database: Database,
 }
 
 /// A queue with room for `size` requests.
-pub fn commit_queue<R: Request>(size: usize, database: Database) -> (CommitQueue<R>, Batches<R>) {
+pub fn commit_queue<R: Batched>(size: usize, database: Database) -> (CommitQueue<R>, Batches<R>) {
     let (sender, receiver) = mpsc::channel(size);
     (CommitQueue { sender, database: database.clone() }, Batches { receiver, database })
 }
 
-impl<R: Request> CommitQueue<R> {
+impl<R: Batched> CommitQueue<R> {
     /// Joins the queue and waits for the commit. While the database is not writable, refuses at once.
     pub async fn commit(&self, request: R) -> Answer<R> {
         if !self.database.is_writable() {
-            return Err(Refusal::NotStored);
+            return Err(CommitError::NotStored);
         }
         let (answer, outcome) = oneshot::channel();
-        self.sender.try_send(Waiting { request, answer }).map_err(|_| Refusal::Busy)?;
-        outcome.await.unwrap_or(Err(Refusal::Unknown))
+        self.sender.try_send(Queued { request, answer }).map_err(|_| CommitError::Busy)?;
+        outcome.await.unwrap_or(Err(CommitError::Unknown))
     }
 }
 
-impl<R: Request> Batches<R> {
-    /// Waits for requests; `None` once every [`CommitQueue`] is gone and the queue is empty.
-    pub async fn next(&mut self) -> Option<Batch<R>> {
-        let mut waiting = Vec::with_capacity(BATCH_MAX);
-        if self.receiver.recv_many(&mut waiting, BATCH_MAX).await == 0 {
-            return None;
-        }
-        let (requests, answers) =
-            waiting.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
-        Some(Batch { requests, answers, database: self.database.clone() })
-    }
-}
-
-impl<R: Request> Batch<R> {
-    /// Commits it, as [`commit_batch`] does.
-    pub async fn commit(&self) -> Vec<Answer<R>> {
-        commit_batch(&self.database, &self.requests).await
-    }
-
-    /// Tells each who waits what became of its request.
-    pub fn answer(self, results: Vec<Answer<R>>) {
-        for (answer, result) in self.answers.into_iter().zip(results) {
-            // The client may be gone; what it asked for is stored all the same.
-            let _ = answer.send(result);
+impl<R: Batched> Batches<R> {
+    /// Commits whatever waits until every [`CommitQueue`] is gone and the queue is empty.
+    pub async fn run(mut self) {
+        let mut queued = Vec::with_capacity(BATCH_MAX);
+        while self.receiver.recv_many(&mut queued, BATCH_MAX).await > 0 {
+            let (batch, answers): (Vec<_>, Vec<_>) =
+                queued.drain(..).map(|Queued { request, answer }| (request, answer)).unzip();
+            let results = commit_batch(&self.database, &batch).await;
+            R::report(&results);
+            for (answer, result) in answers.into_iter().zip(results) {
+                // The client may be gone; what it asked for is stored all the same.
+                let _ = answer.send(result);
+            }
         }
     }
 }
 
 /// Commits the batch in one transaction; when a row spoils it, one by one, so that only that row is refused.
-pub async fn commit_batch<R: Request>(database: &Database, batch: &[R]) -> Vec<Answer<R>> {
+pub async fn commit_batch<R: Batched>(database: &Database, batch: &[R]) -> Vec<Answer<R>> {
     match commit(database, batch).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-        Err(Refusal::Rejected) if batch.len() > 1 => {
+        Err(CommitError::Rejected) if batch.len() > 1 => {
             tracing::warn!(requests = batch.len(), "batch refused by the database; one by one");
             let mut results = Vec::with_capacity(batch.len());
             for request in batch.chunks(1) {
@@ -123,23 +108,23 @@ pub async fn commit_batch<R: Request>(database: &Database, batch: &[R]) -> Vec<A
             }
             results
         }
-        Err(refusal) => batch.iter().map(|_| Err(refusal)).collect(),
+        Err(error) => batch.iter().map(|_| Err(error)).collect(),
     }
 }
 
-async fn commit<R: Request>(database: &Database, batch: &[R]) -> Result<Vec<R::Outcome>, Refusal> {
+async fn commit<R: Batched>(database: &Database, batch: &[R]) -> Result<Vec<R::Outcome>, CommitError> {
     let written = database.write(|mut tx| async move {
         let outcomes = R::write(&mut tx, batch).await?;
         Ok((tx, outcomes))
     });
     written.await.map_err(|error| {
-        let (refusal, outcome, cause) = match error {
-            WriteError::NotStored(cause) => (Refusal::NotStored, "not stored", cause),
-            WriteError::Rejected(cause) => (Refusal::Rejected, "not stored", cause),
-            WriteError::Unknown(cause) => (Refusal::Unknown, "unknown", cause),
+        let (told, outcome, cause) = match error {
+            WriteError::NotStored(cause) => (CommitError::NotStored, "not stored", cause),
+            WriteError::Rejected(cause) => (CommitError::Rejected, "not stored", cause),
+            WriteError::Unknown(cause) => (CommitError::Unknown, "unknown", cause),
         };
         let error = format!("{cause:#}");
         tracing::error!(error, outcome, requests = batch.len(), "requests not committed");
-        refusal
+        told
     })
 }

@@ -21,9 +21,9 @@ const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 pub enum StorageFailure {
     /// No space is left. Writes are refused until there is some; reads go on.
     Full,
-    /// Somebody else held the lock for longer than a statement waits for it. Treated like [`StorageFailure::Full`].
+    /// Somebody else held the lock for longer than a statement waits for it. Treated as full.
     Locked,
-    /// It cannot be written at present, for another reason that may pass. Treated like [`StorageFailure::Full`].
+    /// It cannot be written at present, for another reason that may pass. Treated as full.
     Unavailable,
     /// The files are no longer the ones that were opened. No error tells of it.
     Gone,
@@ -72,17 +72,18 @@ impl StorageFailure {
     }
 }
 
-/// Whether the error of a COMMIT tells for certain that nothing was stored. Of all errors only SQLITE_FULL does.
+/// Whether the error of a COMMIT tells for certain that nothing was stored. Only SQLITE_FULL does.
 ///
-/// In WAL mode a transaction is stored once its last frame, the one with the commit mark, is whole in the WAL. SQLite
-/// writes that frame last: with powersafe overwrite, its default, nothing is padded behind it, and the sync after it never
-/// reports SQLITE_FULL. So SQLITE_FULL means that this frame or an earlier one is missing or cut short, and its checksum
-/// keeps it from ever being taken for whole; SQLite rolls back by itself, and the next transaction writes over the same
-/// place. Any other error may come after that frame, from the sync or from the WAL's index, and then a later recovery
-/// may find the transaction. That is so for SQLITE_IOERR_SHMSIZE too, although it also comes of a full disk.
+/// In WAL mode a transaction is stored once its last frame, the one with the commit mark, is whole in the
+/// WAL. SQLite writes that frame last: with powersafe overwrite, its default, nothing is padded behind it,
+/// and the sync after it never reports SQLITE_FULL. So SQLITE_FULL means that this frame or an earlier one is
+/// missing or cut short, and its checksum keeps it from ever being taken for whole; SQLite rolls back by
+/// itself, and the next transaction writes over the same place. Any other error may come after that frame,
+/// from the sync or from the WAL's index, and then a later recovery may find the transaction. That is so for
+/// SQLITE_IOERR_SHMSIZE too, although it also comes of a full disk.
 ///
-/// Source: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log> and `walFrames`, `walWriteToLog`, `unixWrite`
-/// and `sqlite3VdbeHalt` in SQLite 3.51.3.
+/// Source: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log> and `walFrames`, `walWriteToLog`,
+/// `unixWrite` and `sqlite3VdbeHalt` in SQLite 3.51.3.
 pub fn commit_never_happened(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()?.parse().ok()) == Some(FULL)
 }

@@ -1,7 +1,7 @@
 //! A database that was found damaged is not served again before it passes a check.
 //!
-//! Whoever finds the damage leaves a marker beside the file, `<file>.suspect`, and the process ends. The next start
-//! checks the file while the marker is there: a sound file loses the marker, a damaged one is refused.
+//! Whoever finds the damage leaves a marker beside the file, `<file>.suspect`, and the process ends. The next
+//! start checks the file while the marker is there: a sound file loses the marker, a damaged one is refused.
 
 use std::{
     fs::{self, File},
@@ -32,8 +32,9 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Leaves the marker, with the time and the cause. A marker that cannot be written is logged: the process ends anyway.
-pub(crate) fn mark(database: &Path, cause: &str) {
+/// Leaves the marker, with the time and the cause. A marker that cannot be written is logged: the process
+/// ends anyway.
+pub(crate) fn leave_marker(database: &Path, cause: &str) {
     let marker = marker(database);
     let write = || -> io::Result<()> {
         let mut file = File::create(&marker)?;
@@ -51,7 +52,8 @@ pub(crate) fn mark(database: &Path, cause: &str) {
 
 /// Checks the database if its marker is there; a sound one loses the marker.
 ///
-/// The whole check, also whether each index matches its table: a mixture of two states of a database shows only there.
+/// The whole check, also whether each index matches its table: a mixture of two states of a database shows
+/// only there.
 pub(crate) async fn check(database: &Path, connection: &SqlitePool) -> Result<()> {
     let marker = marker(database);
     let Some(cause) = read(&marker)? else { return Ok(()) };
@@ -84,7 +86,7 @@ pub(crate) fn explain(database: &Path, error: anyhow::Error) -> anyhow::Error {
         return error;
     }
     let cause = format!("{error:#}");
-    mark(database, &cause);
+    leave_marker(database, &cause);
     refusal(database, &cause)
 }
 
@@ -94,8 +96,8 @@ pub(crate) fn explain(database: &Path, error: anyhow::Error) -> anyhow::Error {
 pub(crate) fn refusal(database: &Path, finding: &str) -> anyhow::Error {
     let file = database.display();
     anyhow!(
-        "the database {file} is damaged and is not served: {finding}. Restore a backup: move {file}, {file}-wal and \
-         {file}-shm away (all three belong together), put the backup in place of {file}, and start again. The marker \
-         {file}.suspect goes by itself when the file passes its check"
+        "the database {file} is damaged and is not served: {finding}. Restore a backup: move {file}, \
+         {file}-wal and {file}-shm away (all three belong together), put the backup in place of {file}, and \
+         start again. The marker {file}.suspect goes by itself when the file passes its check"
     )
 }

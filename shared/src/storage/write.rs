@@ -1,17 +1,21 @@
-//! One write with a known outcome: whoever changes the database learns whether it is stored, certainly not stored, or
-//! nobody can tell.
+//! One write with a known outcome: whoever changes the database learns whether it is stored, certainly not
+//! stored, or nobody can tell.
 
 use anyhow::{Error, Result, anyhow};
 
-use super::database::{Database, Tx};
-use crate::storage::failure::{StorageFailure, commit_never_happened};
+use crate::storage::{
+    database::{Database, Tx},
+    failure::{StorageFailure, commit_never_happened},
+};
 
 /// Why a write has no result.
 #[derive(Debug)]
 pub enum WriteError {
-    /// The storage cannot be written at present, or somebody else holds the write lock. Certainly nothing was stored.
+    /// The storage cannot be written at present, or somebody else holds the write lock. Certainly nothing was
+    /// stored.
     NotStored(Error),
-    /// The work itself failed, and was rolled back; the storage is not at fault. Certainly nothing was stored.
+    /// The work itself failed, and was rolled back; the storage is not at fault. Certainly nothing was
+    /// stored.
     Rejected(Error),
     /// COMMIT failed: all of it is stored, or nothing.
     Unknown(Error),
@@ -27,11 +31,11 @@ impl From<WriteError> for Error {
 }
 
 impl Database {
-    /// Runs `work` in a write transaction, and commits what it hands back; with an error it is dropped, and so rolled back.
-    /// While the database is not writable, refuses at once.
+    /// Runs `work` in a write transaction, and commits what it hands back; with an error it is dropped, and
+    /// so rolled back. While the database is not writable, refuses at once.
     ///
-    /// Whatever a failure says about the storage has been taken note of. Never call it inside a request's future: dropping
-    /// a future whose COMMIT is on the way may commit unseen.
+    /// Whatever a failure says about the storage has been taken note of. Never call it inside a request's
+    /// future: dropping a future whose COMMIT is on the way may commit unseen.
     pub async fn write<T, F>(&self, work: impl FnOnce(Tx) -> F) -> Result<T, WriteError>
     where
         F: Future<Output = Result<(Tx, T)>>,
@@ -67,7 +71,7 @@ impl Database {
     }
 
     fn rolled_back(&self, error: Error) -> WriteError {
-        self.notice(error.as_ref());
+        self.note_failure(error.as_ref());
         match StorageFailure::of(error.as_ref()) {
             Some(_) => WriteError::NotStored(error),
             None => WriteError::Rejected(error),
@@ -75,7 +79,7 @@ impl Database {
     }
 
     fn not_committed(&self, error: sqlx::Error) -> WriteError {
-        self.notice(&error);
+        self.note_failure(&error);
         if commit_never_happened(&error) {
             return WriteError::NotStored(error.into());
         }

@@ -4,10 +4,10 @@
 
 use anyhow::{Result, ensure};
 use async_nats::jetstream::stream::Info;
+use processes::raw_nats::RawConnection;
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED};
 
 use super::messages;
-use crate::raw_nats::RawConnection;
 
 /// What the observer may ask, or could think of, with a body that has an answer.
 const REQUESTS: [(&str, &str); 7] = [

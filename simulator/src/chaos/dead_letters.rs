@@ -4,21 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::Connection;
 
 use super::messages::Poison;
-use super::run::Injected;
-use super::timeline::Timeline;
+use crate::check;
 
 /// A dead letter's subject and body.
 type Message = (String, Vec<u8>);
 
-/// What is wrong with the dead letters of both databases, given what was sent.
-pub async fn check(folder: &Path, injected: &Injected) -> Result<Vec<String>> {
+/// What is wrong with the dead letters of both databases, given what was sent and how often the broker was wiped.
+pub async fn check(folder: &Path, sent: &[(usize, Poison)], wipes: usize) -> Result<Vec<String>> {
     let mut found = read(&folder.join("order.db")).await?;
     found.extend(read(&folder.join("inventory.db")).await?);
-    Ok(compare(&injected.poison, wipes(&injected.timeline), found))
+    Ok(compare(sent, wipes, found))
 }
 
 /// A poison message may be missing only if a wipe of the broker came after it.
@@ -43,14 +41,9 @@ fn compare(sent: &[(usize, Poison)], wipes: usize, mut found: BTreeMap<Message, 
     wrong
 }
 
-fn wipes(timeline: &Timeline) -> usize {
-    timeline.counts(0).wipes
-}
-
 async fn read(database: &Path) -> Result<BTreeMap<Message, String>> {
-    let options = SqliteConnectOptions::new().filename(database).read_only(true);
     let context = || format!("cannot read the dead letters of {}", database.display());
-    let mut connection = SqliteConnection::connect_with(&options).await.with_context(context)?;
+    let mut connection = check::open(database).await.with_context(context)?;
     let rows: Vec<(String, Vec<u8>, String)> =
         sqlx::query_as("SELECT subject, body, reason FROM dead_letters")
             .fetch_all(&mut connection)

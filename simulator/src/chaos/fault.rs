@@ -12,7 +12,6 @@ use crate::topology::Part;
 /// The delay of a slow link; its jitter may double it.
 pub const SLOW_LATENCY: Duration = Duration::from_millis(40);
 
-/// What kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// `kill -9`; started again after a while.
@@ -21,23 +20,15 @@ pub enum Kind {
     Restart,
     /// SIGSTOP, then SIGCONT.
     Pause,
-    /// A service's link to the broker is cut.
     Cut,
-    /// Nothing from the service reaches the broker.
     StallToBroker,
-    /// Nothing from the broker reaches the service.
     StallFromBroker,
-    /// Every byte on the link comes late.
     Slow,
-    /// The connections on the link end with a RST.
     Reset,
-    /// The broker is killed, its data erased, and it is started again.
     Wipe,
     /// Messages of the stream are published again, 2–5 times, shuffled.
     Duplicate,
-    /// Messages that can never succeed are published.
     Poison,
-    /// Messages whose header block no client can parse are published.
     Malformed,
     /// The observer tries to have the server change something in its name.
     Attack,
@@ -47,7 +38,6 @@ pub enum Kind {
     MoveDatabase,
     /// A service is started again with a clock far ahead, which is put right while it runs.
     Clock,
-    /// Another process holds the write lock of a service's database.
     Lock,
     /// A task of a service panics; the service must end by itself.
     Panic,
@@ -75,10 +65,8 @@ pub const KINDS: [(Kind, &str); 18] = [
     (Kind::Panic, "panic"),
 ];
 
-/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What happens.
     pub kind: Kind,
     /// To whom; empty where the kind leaves no choice.
     pub targets: Vec<Part>,
@@ -91,20 +79,17 @@ pub struct Fault {
 pub struct Wanted {
     /// When it begins; `None`: wherever it fits.
     pub at: Option<Duration>,
-    /// The fault.
     pub fault: Fault,
 }
 
 impl Kind {
-    /// The word for it.
     pub fn word(self) -> &'static str {
         KINDS.iter().find(|(kind, _)| *kind == self).map_or("fault", |(_, word)| word)
     }
 
-    /// Whom it may hit.
     fn possible_targets(self) -> &'static [Part] {
         match self {
-            Self::Kill | Self::Restart | Self::Pause => &[Part::Broker, Part::Order, Part::Inventory],
+            Self::Kill | Self::Restart | Self::Pause => &Part::IN_START_ORDER,
             Self::Wipe | Self::Duplicate | Self::Poison | Self::Malformed | Self::Attack => &[],
             _ => &[Part::Order, Part::Inventory],
         }
@@ -120,7 +105,6 @@ impl Kind {
         }
     }
 
-    /// Whether it cuts a service off from the broker.
     pub fn is_partition(self) -> bool {
         matches!(self, Self::Cut | Self::StallToBroker | Self::StallFromBroker)
     }
@@ -137,7 +121,6 @@ impl Kind {
 }
 
 impl Fault {
-    /// A fault of this kind and length.
     pub fn new(kind: Kind, targets: &[Part], lasts: Duration) -> Self {
         Self { kind, targets: targets.to_vec(), lasts }
     }
@@ -150,7 +133,6 @@ impl Display for Fault {
     }
 }
 
-/// The word for a target.
 pub fn target_word(part: Part) -> &'static str {
     match part {
         Part::Broker => "broker",

@@ -2,7 +2,7 @@
 //!
 //! All of it goes through the real broker as the service's own user, so the broker's permissions hold here, too.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::HeaderMap;
@@ -11,15 +11,14 @@ use async_nats::jetstream::{Context, context::ContextBuilder, message::PublishMe
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::future::try_join_all;
+use processes::raw_nats::{MALFORMED_HEADERS, RawConnection};
+use processes::{broker, poll};
 use serde::Deserialize;
 use serde_json::json;
 use shared::broker::stored_message;
+use shared::contract::status::Status;
 use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
-use tokio::time::sleep;
 use uuid::Uuid;
-
-use crate::broker;
-use crate::raw_nats::{MALFORMED_HEADERS, RawConnection};
 
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;
@@ -30,7 +29,6 @@ const COPIES: std::ops::RangeInclusive<usize> = 2..=5;
 /// A stream that was wiped is provisioned again by the services within this time.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long the broker may take for a PubAck.
 const PUBACK: Duration = Duration::from_secs(10);
 
 /// So many kinds of malformed header blocks are sent; the next one is set aside only after some seconds where there is no quiet one.
@@ -41,9 +39,7 @@ const KINDS_SENT: usize = 10;
 pub struct Poison {
     /// Where it is published; the service that consumes it keeps the dead letter.
     pub subject: &'static str,
-    /// The body, which no other message has.
     pub body: Bytes,
-    /// The reason that the dead letter must name.
     pub reason: &'static str,
 }
 
@@ -51,14 +47,10 @@ pub struct Poison {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SettledOrder {
-    /// Its id.
     pub id: String,
-    /// What was ordered.
     pub product_id: String,
-    /// How many.
     pub quantity: i64,
-    /// `confirmed` or `cancelled`.
-    pub status: String,
+    pub status: Status,
 }
 
 /// Publishes messages of the stream again under fresh ids, shuffled: the newest, and as many from anywhere in it, which the
@@ -160,8 +152,8 @@ fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
     if let Some(real) = real {
         let repeat = json!({"orderId": real.id, "productId": real.product_id, "quantity": real.quantity + 1, "poison": unique});
         all.push(poison(ORDER_CREATED, repeat.to_string(), "conflicting_repeat"));
-        let answer = match real.status.as_str() {
-            "confirmed" => {
+        let answer = match real.status {
+            Status::Confirmed => {
                 json!({"orderId": real.id, "status": "cancelled", "reason": "unknown_product", "poison": unique})
             }
             _ => json!({"orderId": real.id, "status": "confirmed", "poison": unique}),
@@ -172,20 +164,19 @@ fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
 }
 
 pub(super) async fn connect(nats_url: &str, user: &str) -> Result<Context> {
-    let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), broker::password(user));
-    let options = options.custom_inbox_prefix(format!("_INBOX_{user}"));
-    let client = options.connect(nats_url).await.with_context(|| format!("cannot connect as {user}"))?;
+    let client =
+        broker::options(user).connect(nats_url).await.with_context(|| format!("cannot connect as {user}"))?;
     Ok(ContextBuilder::new().timeout(PUBACK).build(client))
 }
 
 pub(super) async fn stream(context: &Context) -> Result<Stream> {
-    let start = Instant::now();
-    loop {
-        match context.get_stream(STREAM).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if start.elapsed() > STREAM_WITHIN => return Err(error).context("there is no stream"),
-            Err(_) => sleep(Duration::from_millis(50)).await,
-        }
+    let mut last = None;
+    let stream = poll(STREAM_WITHIN, Duration::from_millis(50), async || {
+        context.get_stream(STREAM).await.map_err(|error| last = Some(error)).ok()
+    });
+    match stream.await {
+        Some(stream) => Ok(stream),
+        None => Err(last.context("it was never asked for")?).context("there is no stream"),
     }
 }
 
@@ -207,7 +198,7 @@ mod tests {
             id: "a".to_owned(),
             product_id: "1".to_owned(),
             quantity: 2,
-            status: "confirmed".to_owned(),
+            status: Status::Confirmed,
         };
         let mut bodies = Vec::new();
         for poison in make_poison(Some(&real), "1").into_iter().chain(make_poison(Some(&real), "2")) {

@@ -1,13 +1,13 @@
 //! `sim chaos`: load, faults while it runs, a recovery without faults, and an audit. One command, one verdict.
 //!
 //! - [`arguments`], [`preset`], [`schedule`], [`fault`]: what shall happen, and when
-//! - [`site`], [`compose`]: where it happens; [`surroundings`], [`messages`], [`attack`]: how
+//! - [`site`], [`containers`]: where it happens; [`surroundings`], [`messages`], [`attack`]: how
 //! - [`traffic`], [`run`], [`timeline`]: the load, the faults under it, and how everything recovered
 //! - [`recovery`], [`dead_letters`], [`report`]: the end, and what was found
 
 pub mod arguments;
 mod attack;
-pub mod compose;
+mod containers;
 mod dead_letters;
 pub mod fault;
 mod messages;

@@ -1,140 +1,121 @@
 //! A whole run, from the first process to the audit, on processes of its own or on the containers of compose.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::Result;
+use serde_json::{Value, json};
 
 use super::arguments::Plan;
-use super::compose::ComposeSite;
-use super::recovery::Remaining;
+use super::containers::Containers;
+use super::messages::Poison;
 use super::report::Report;
-use super::run::{Injected, Injector};
+use super::run::Injector;
 use super::site::{OwnSite, Site};
 use super::timeline::Entry;
-use super::traffic::{Endpoints, PRODUCTS, SCARCE, Totals, Traffic};
+use super::traffic::{Endpoints, PRODUCTS, SCARCE, Traffic};
 use super::{dead_letters, recovery};
 use crate::binaries::Binaries;
 use crate::check::{self, Databases, Moment};
+use crate::compose;
+use crate::load::PLENTY;
 use crate::topology::TopologyConfig;
-
-/// More of a product than any run can order.
-const PLENTY: u64 = 1_000_000_000;
 
 /// So little of the scarce product that most of its orders are cancelled.
 const FEW: u64 = 500;
 
 /// The answers of the load, in the run's folder.
-pub const ANSWERS: &str = "answers.jsonl";
+const ANSWERS: &str = "answers.jsonl";
 
 /// A run whose topology is stopped and whose databases have not been audited yet.
 pub struct Finished {
-    plan: Plan,
+    report: Report,
+    /// Every poison message, and how many wipes of the broker had come before it.
+    poison: Vec<(usize, Poison)>,
     folder: PathBuf,
-    /// Whether nobody else used the databases.
-    is_own: bool,
-    injected: Injected,
-    recovered: Result<Duration, Remaining>,
-    totals: Totals,
-    violations: Vec<String>,
 }
 
 /// Runs the plan on a topology of its own in `folder`; calls `print` for each fault once it is recovered from.
 pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
-    let mut config = TopologyConfig::in_folder(folder.to_owned(), binaries)?;
-    config.seed_file = Some(write_stock(folder)?);
+    let config = TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock())?;
     let site = OwnSite::start(config).await?;
     let endpoints = Endpoints::of(site.topology());
     let mut site = Site::Own(Box::new(site));
-    let traffic = Traffic::start(plan, &endpoints, &folder.join(ANSWERS)).await?;
-    let (injected, recovered, totals) = drive(plan, &mut site, &endpoints, traffic, print).await?;
-    let mut violations = Vec::new();
+    let mut finished = drive(plan, &mut site, &endpoints, folder, print).await?;
     if let Site::Own(mut site) = site
         && let Err(error) = site.stop().await
     {
-        violations.push(format!("the topology did not stop cleanly: {error:#}"));
+        finished.report.violations.push(format!("the topology did not stop cleanly: {error:#}"));
     }
-    let folder = folder.to_owned();
-    Ok(Finished { plan: plan.clone(), folder, is_own: true, injected, recovered, totals, violations })
+    Ok(finished)
 }
 
 /// Runs the plan on the containers of compose, and audits copies of their databases.
 pub async fn on_compose(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
-    let mut site = Site::Compose(ComposeSite::find().await?);
-    let endpoints = Endpoints::of_compose();
-    let traffic = Traffic::start(plan, &endpoints, &folder.join(ANSWERS)).await?;
-    let (injected, recovered, totals) = drive(plan, &mut site, &endpoints, traffic, print).await?;
-    let databases = check::compose::copy_databases(folder).await?;
-    let (plan, folder, violations) = (plan.clone(), folder.to_owned(), Vec::new());
-    Finished { plan, folder, is_own: false, injected, recovered, totals, violations }.report(&databases).await
+    let containers = Containers::find().await?;
+    let endpoints = Endpoints::of_containers(&containers);
+    let finished = drive(plan, &mut Site::Compose(containers), &endpoints, folder, print).await?;
+    audit(finished.report, &compose::copy_databases(folder).await?, folder).await
 }
 
 async fn drive(
     plan: &Plan,
     site: &mut Site,
     endpoints: &Endpoints,
-    traffic: Traffic,
+    folder: &Path,
     print: fn(&Entry),
-) -> Result<(Injected, Result<Duration, Remaining>, Totals)> {
+) -> Result<Finished> {
+    let traffic = Traffic::start(plan, endpoints, &folder.join(ANSWERS)).await?;
     let mut injector = Injector::new(plan, site, (endpoints, &traffic), print);
     injector.run().await;
     traffic.end_load().await?;
     let recovered = recovery::wait(endpoints, &traffic).await;
     let injected = injector.finish().await;
-    Ok((injected, recovered, traffic.finish()?))
+    let (totals, counts) = (traffic.finish()?, injected.timeline.counts(plan.min_pending));
+    let remaining = recovered
+        .err()
+        .map(|remaining| format!("{} s after the last fault {remaining}", recovery::WITHIN.as_secs()));
+    let report = Report {
+        seed: plan.seed,
+        duration: plan.duration,
+        shortfalls: plan.minimums.map_or(Vec::new(), |least| least.shortfalls(&counts, totals.accepted)),
+        counts,
+        timeline: injected.timeline,
+        skipped: injected.skipped,
+        totals,
+        recovery: recovered.ok(),
+        audit: None,
+        violations: injected.broken.into_iter().chain(injected.waited).chain(remaining).collect(),
+        kept: None,
+    };
+    Ok(Finished { report, poison: injected.poison, folder: folder.to_owned() })
 }
 
-fn write_stock(folder: &Path) -> Result<PathBuf> {
-    let stock: Vec<_> = (1..=PRODUCTS)
-        .map(|product| json!({"productId": product.to_string(), "stock": if product == SCARCE { FEW } else { PLENTY }}))
-        .collect();
-    let path = folder.join("seed.json");
-    std::fs::write(&path, serde_json::to_vec(&stock)?).context("cannot write the stock")?;
-    Ok(path)
+fn stock() -> Value {
+    let stock = |product| if product == SCARCE { FEW } else { PLENTY };
+    (1..=PRODUCTS).map(|product| json!({"productId": product.to_string(), "stock": stock(product)})).collect()
 }
 
 impl Finished {
-    /// Audits what the run has left.
-    pub async fn audit(mut self) -> Result<Report> {
-        let folder = self.folder.clone();
-        self.violations.extend(dead_letters::check(&folder, &self.injected).await?);
-        let order = folder.join("order.db");
-        let databases =
-            Databases { order_again: order.clone(), order, inventory: folder.join("inventory.db") };
-        self.report(&databases).await
-    }
-
-    async fn report(mut self, databases: &Databases) -> Result<Report> {
-        let snapshot = check::read_copies(databases, Some(&self.folder.join(ANSWERS))).await?;
-        let audit = check::audit(&snapshot, Moment::Final);
+    pub async fn audit(self) -> Result<Report> {
+        let Self { report, poison, folder } = self;
+        let mut report = audit(report, &Databases::in_folder(&folder), &folder).await?;
+        report.violations.extend(dead_letters::check(&folder, &poison, report.counts.wipes).await?);
         // Only settled orders are poisoned, and none is made by hand.
-        for (what, listing) in [("set aside", &audit.set_aside), ("foreign", &audit.foreign)] {
-            let witness = listing.witnesses.first().filter(|_| self.is_own);
-            self.violations.extend(witness.map(|first| format!("{} {what}, such as {first}", listing.count)));
+        for (what, listing) in report
+            .audit
+            .iter()
+            .flat_map(|audit| [("set aside", &audit.set_aside), ("foreign", &audit.foreign)])
+        {
+            let witness = listing.witnesses.first();
+            report
+                .violations
+                .extend(witness.map(|first| format!("{} {what}, such as {first}", listing.count)));
         }
-        self.violations.extend(self.injected.broken.take());
-        self.violations.append(&mut self.injected.waited);
-        if let Err(remaining) = self.recovered {
-            self.violations
-                .push(format!("{} s after the last fault {remaining}", recovery::WITHIN.as_secs()));
-        }
-        let counts = self.injected.timeline.counts(self.plan.min_pending);
-        let minimums = self.plan.minimums.as_ref();
-        Ok(Report {
-            seed: self.plan.seed,
-            duration: self.plan.duration,
-            shortfalls: minimums
-                .map(|least| least.shortfalls(&counts, self.totals.accepted))
-                .unwrap_or_default(),
-            counts,
-            timeline: self.injected.timeline,
-            skipped: self.injected.skipped,
-            totals: self.totals,
-            recovery: self.recovered.ok(),
-            audit: Some(audit),
-            violations: self.violations,
-            kept: None,
-        })
+        Ok(report)
     }
+}
+
+async fn audit(report: Report, databases: &Databases, folder: &Path) -> Result<Report> {
+    let snapshot = check::read(databases, Some(&folder.join(ANSWERS))).await?;
+    Ok(Report { audit: Some(check::audit(&snapshot, Moment::Final)), ..report })
 }

@@ -18,29 +18,35 @@ pub enum Preset {
 }
 
 /// The least that must have happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Minimums {
-    /// Accepted orders.
-    pub accepted: u64,
-    /// Kills with enough orders pending.
-    pub kills: usize,
-    /// Of them, for each of the three processes.
-    pub kills_of_each: usize,
-    /// Times that a service was cut off from the broker.
-    pub partitions: usize,
-    /// Wipes of the broker.
-    pub wipes: usize,
-    /// Messages published again.
-    pub duplicates: usize,
-    /// Messages that can never succeed.
-    pub poison: usize,
-    /// Of them, those with a malformed header block.
-    pub malformed: usize,
-    /// Requests of the observer with a harmful reply subject.
-    pub attacks: usize,
-    /// Faults of each kind that hits a service's surroundings.
-    pub others_of_each: usize,
+    preset: Preset,
+    /// Of the preset's own length.
+    share: f64,
 }
+
+/// What is counted, and the least of it in each preset.
+type Wanted = (&'static str, fn(&Counts) -> usize, [usize; 2]);
+
+/// Beside the accepted orders and the faults of surroundings.
+const WANTED: [Wanted; 10] = [
+    ("kills with enough orders pending", |counts| counts.kills.values().sum(), [20, 300]),
+    ("of them of the order service", |counts| counts.kills_of("order"), [5, 80]),
+    ("of them of the inventory service", |counts| counts.kills_of("inventory"), [5, 80]),
+    ("of them of the broker", |counts| counts.kills_of("broker"), [5, 80]),
+    ("partitions", |counts| counts.partitions, [2, 30]),
+    ("wipes of the broker", |counts| counts.wipes, [1, 12]),
+    ("duplicates", |counts| counts.duplicates, [100, 3_000]),
+    ("poison messages", |counts| counts.poison, [10, 200]),
+    ("messages with malformed headers", |counts| counts.malformed, [12, 200]),
+    ("hostile requests", |counts| counts.attacks, [50, 1_000]),
+];
+
+/// Accepted orders, at least.
+const ACCEPTED: [usize; 2] = [50_000, 500_000];
+
+/// Faults of each kind that hits a service's surroundings, at least.
+const SURROUNDINGS: [usize; 2] = [1, 15];
 
 impl Preset {
     /// How long the load runs.
@@ -61,74 +67,24 @@ impl Preset {
 
     /// The least that a run of `duration` must have done.
     pub fn minimums(self, duration: Duration) -> Minimums {
-        let usual = match self {
-            Self::Ci => Minimums {
-                accepted: 50_000,
-                kills: 20,
-                kills_of_each: 5,
-                partitions: 2,
-                wipes: 1,
-                duplicates: 100,
-                poison: 10,
-                malformed: 12,
-                attacks: 50,
-                others_of_each: 1,
-            },
-            Self::Long => Minimums {
-                accepted: 500_000,
-                kills: 300,
-                kills_of_each: 80,
-                partitions: 30,
-                wipes: 12,
-                duplicates: 3_000,
-                poison: 200,
-                malformed: 200,
-                attacks: 1_000,
-                others_of_each: 15,
-            },
-        };
-        usual.scaled(duration.as_secs_f64() / self.duration().as_secs_f64())
+        Minimums { preset: self, share: duration.as_secs_f64() / self.duration().as_secs_f64() }
     }
 }
 
 impl Minimums {
-    fn scaled(self, share: f64) -> Self {
-        let scale = |count: usize| (count as f64 * share).floor() as usize;
-        Self {
-            accepted: (self.accepted as f64 * share).floor() as u64,
-            kills: scale(self.kills),
-            kills_of_each: scale(self.kills_of_each),
-            partitions: scale(self.partitions),
-            wipes: scale(self.wipes),
-            duplicates: scale(self.duplicates),
-            poison: scale(self.poison),
-            malformed: scale(self.malformed),
-            attacks: scale(self.attacks),
-            others_of_each: scale(self.others_of_each),
-        }
-    }
-
     /// What was not reached, each with its number.
     pub fn shortfalls(&self, counts: &Counts, accepted: u64) -> Vec<String> {
-        let kills = counts.kills.values().sum();
-        let least = |word| counts.kills.get(word).copied().unwrap_or_default();
-        let wanted = [
-            ("accepted orders", accepted as usize, self.accepted as usize),
-            ("kills with enough orders pending", kills, self.kills),
-            ("of them of the order service", least("order"), self.kills_of_each),
-            ("of them of the inventory service", least("inventory"), self.kills_of_each),
-            ("of them of the broker", least("broker"), self.kills_of_each),
-            ("partitions", counts.partitions, self.partitions),
-            ("wipes of the broker", counts.wipes, self.wipes),
-            ("duplicates", counts.duplicates, self.duplicates),
-            ("poison messages", counts.poison, self.poison),
-            ("messages with malformed headers", counts.malformed, self.malformed),
-            ("hostile requests", counts.attacks, self.attacks),
-        ];
-        let others = surroundings()
-            .map(|word| (word, counts.others.get(word).copied().unwrap_or_default(), self.others_of_each));
-        let short = wanted.into_iter().chain(others).filter(|(_, found, least)| found < least);
+        let orders = std::iter::once(("accepted orders", accepted as usize, ACCEPTED));
+        let wanted = WANTED.iter().map(|(what, count, least)| (*what, count(counts), *least));
+        let others = surroundings().map(|word| (word, counts.others_of(word), SURROUNDINGS));
+        let all =
+            orders.chain(wanted).chain(others).map(|(what, found, least)| (what, found, self.of(least)));
+        let short = all.filter(|(_, found, least)| found < least);
         short.map(|(what, found, least)| format!("{found} {what} instead of at least {least}")).collect()
+    }
+
+    fn of(&self, least: [usize; 2]) -> usize {
+        (least[self.preset as usize] as f64 * self.share).floor() as usize
     }
 }
 
@@ -172,6 +128,13 @@ mod tests {
     #[test]
     fn a_shorter_run_has_to_do_less() {
         let short = Preset::Long.minimums(Duration::from_secs(180));
-        assert_eq!((short.accepted, short.kills, short.others_of_each), (50_000, 30, 1));
+        let shortfalls = short.shortfalls(&Counts::default(), 0);
+        for least in [
+            "0 accepted orders instead of at least 50000",
+            "0 kills with enough orders pending instead of at least 30",
+            "0 lock instead of at least 1",
+        ] {
+            assert!(shortfalls.contains(&least.to_owned()), "{shortfalls:?}");
+        }
     }
 }

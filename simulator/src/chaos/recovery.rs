@@ -4,17 +4,13 @@ use std::fmt::{Display, Formatter};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::time::sleep;
+use processes::poll;
 
 use super::traffic::{Endpoints, Traffic};
-use crate::http::HttpClient;
 use crate::metrics::Metrics;
 
 /// I4: every order is settled so soon after the last fault.
 pub const WITHIN: Duration = Duration::from_secs(60);
-
-/// Pause between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is still under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,41 +26,29 @@ pub struct Remaining {
 impl Display for Remaining {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let Self { open, pending, outbox } = self;
-        write!(
-            f,
-            "{open} accepted orders were not seen settled, {pending} orders are pending, {outbox} events wait in outboxes"
-        )
+        write!(f, "{open} accepted orders were not seen settled, {pending} orders are pending, ")?;
+        write!(f, "{outbox} events wait in outboxes")
     }
 }
 
 /// Waits until nothing is under way. Returns how long that took, or what was left after [`WITHIN`].
 pub async fn wait(endpoints: &Endpoints, traffic: &Traffic) -> Result<Duration, Remaining> {
     let start = Instant::now();
-    loop {
-        let remaining = look(endpoints, traffic).await;
-        match remaining {
-            Ok(Remaining { open: 0, pending: 0, outbox: 0 }) => return Ok(start.elapsed()),
-            Ok(remaining) if start.elapsed() > WITHIN => return Err(remaining),
-            // A service that cannot be asked leaves everything open.
-            Err(_) if start.elapsed() > WITHIN => {
-                return Err(Remaining { open: traffic.pending(), pending: u64::MAX, outbox: u64::MAX });
-            }
-            _ => sleep(LOOK_EVERY).await,
-        }
-    }
+    let mut last = None;
+    let ended = poll(WITHIN, Duration::from_millis(100), async || {
+        last = look(endpoints, traffic).await.ok();
+        matches!(last, Some(Remaining { open: 0, pending: 0, outbox: 0 })).then(|| start.elapsed())
+    });
+    // A service that cannot be asked leaves everything open.
+    let unknown = || Remaining { open: traffic.tally().pending(), pending: u64::MAX, outbox: u64::MAX };
+    ended.await.ok_or_else(|| last.unwrap_or_else(unknown))
 }
 
 async fn look(endpoints: &Endpoints, traffic: &Traffic) -> Result<Remaining> {
-    let (order, inventory) = (metrics(&endpoints.order).await?, metrics(&endpoints.inventory).await?);
-    let pending = gauge(&order, "orders_pending")?;
+    let (order, inventory) = (Metrics::of(&endpoints.order).await?, Metrics::of(&endpoints.inventory).await?);
+    let gauge = |metrics: &Metrics, name: &str| {
+        metrics.gauge(name).with_context(|| format!("there is no metric {name}"))
+    };
     let outbox = gauge(&order, "outbox_rows")? + gauge(&inventory, "outbox_rows")?;
-    Ok(Remaining { open: traffic.pending(), pending, outbox })
-}
-
-async fn metrics(url: &str) -> Result<Metrics> {
-    Metrics::read(&mut HttpClient::connect(url).await?).await
-}
-
-fn gauge(metrics: &Metrics, name: &str) -> Result<u64> {
-    metrics.gauge(name).with_context(|| format!("there is no metric {name}"))
+    Ok(Remaining { open: traffic.tally().pending(), pending: gauge(&order, "orders_pending")?, outbox })
 }

@@ -7,21 +7,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::timeline::{Counts, Timeline, millis};
-use super::traffic::Totals;
 use crate::check;
+use crate::load::Totals;
 
-/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
     /// The seed that makes the same schedule again.
     pub seed: u64,
-    /// How long the load ran.
     pub duration: Duration,
-    /// Every fault.
     pub timeline: Timeline,
-    /// How much happened.
     pub counts: Counts,
-    /// What clients were told.
     pub totals: Totals,
     /// From the last fault until nothing was under way; `None`: that did not happen.
     pub recovery: Option<Duration>,
@@ -38,7 +33,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing is wrong.
     pub fn has_passed(&self) -> bool {
         self.reasons().is_empty()
     }
@@ -63,7 +57,6 @@ impl Report {
         reasons
     }
 
-    /// The report for programs.
     pub fn json(&self) -> Value {
         let timeline: Vec<Value> = self.timeline.entries.iter().map(super::timeline::Entry::json).collect();
         json!({

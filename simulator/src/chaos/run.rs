@@ -19,13 +19,11 @@ use super::{attack, surroundings};
 /// How long a kill waits for enough pending orders; then it comes anyway, and does not count.
 const PENDING_WITHIN: Duration = Duration::from_secs(5);
 
-/// Pause between two looks at what is pending.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// A burst has so many times the orders that have to be pending: some are settled before the last is accepted.
 const BURST: usize = 3;
 
-/// Pause between two looks at what has recovered.
 const RECOVERY_EVERY: Duration = Duration::from_millis(10);
 
 /// A fault from which nothing has recovered after this time counts as one that nothing recovers from.
@@ -37,7 +35,6 @@ const MESSAGES_WITHIN: Duration = Duration::from_secs(5);
 /// What a run did to a site.
 #[derive(Debug, Default)]
 pub struct Injected {
-    /// Every fault, in the order of its beginning.
     pub timeline: Timeline,
     /// Every poison message, and how many wipes of the broker had come before it.
     pub poison: Vec<(usize, Poison)>,
@@ -49,7 +46,6 @@ pub struct Injected {
     pub skipped: Vec<String>,
 }
 
-/// Injects faults while `traffic` flows.
 pub struct Injector<'a> {
     plan: &'a Plan,
     site: &'a mut Site,
@@ -118,7 +114,7 @@ impl<'a> Injector<'a> {
         if fault.kind.is_messages() {
             self.wait_for_recoveries().await;
         }
-        let (begun, pending) = (Instant::now(), self.traffic.pending());
+        let (begun, pending) = (Instant::now(), self.traffic.tally().pending());
         self.site.begin(&fault).await?;
         let messages = self.send_messages(fault.kind).await?;
         sleep(fault.lasts).await;
@@ -159,7 +155,7 @@ impl<'a> Injector<'a> {
     /// Sends bursts on top of the steady load until enough orders are pending, so that a kill hits something.
     async fn wait_for_pending(&self) {
         let start = Instant::now();
-        while self.traffic.pending() < self.plan.min_pending && start.elapsed() < PENDING_WITHIN {
+        while self.traffic.tally().pending() < self.plan.min_pending && start.elapsed() < PENDING_WITHIN {
             if !self.traffic.is_bursting() {
                 self.traffic.burst(self.plan.min_pending * BURST);
             }
@@ -188,9 +184,9 @@ impl<'a> Injector<'a> {
 /// Waits, for so long at most, until every order is settled that was pending when the fault was mended.
 async fn recover(mut entry: Entry, traffic: Traffic, within: Duration) -> Entry {
     let mended = Instant::now();
-    let mut waiting = traffic.open();
+    let mut waiting = traffic.tally().open();
     while mended.elapsed() < within {
-        traffic.keep_open(&mut waiting);
+        traffic.tally().keep_open(&mut waiting);
         if waiting.is_empty() {
             entry.recovery = Some(mended.elapsed());
             break;

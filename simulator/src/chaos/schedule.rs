@@ -54,7 +54,6 @@ const ROUND: [(Kind, &[Part], usize); 32] = [
 pub struct Planned {
     /// The earliest moment: a fault that takes longer than planned puts off the next one.
     pub at: Duration,
-    /// What happens then.
     pub fault: Fault,
 }
 

@@ -4,24 +4,19 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use processes::proxy::{Direction, Link, Proxy};
 use sqlx::SqliteConnection;
 
-use super::compose::ComposeSite;
-use super::fault::{Fault, Kind};
+use super::containers::Containers;
+use super::fault::{Fault, Kind, SLOW_LATENCY};
 use super::surroundings;
-use crate::proxy::{Direction, Link, Proxy};
 use crate::topology::{Links, Part, Topology, TopologyConfig};
-
-/// The broker is started first, so that the services find it.
-const START_ORDER: [Part; 3] = [Part::Broker, Part::Order, Part::Inventory];
 
 /// What faults are done to.
 pub enum Site {
-    /// Processes of this run's own.
     Own(Box<OwnSite>),
-    /// Containers that run already.
-    Compose(ComposeSite),
+    Compose(Containers),
 }
 
 /// A topology, and the proxy between each service and the broker.
@@ -36,7 +31,6 @@ pub struct OwnSite {
 }
 
 impl OwnSite {
-    /// Starts the topology with its links.
     pub async fn start(mut config: TopologyConfig) -> Result<Self> {
         let broker = (Ipv4Addr::LOCALHOST, config.ports.nats.number()).into();
         let (order, inventory) = (Proxy::start(broker)?, Proxy::start(broker)?);
@@ -44,7 +38,6 @@ impl OwnSite {
         Ok(Self { topology: Topology::start(config).await?, order, inventory, locks: Vec::new(), panics: 0 })
     }
 
-    /// The topology.
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -54,102 +47,49 @@ impl OwnSite {
         self.topology.stop().await
     }
 
-    async fn begin(&mut self, fault: &Fault) -> Result<()> {
-        match fault.kind {
-            Kind::Kill => {
-                for part in &fault.targets {
-                    self.topology.kill(*part).await?;
-                }
-            }
-            Kind::Restart => {
-                for part in &fault.targets {
-                    self.topology.stop_part(*part).await?;
-                }
-            }
-            Kind::Pause => fault.targets.iter().try_for_each(|part| self.topology.pause(*part))?,
-            Kind::Wipe => self.topology.wipe_broker().await?,
-            Kind::Cut => self.set(fault, Link::Cut),
-            Kind::StallToBroker => self.set(fault, Link::Stall(Direction::ToBroker)),
-            Kind::StallFromBroker => self.set(fault, Link::Stall(Direction::FromBroker)),
-            Kind::Slow => {
-                self.set(
-                    fault,
-                    Link::Slow { latency: super::fault::SLOW_LATENCY, jitter: super::fault::SLOW_LATENCY },
-                );
-            }
-            Kind::Reset => self.links(fault).for_each(Proxy::reset),
-            kind if kind.is_of_surroundings() => {
-                for part in &fault.targets {
-                    self.begin_at(kind, *part).await?;
-                }
-            }
-            // Messages are sent past the links.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What is done to one service's surroundings.
-    async fn begin_at(&mut self, kind: Kind, part: Part) -> Result<()> {
+    async fn begin(&mut self, kind: Kind, part: Part) -> Result<()> {
         let topology = &mut self.topology;
         match kind {
-            Kind::LogGone => surroundings::lose_log(topology, part).await,
-            Kind::MoveDatabase => surroundings::move_database(topology, part).await,
-            Kind::Clock => surroundings::set_clock_ahead(topology, part).await,
-            Kind::Lock => {
-                self.locks.push(surroundings::lock(topology, part).await?);
-                Ok(())
-            }
-            _ => {
+            Kind::Kill => topology.kill(part).await?,
+            Kind::Restart => topology.stop_part(part).await?,
+            Kind::Pause => topology.pause(part)?,
+            Kind::Cut => self.link(part).set(Link::Cut),
+            Kind::StallToBroker => self.link(part).set(Link::Stall(Direction::ToBroker)),
+            Kind::StallFromBroker => self.link(part).set(Link::Stall(Direction::FromBroker)),
+            Kind::Slow => self.link(part).set(Link::Slow { latency: SLOW_LATENCY, jitter: SLOW_LATENCY }),
+            Kind::Reset => self.link(part).reset(),
+            Kind::LogGone => surroundings::lose_log(topology, part).await?,
+            Kind::MoveDatabase => surroundings::move_database(topology, part).await?,
+            Kind::Clock => surroundings::set_clock_ahead(topology, part).await?,
+            Kind::Lock => self.locks.push(surroundings::lock(topology, part).await?),
+            Kind::Panic => {
                 self.panics += 1;
-                surroundings::panic_a_task(topology, part, self.panics).await
+                surroundings::panic_a_task(topology, part, self.panics).await?;
             }
-        }
-    }
-
-    async fn end(&mut self, fault: &Fault) -> Result<()> {
-        match fault.kind {
-            Kind::Kill | Kind::Restart | Kind::Panic => {
-                for part in START_ORDER.into_iter().filter(|part| fault.targets.contains(part)) {
-                    self.topology.start_part(part).await?;
-                }
-            }
-            Kind::Pause => fault.targets.iter().try_for_each(|part| self.topology.resume(*part))?,
-            Kind::Wipe => self.topology.start_part(Part::Broker).await?,
-            Kind::Lock => {
-                for connection in self.locks.drain(..) {
-                    surroundings::unlock(connection).await?;
-                }
-            }
-            Kind::LogGone => {
-                for part in &fault.targets {
-                    surroundings::restart(&mut self.topology, *part).await?;
-                }
-            }
-            Kind::MoveDatabase => {
-                for part in &fault.targets {
-                    surroundings::bring_database_back(&mut self.topology, *part).await?;
-                }
-            }
-            Kind::Clock => {
-                for part in &fault.targets {
-                    surroundings::put_clock_right(&mut self.topology, *part).await?;
-                }
-            }
-            _ => self.set(fault, Link::Pass),
+            // These have no target.
+            Kind::Wipe | Kind::Duplicate | Kind::Poison | Kind::Malformed | Kind::Attack => {}
         }
         Ok(())
     }
 
-    fn set(&self, fault: &Fault, link: Link) {
-        self.links(fault).for_each(|proxy| proxy.set(link));
+    async fn end(&mut self, kind: Kind, part: Part) -> Result<()> {
+        let topology = &mut self.topology;
+        match kind {
+            Kind::Kill | Kind::Restart | Kind::Panic => topology.start_part(part).await,
+            Kind::Pause => topology.resume(part),
+            Kind::Lock => surroundings::unlock(self.locks.pop().context("nothing was locked")?).await,
+            Kind::LogGone => surroundings::restart(topology, part).await,
+            Kind::MoveDatabase => surroundings::bring_database_back(topology, part).await,
+            Kind::Clock => surroundings::put_clock_right(topology, part).await,
+            _ => {
+                self.link(part).set(Link::Pass);
+                Ok(())
+            }
+        }
     }
 
-    fn links(&self, fault: &Fault) -> impl Iterator<Item = &Proxy> {
-        [(Part::Order, &self.order), (Part::Inventory, &self.inventory)]
-            .into_iter()
-            .filter(|(part, _)| fault.targets.contains(part))
-            .map(|(_, proxy)| proxy)
+    fn link(&self, service: Part) -> &Proxy {
+        if service == Part::Order { &self.order } else { &self.inventory }
     }
 }
 
@@ -166,19 +106,30 @@ impl Site {
         }
     }
 
-    /// Lets the fault happen.
     pub async fn begin(&mut self, fault: &Fault) -> Result<()> {
         match self {
-            Self::Own(site) => site.begin(fault).await,
-            Self::Compose(site) => site.begin(fault).await,
+            Self::Compose(containers) => containers.begin(fault).await,
+            Self::Own(site) if fault.kind == Kind::Wipe => site.topology.wipe_broker().await,
+            Self::Own(site) => {
+                for part in &fault.targets {
+                    site.begin(fault.kind, *part).await?;
+                }
+                Ok(())
+            }
         }
     }
 
     /// Mends it, and waits until what was down is ready again.
     pub async fn end(&mut self, fault: &Fault) -> Result<()> {
         match self {
-            Self::Own(site) => site.end(fault).await,
-            Self::Compose(site) => site.end(fault).await,
+            Self::Compose(containers) => containers.end(fault).await,
+            Self::Own(site) if fault.kind == Kind::Wipe => site.topology.start_part(Part::Broker).await,
+            Self::Own(site) => {
+                for part in Part::IN_START_ORDER.into_iter().filter(|part| fault.targets.contains(part)) {
+                    site.end(fault.kind, part).await?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use processes::Logs;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::sleep;
 
-use crate::process::Logs;
 use crate::topology::{Part, Topology};
 
 /// A service that cannot go on must have ended after this time.
@@ -54,7 +54,6 @@ fn tasks(part: Part) -> Vec<(&'static str, &'static str)> {
     tasks
 }
 
-/// Whether clocks can be moved on this machine.
 pub fn clocks_can_move() -> bool {
     faketime().is_some()
 }
@@ -63,13 +62,11 @@ fn faketime() -> Option<&'static str> {
     FAKETIME.into_iter().find(|library| Path::new(library).exists())
 }
 
-/// Starts the service again with a log that nobody reads.
 pub async fn lose_log(topology: &mut Topology, part: Part) -> Result<()> {
     topology.stop_part(part).await?;
     topology.start_part_with(part, &[], Some(&Logs::Gone)).await
 }
 
-/// Starts the service again as it belongs.
 pub async fn restart(topology: &mut Topology, part: Part) -> Result<()> {
     topology.stop_part(part).await?;
     topology.start_part(part).await
@@ -111,7 +108,6 @@ pub async fn move_database(topology: &mut Topology, part: Part) -> Result<()> {
     Ok(())
 }
 
-/// Brings the database's files back and starts the service.
 pub async fn bring_database_back(topology: &mut Topology, part: Part) -> Result<()> {
     let database = topology.database(part);
     rename_all(&moved(&database), &database)?;
@@ -144,7 +140,6 @@ pub async fn lock(topology: &Topology, part: Part) -> Result<SqliteConnection> {
     Ok(connection)
 }
 
-/// Gives the lock back.
 pub async fn unlock(mut connection: SqliteConnection) -> Result<()> {
     sqlx::query("ROLLBACK").execute(&mut connection).await?;
     Ok(connection.close().await?)

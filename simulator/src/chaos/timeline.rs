@@ -9,12 +9,10 @@ use serde_json::{Value, json};
 
 use super::fault::{Fault, Kind, target_word};
 
-/// A fault that has happened.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// When it began, counted from the start of the load.
     pub at: Duration,
-    /// What it was.
     pub fault: Fault,
     /// Accepted orders that were not settled when it began.
     pub pending: usize,
@@ -26,10 +24,8 @@ pub struct Entry {
     pub messages: Option<usize>,
 }
 
-/// All faults of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
-    /// In the order of their beginning.
     pub entries: Vec<Entry>,
 }
 
@@ -37,15 +33,12 @@ pub struct Timeline {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
-    /// Kills of each part.
     pub kills: BTreeMap<&'static str, usize>,
     /// Kills that fewer orders than the minimum were pending at.
     pub idle_kills: usize,
     /// Times that a service was cut off from the broker.
     pub partitions: usize,
-    /// Wipes of the broker.
     pub wipes: usize,
-    /// Messages published again.
     pub duplicates: usize,
     /// Messages that can never succeed.
     pub poison: usize,
@@ -55,6 +48,16 @@ pub struct Counts {
     pub attacks: usize,
     /// Faults of a service's surroundings, by their words.
     pub others: BTreeMap<&'static str, usize>,
+}
+
+impl Counts {
+    pub fn kills_of(&self, part: &str) -> usize {
+        self.kills.get(part).copied().unwrap_or_default()
+    }
+
+    pub fn others_of(&self, word: &str) -> usize {
+        self.others.get(word).copied().unwrap_or_default()
+    }
 }
 
 impl Timeline {
@@ -95,7 +98,6 @@ impl Timeline {
 }
 
 impl Entry {
-    /// The entry for programs.
     pub fn json(&self) -> Value {
         let targets: Vec<&str> = self.fault.targets.iter().map(|part| target_word(*part)).collect();
         json!({

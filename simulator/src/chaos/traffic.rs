@@ -1,26 +1,24 @@
 //! The load under which faults happen: steady, with bursts on top, all of it recorded and watched until it is settled.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use processes::{poll, token};
+use shared::contract::status::Status;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::Plan;
-use super::compose::ComposeSite;
+use super::containers::Containers;
 use super::messages::SettledOrder;
 use crate::answers::{Coverage, Recorder};
 use crate::http::HttpClient;
 use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
-use crate::load::{Load, Target, Watch};
-use crate::token;
-use crate::topology::Topology;
+use crate::load::{Load, SharedTally, Target, Totals, Watch};
+use crate::topology::{Part, Topology};
 
 /// Products of the topology, by the numbers 1 to this one.
 pub const PRODUCTS: u32 = 10;
@@ -31,10 +29,8 @@ pub const SCARCE: u32 = PRODUCTS;
 /// Share of the orders that are for products that do not exist.
 const UNKNOWN: f64 = 0.02;
 
-/// Users that order in turns.
 const USERS: u32 = 5;
 
-/// Quantities are 1 to this number.
 const QUANTITY_MAX: u32 = 3;
 
 /// Connections of a burst, at most.
@@ -44,15 +40,12 @@ const BURST_CONNECTIONS: usize = 400;
 /// fault that is mended within this time makes an outcome unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often an order is asked for until its own service shows it settled.
-const LOOKS: usize = 100;
+/// How long an order is asked for until its own service shows it settled.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
-/// Where the services and the broker are.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
-    /// `http://…` of the order service.
     pub order: String,
-    /// `http://…` of the inventory service.
     pub inventory: String,
     /// `nats://…` of the broker itself, past every proxy.
     pub nats: String,
@@ -60,26 +53,10 @@ pub struct Endpoints {
     coverage: Coverage,
 }
 
-/// What clients were told in the end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Totals {
-    /// Answered 201.
-    pub accepted: u64,
-    /// Of them, seen settled.
-    pub settled: u64,
-    /// Orders whose outcome nobody knows.
-    pub unknown: u64,
-    /// Orders whose outcome was unknown until their key was repeated.
-    pub resolved: u64,
-    /// Orders that were refused, and so not stored.
-    pub refused: u64,
-}
-
 /// The load of one run. Clones share it.
 #[derive(Clone)]
 pub struct Traffic {
     load: Load,
-    target: Target,
     recorder: Recorder,
     stop: CancellationToken,
     sending: Arc<Mutex<JoinSet<Result<()>>>>,
@@ -94,7 +71,6 @@ struct Bursts {
 }
 
 impl Endpoints {
-    /// Those of a topology.
     pub fn of(topology: &Topology) -> Self {
         Self {
             order: topology.order_url(),
@@ -105,12 +81,12 @@ impl Endpoints {
         }
     }
 
-    /// The ports that the compose file publishes.
-    pub fn of_compose() -> Self {
+    /// The ports that the containers publish.
+    pub fn of_containers(containers: &Containers) -> Self {
         Self {
-            order: ComposeSite::order_url(),
-            inventory: ComposeSite::inventory_url(),
-            nats: ComposeSite::nats_url(),
+            order: format!("http://{}", containers.address(Part::Order)),
+            inventory: format!("http://{}", containers.address(Part::Inventory)),
+            nats: format!("nats://{}", containers.address(Part::Broker)),
             secret: token::secret(),
             coverage: Coverage::Partial,
         }
@@ -127,31 +103,18 @@ impl Traffic {
         target.patience = PATIENCE;
         target.probe().await?;
         let recorder = Recorder::create(answers, endpoints.coverage)?;
-        let load = Load::new(load_plan, target.clone(), Some(recorder.clone()));
+        let load = Load::new(load_plan, target, Some(recorder.clone()));
         let watch = load.watch(Some(&endpoints.nats)).await?;
         let (stop, sending) = (CancellationToken::new(), Arc::default());
-        let traffic =
-            Self { load, target, recorder, stop, sending, bursts: Arc::default(), watch: watch.into() };
+        let traffic = Self { load, recorder, stop, sending, bursts: Arc::default(), watch: watch.into() };
         traffic.spawn(traffic.load.clone(), || {});
         Ok(traffic)
     }
 
-    /// How many accepted orders were not seen settled.
-    pub fn pending(&self) -> usize {
-        usize::try_from(self.load.tally().pending()).unwrap_or(usize::MAX)
+    pub fn tally(&self) -> &SharedTally {
+        &self.load.tally
     }
 
-    /// Which they are.
-    pub fn open(&self) -> HashSet<String> {
-        self.load.tally().open()
-    }
-
-    /// Removes what is settled by now.
-    pub fn keep_open(&self, ids: &mut HashSet<String>) {
-        self.load.tally().keep_open(ids);
-    }
-
-    /// Whether a burst is still being sent.
     pub fn is_bursting(&self) -> bool {
         self.bursts.under_way.load(Ordering::Relaxed) > 0
     }
@@ -162,7 +125,7 @@ impl Traffic {
         self.bursts.under_way.fetch_add(1, Ordering::Relaxed);
         let connections = orders.min(BURST_CONNECTIONS) as u32;
         // A seed of its own: the seed is a part of every key.
-        let seed = self.seed().wrapping_add(number << 32);
+        let seed = self.load.plan.seed.wrapping_add(number << 32);
         let plan = load_plan(seed, Pace::Closed { connections }, Limit::Count(orders as u64));
         let bursts = self.bursts.clone();
         self.spawn(self.load.with_plan(plan), move || {
@@ -172,15 +135,13 @@ impl Traffic {
 
     /// An order that its own service shows as settled; `None` before there is one.
     pub async fn settled_order(&self) -> Option<SettledOrder> {
-        let (id, user) = self.load.tally().last_settled()?;
-        let user = self.target.users.get(user)?;
-        for _ in 0..LOOKS {
-            match self.look_up(&id, &user.authorization).await {
-                Ok(order) if order.status != "created" => return Some(order),
-                _ => sleep(Duration::from_millis(50)).await,
-            }
-        }
-        None
+        let (id, user) = self.load.tally.last_settled()?;
+        let user = self.load.target.users.get(user)?;
+        poll(LOOK_WITHIN, Duration::from_millis(50), async || {
+            let order = self.look_up(&id, &user.authorization).await.ok()?;
+            (order.status != Status::Created).then_some(order)
+        })
+        .await
     }
 
     /// Stops to send, and waits until the outcome of every order is known or given up.
@@ -198,22 +159,11 @@ impl Traffic {
         // Nothing may be written behind the file's end.
         drop(self.watch);
         self.recorder.finish()?;
-        let tally = self.load.tally();
-        Ok(Totals {
-            accepted: tally.accepted(),
-            settled: tally.settled(),
-            unknown: tally.unknown(),
-            resolved: tally.resolved(),
-            refused: tally.refused(),
-        })
-    }
-
-    fn seed(&self) -> u64 {
-        self.load.plan().seed
+        Ok(self.load.tally.totals())
     }
 
     async fn look_up(&self, id: &str, authorization: &str) -> Result<SettledOrder> {
-        let mut client = HttpClient::connect(&self.target.order_url).await?;
+        let mut client = HttpClient::connect(&self.load.target.order_url).await?;
         let answer = client.get(&format!("/orders/{id}"), Some(authorization)).await?;
         serde_json::from_slice(&answer.body).context("the order is not readable")
     }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::Result;
+use shared::contract::status::Status;
 
 use super::names::{Name, Names, OrderId, fingerprint};
-use crate::answers::{self, Answer, Line, Outcome, Status, Witness};
+use crate::answers::{self, Answer, Line, Outcome, Witness};
 
 /// A key means one order for this long, in milliseconds; afterwards it may make another one.
 pub(super) const KEY_LIFETIME_MS: i64 = 24 * 3600 * 1000;
 
-/// What clients know.
 #[derive(Debug, Default)]
 pub struct Answered {
     /// Whether the file holds every order that these databases can hold: it says so, and has its end.
@@ -29,13 +29,10 @@ pub struct Answered {
 /// One order that a client wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
-    /// Who.
     pub user: Name,
     /// The fingerprint of the idempotency key.
     pub key: u128,
-    /// What.
     pub product: Name,
-    /// How many.
     pub quantity: i64,
     /// What the client knows in the end.
     pub fate: Fate,
@@ -48,26 +45,19 @@ pub struct Request {
 pub enum Fate {
     /// 201 with this order.
     Accepted(OrderId),
-    /// Certainly not stored.
     Refused,
-    /// It may have been stored.
     Unknown,
 }
 
-/// An order that was seen settled.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed {
-    /// The order.
     pub order: OrderId,
-    /// The final status that was seen.
     pub status: Status,
-    /// Who showed it.
     pub by: Witness,
 }
 
 type Index = HashMap<(Name, u128), usize>;
 
-/// Reads and folds the file.
 pub fn read(path: &Path, names: &mut Names) -> Result<Answered> {
     let (mut answered, mut index) = (Answered::default(), Index::new());
     let (mut header, mut count, mut ended) = (false, 0, false);

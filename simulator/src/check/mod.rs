@@ -4,7 +4,6 @@
 //! what is violated. Other commands and tests use it as [`snapshot`] and [`audit`].
 
 mod answered;
-pub mod compose;
 mod invariants;
 mod names;
 mod read;
@@ -16,12 +15,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use processes::workspace;
 
 pub use self::answered::{Answered, Fate, Observed, Request};
 pub use self::names::{Name, Names, OrderId};
-pub use self::read::{Databases, read, read_copies};
+pub(crate) use self::read::open;
+pub use self::read::{Databases, read};
 pub use self::report::{Finding, Listing, Moment, Report, Violations, audit};
-use crate::workspace;
+use crate::compose;
 
 /// Audits both databases: I1 to I10, each violation with its witnesses. Exits with 1 when one is violated.
 #[derive(Debug, Clone, Args)]
@@ -54,7 +55,7 @@ pub async fn run(args: CheckArgs) -> Result<()> {
         true => compose::copy_databases(folder.path()).await?,
         false => local(&args),
     };
-    let snapshot = read_copies(&databases, args.answers.as_deref()).await?;
+    let snapshot = read(&databases, args.answers.as_deref()).await?;
     let report = audit(&snapshot, if args.is_final { Moment::Final } else { Moment::Running });
     let text = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
     // Whoever reads only its beginning, as `head` does, still gets the verdict as the exit code.
@@ -67,7 +68,7 @@ pub async fn run(args: CheckArgs) -> Result<()> {
 }
 
 fn local(args: &CheckArgs) -> Databases {
-    let order = args.order_db.clone().unwrap_or_else(|| workspace::db().join("order.db"));
-    let inventory = args.inventory_db.clone().unwrap_or_else(|| workspace::db().join("inventory.db"));
-    Databases { order_again: order.clone(), order, inventory }
+    let Databases { order, inventory, .. } = Databases::in_folder(&workspace::db());
+    let order = args.order_db.clone().unwrap_or(order);
+    Databases { order_again: order.clone(), order, inventory: args.inventory_db.clone().unwrap_or(inventory) }
 }

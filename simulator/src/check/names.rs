@@ -22,7 +22,6 @@ pub struct Names {
 }
 
 impl Names {
-    /// The stand-in of a user or a product.
     pub fn name(&mut self, text: &str) -> Name {
         if let Some(number) = self.numbers.get(text) {
             return Name(*number);
@@ -35,12 +34,10 @@ impl Names {
         Name(number)
     }
 
-    /// The text of a user or a product.
     pub fn text(&self, name: Name) -> &str {
         &self.texts[name.0 as usize]
     }
 
-    /// The stand-in of an order's id.
     pub fn order(&mut self, text: &str) -> OrderId {
         match canonical_v7(text) {
             Some(number) => OrderId(number),
@@ -49,7 +46,6 @@ impl Names {
         }
     }
 
-    /// The text of an order's id.
     pub fn order_text(&self, id: OrderId) -> String {
         let from_top = u128::MAX - id.0;
         match u32::try_from(from_top) {

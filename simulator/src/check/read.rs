@@ -8,20 +8,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{Connection, FromRow, SqliteConnection};
 
 use super::answered;
 use super::names::fingerprint;
 use super::snapshot::{Key, Order, OutboxRow, Reservation, RowResult, Shelf, Snapshot};
-use crate::answers::Status;
 
 /// Ids of one statement of the second look.
 const LOOK_UP: usize = 10_000;
 
 type OrderColumns = (String, String, String, i64, String, Option<String>, Option<i64>);
 
-/// The files to audit.
 #[derive(Debug, Clone)]
 pub struct Databases {
     /// `order.db`, read first.
@@ -32,60 +30,63 @@ pub struct Databases {
     pub order_again: PathBuf,
 }
 
+impl Databases {
+    pub fn in_folder(folder: &Path) -> Self {
+        let order = folder.join("order.db");
+        Self { order_again: order.clone(), order, inventory: folder.join("inventory.db") }
+    }
+}
+
 /// Reads the answers, where there are some, and both databases, also while the services run.
 ///
 /// The answers come first: what clients knew before is in databases that are read afterwards.
-pub async fn read(order_db: &Path, inventory_db: &Path, answers: Option<&Path>) -> Result<Snapshot> {
-    let order = order_db.to_owned();
-    let databases = Databases { order_again: order.clone(), order, inventory: inventory_db.to_owned() };
-    read_copies(&databases, answers).await
-}
-
-/// The same, where the second look is into another copy of order.db.
-pub async fn read_copies(databases: &Databases, answers: Option<&Path>) -> Result<Snapshot> {
+pub async fn read(databases: &Databases, answers: Option<&Path>) -> Result<Snapshot> {
     let mut snapshot = Snapshot::default();
     if let Some(path) = answers {
         snapshot.answered = Some(answered::read(path, &mut snapshot.names)?);
     }
-    read_order_db(&mut snapshot, &databases.order)
-        .await
-        .with_context(|| format!("cannot read {}", databases.order.display()))?;
-    read_inventory_db(&mut snapshot, &databases.inventory)
-        .await
-        .with_context(|| format!("cannot read {}", databases.inventory.display()))?;
-    look_again(&mut snapshot, &databases.order_again)
-        .await
-        .with_context(|| format!("cannot read {}", databases.order_again.display()))?;
+    let Databases { order, inventory, order_again } = databases;
+    let cannot_read = |path: &Path| format!("cannot read {}", path.display());
+    read_order_db(&mut snapshot, order).await.with_context(|| cannot_read(order))?;
+    read_inventory_db(&mut snapshot, inventory).await.with_context(|| cannot_read(inventory))?;
+    look_again(&mut snapshot, order_again).await.with_context(|| cannot_read(order_again))?;
     Ok(snapshot)
 }
 
-async fn open(path: &Path) -> Result<SqliteConnection> {
+/// A connection that only reads.
+pub async fn open(path: &Path) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true);
     Ok(SqliteConnection::connect_with(&options).await?)
+}
+
+/// Hands every row to `take`, one after the other: all of them would not fit into memory twice.
+async fn each<T>(sql: &'static str, database: &mut SqliteConnection, mut take: impl FnMut(T)) -> Result<()>
+where
+    T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    let mut rows = sqlx::query_as(sql).fetch(database);
+    while let Some(row) = rows.try_next().await? {
+        take(row);
+    }
+    Ok(())
 }
 
 async fn read_order_db(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
     let mut database = open(path).await?;
     let mut tx = database.begin().await?;
-    let mut rows = sqlx::query_as::<_, OrderColumns>(
-        "SELECT id, user_id, product_id, quantity, status, reason, settled_at FROM orders",
-    )
-    .fetch(&mut *tx);
-    while let Some(row) = rows.try_next().await? {
+    let orders = "SELECT id, user_id, product_id, quantity, status, reason, settled_at FROM orders";
+    each(orders, &mut tx, |row| {
         let order = snapshot.order_row(&row);
         snapshot.orders.push(order);
-    }
-    drop(rows);
+    })
+    .await?;
     snapshot.orders.sort_unstable_by_key(|order| order.id);
-    let mut rows = sqlx::query_as::<_, (String, String, String, i64)>(
-        "SELECT user_id, key, order_id, created_at FROM idempotency_keys",
-    )
-    .fetch(&mut *tx);
-    while let Some((user, key, order, created_at)) = rows.try_next().await? {
+    let keys = "SELECT user_id, key, order_id, created_at FROM idempotency_keys";
+    each(keys, &mut tx, |(user, key, order, created_at): (String, String, String, i64)| {
         let (user, order) = (snapshot.names.name(&user), snapshot.names.order(&order));
         snapshot.keys.push(Key { user, key: fingerprint(&key), order, created_at });
-    }
-    drop(rows);
+    })
+    .await?;
     snapshot.keys.sort_unstable();
     read_delivery(snapshot, &mut tx, "order.db").await
 }
@@ -93,26 +94,23 @@ async fn read_order_db(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
 async fn read_inventory_db(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
     let mut database = open(path).await?;
     let mut tx = database.begin().await?;
-    let mut rows = sqlx::query_as::<_, (String, String, i64, String, Option<String>)>(
-        "SELECT order_id, product_id, quantity, status, reason FROM reservations",
-    )
-    .fetch(&mut *tx);
-    while let Some((order, product, quantity, status, reason)) = rows.try_next().await? {
+    let reservations = "SELECT order_id, product_id, quantity, status, reason FROM reservations";
+    each(reservations, &mut tx, |row: (String, String, i64, String, Option<String>)| {
+        let (order, product, quantity, status, reason) = row;
         let (order, product) = (snapshot.names.order(&order), snapshot.names.name(&product));
         let result = snapshot.result(&status, reason.as_deref());
         snapshot.reservations.push(Reservation { order, product, quantity, result });
-    }
-    drop(rows);
+    })
+    .await?;
     snapshot.reservations.sort_unstable_by_key(|reservation| reservation.order);
-    let shelves = sqlx::query_as::<_, (String, Option<i64>, i64)>(
-        "SELECT id, max(stock), sum(delta) FROM (
-             SELECT id, stock, 0 AS delta FROM products
-             UNION ALL SELECT product_id, NULL, delta FROM adjustments)
-         GROUP BY id",
-    );
-    for (product, stock, adjusted) in shelves.fetch_all(&mut *tx).await? {
+    let shelves = "SELECT id, max(stock), sum(delta) FROM (
+                       SELECT id, stock, 0 AS delta FROM products
+                       UNION ALL SELECT product_id, NULL, delta FROM adjustments)
+                   GROUP BY id";
+    each(shelves, &mut tx, |(product, stock, adjusted): (String, Option<i64>, i64)| {
         snapshot.shelves.insert(snapshot.names.name(&product), Shelf { stock, adjusted });
-    }
+    })
+    .await?;
     read_delivery(snapshot, &mut tx, "inventory.db").await
 }
 
@@ -122,21 +120,19 @@ async fn read_delivery(
     tx: &mut SqliteConnection,
     database: &'static str,
 ) -> Result<()> {
-    let mut rows = sqlx::query_as::<_, (i64, String)>("SELECT id, order_id FROM outbox").fetch(&mut *tx);
-    while let Some((id, order)) = rows.try_next().await? {
+    each("SELECT id, order_id FROM outbox", tx, |(id, order): (i64, String)| {
         let order = snapshot.names.order(&order);
         snapshot.outbox.push(OutboxRow { database, id, order });
-    }
-    drop(rows);
-    let mut rows = sqlx::query_as::<_, (Vec<u8>, String)>("SELECT body, reason FROM dead_letters").fetch(tx);
-    while let Some((body, reason)) = rows.try_next().await? {
+    })
+    .await?;
+    each("SELECT body, reason FROM dead_letters", tx, |(body, reason): (Vec<u8>, String)| {
         snapshot.dead_letters += 1;
         if let Some(id) = order_of(&body) {
             let order = snapshot.names.order(&id);
             snapshot.set_aside.insert(order, format!("{reason} in {database}"));
         }
-    }
-    Ok(())
+    })
+    .await
 }
 
 /// Reservations whose order was not there yet when order.db was read.
@@ -178,10 +174,7 @@ impl Snapshot {
     }
 
     fn result(&mut self, status: &str, reason: Option<&str>) -> RowResult {
-        let status = [Status::Created, Status::Confirmed, Status::Cancelled]
-            .into_iter()
-            .find(|known| known.as_str() == status);
-        RowResult { status, reason: reason.map(|reason| self.names.name(reason)) }
+        RowResult { status: status.parse().ok(), reason: reason.map(|reason| self.names.name(reason)) }
     }
 }
 

@@ -3,12 +3,11 @@
 use std::fmt::{Display, Formatter, Result};
 
 use serde::Serialize;
+use shared::contract::status::Status;
 
 use super::invariants as check;
 use super::snapshot::Snapshot;
-use crate::answers::Status;
 
-/// How many witnesses of each kind are kept.
 const WITNESSES: usize = 10;
 
 /// Why an invariant could not be checked without a file of answers.
@@ -28,13 +27,10 @@ pub enum Moment {
     Final,
 }
 
-/// The result of an audit.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Whether nothing is violated.
     pub clean: bool,
-    /// Rows of order.db.
     pub orders: u64,
     /// Of them, confirmed.
     pub confirmed: u64,
@@ -46,17 +42,14 @@ pub struct Report {
     pub set_aside: Listing,
     /// Reservations for ids that order.db does not know.
     pub foreign: Listing,
-    /// Rows in both outboxes.
     pub outbox_rows: u64,
     /// Open dead letters in both databases.
     pub dead_letters: u64,
     /// POSTs whose outcome stayed unknown to their client.
     pub unknown_outcomes: u64,
-    /// I1 to I10, in this order.
     pub invariants: Vec<Finding>,
 }
 
-/// One invariant and what violates it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
@@ -65,7 +58,6 @@ pub struct Finding {
     /// Why it could not be checked; `None` when it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_checked: Option<&'static str>,
-    /// What violates it.
     #[serde(flatten)]
     pub violations: Violations,
 }
@@ -74,13 +66,11 @@ pub struct Finding {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listing {
-    /// How many there are.
     pub count: u64,
     /// The first of them, each with its ids and values.
     pub witnesses: Vec<String>,
 }
 
-/// What violates an invariant.
 pub type Violations = Listing;
 
 impl FromIterator<String> for Listing {
@@ -159,12 +149,10 @@ fn foreign(snapshot: &Snapshot) -> Listing {
 }
 
 impl Report {
-    /// The invariants that are violated.
     pub fn violated(&self) -> impl Iterator<Item = &Finding> {
         self.invariants.iter().filter(|finding| finding.violations.count > 0)
     }
 
-    /// How many violations there are in all.
     pub fn violations(&self) -> u64 {
         self.invariants.iter().map(|finding| finding.violations.count).sum()
     }

@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use shared::contract::status::Status;
+
 use super::answered::Answered;
 use super::names::{Name, Names, OrderId};
-use crate::answers::Status;
 
 /// What was read. Lists are sorted by id.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// The texts behind the numbers.
     pub names: Names,
-    /// The rows of `orders`.
     pub orders: Vec<Order>,
-    /// The rows of `idempotency_keys`.
     pub keys: Vec<Key>,
-    /// The rows of `reservations`.
     pub reservations: Vec<Reservation>,
     /// The rows of `products`, and the sum of each product's adjustments.
     pub shelves: BTreeMap<Name, Shelf>,
-    /// The rows of both outboxes.
     pub outbox: Vec<OutboxRow>,
     /// Orders whose event or answer is an open dead letter, with its reason.
     pub set_aside: BTreeMap<OrderId, String>,
@@ -29,20 +26,13 @@ pub struct Snapshot {
     pub answered: Option<Answered>,
 }
 
-/// A row of `orders`.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
-    /// Its id.
     pub id: OrderId,
-    /// Its owner.
     pub user: Name,
-    /// What.
     pub product: Name,
-    /// How many.
     pub quantity: i64,
-    /// Status and reason.
     pub result: RowResult,
-    /// Whether `settled_at` is set.
     pub settled_at: bool,
 }
 
@@ -55,29 +45,20 @@ pub struct RowResult {
     pub reason: Option<Name>,
 }
 
-/// A row of `idempotency_keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Whose.
     pub user: Name,
-    /// The key's fingerprint.
     pub key: u128,
-    /// The order that it made.
     pub order: OrderId,
     /// When, in Unix milliseconds.
     pub created_at: i64,
 }
 
-/// A row of `reservations`.
 #[derive(Debug, Clone, Copy)]
 pub struct Reservation {
-    /// The order that was decided.
     pub order: OrderId,
-    /// What.
     pub product: Name,
-    /// How many.
     pub quantity: i64,
-    /// Status and reason.
     pub result: RowResult,
 }
 
@@ -95,14 +76,11 @@ pub struct Shelf {
 pub struct OutboxRow {
     /// Whose: `order.db` or `inventory.db`.
     pub database: &'static str,
-    /// The row's id.
     pub id: i64,
-    /// The order that its event is about.
     pub order: OrderId,
 }
 
 impl Snapshot {
-    /// The order with this id.
     pub fn order(&self, id: OrderId) -> Option<&Order> {
         let at = self.orders.binary_search_by_key(&id, |order| order.id).ok()?;
         self.orders.get(at)
@@ -122,7 +100,6 @@ impl Snapshot {
 }
 
 impl Order {
-    /// Whether it waits for the inventory's answer.
     pub fn is_pending(&self) -> bool {
         self.result.status == Some(Status::Created)
     }

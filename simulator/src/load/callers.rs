@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use shared::clock::now_ms;
+use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::driver::Load;
 use super::plan::{Pace, PlannedOrder};
 use super::schedule::{Schedule, Turn};
 use super::tally::Open;
 use super::target::User;
-use super::{Load, watch};
-use crate::answers::{Answer, Line, Outcome, Status};
+use super::watch;
+use crate::answers::{Answer, Line, Outcome};
 use crate::http::{self, HttpClient};
 
 /// Pause after a refusal in a closed loop, so that refusals do not become the load.
@@ -39,11 +41,8 @@ const WARM_UP: Duration = Duration::from_secs(20);
 /// The number of the warm-up order, which no load reaches.
 const WARM_UP_NUMBER: u64 = u64::MAX;
 
-/// What one POST told.
 enum Told {
-    /// 201: the order and its status.
     Accepted(String, Status),
-    /// Not stored by this POST.
     Refused(u16),
     /// It may have been stored.
     Nothing,
@@ -51,25 +50,30 @@ enum Told {
     NotSent,
 }
 
-/// Sends orders until the limit or until `stop`; returns when the last one's outcome is known or given up.
-pub(super) async fn run(load: &Load, stop: &CancellationToken) -> Result<()> {
-    let schedule = Arc::new(Schedule::start(&load.plan));
-    load.tally.lock().started = Instant::now();
-    let mut callers = JoinSet::new();
-    for _ in 0..load.plan.pace.connections() {
-        let mut caller = Caller { load: load.clone(), connection: None };
-        let (schedule, stop) = (schedule.clone(), stop.clone());
-        callers.spawn(async move {
-            while let Some(turn) = schedule.next(&stop).await {
-                caller.place(turn).await?;
-            }
-            anyhow::Ok(())
-        });
+impl Load {
+    /// Sends orders until the plan's limit or until `stop` is cancelled; returns when the last one's outcome is known.
+    ///
+    /// A lost connection, a missing answer and a 5xx other than 503 are an unknown outcome: the order is repeated under
+    /// its key until a 201 tells, for at most two minutes, also after `stop`.
+    pub async fn send(&self, stop: &CancellationToken) -> Result<()> {
+        let schedule = Arc::new(Schedule::start(&self.plan));
+        self.tally.lock().started = Instant::now();
+        let mut callers = JoinSet::new();
+        for _ in 0..self.plan.pace.connections() {
+            let mut caller = Caller { load: self.clone(), connection: None };
+            let (schedule, stop) = (schedule.clone(), stop.clone());
+            callers.spawn(async move {
+                while let Some(turn) = schedule.next(&stop).await {
+                    caller.place(turn).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(caller) = callers.join_next().await {
+            caller.context("a connection's task failed")??;
+        }
+        Ok(())
     }
-    while let Some(caller) = callers.join_next().await {
-        caller.context("a connection's task failed")??;
-    }
-    Ok(())
 }
 
 /// Places one order that is not counted and waits for its end: a broker and consumers that are just starting are

@@ -22,7 +22,6 @@ impl CpuMeter {
         Self { processes: processes.collect() }
     }
 
-    /// What each has used since.
     pub(super) fn used(&self) -> Vec<(&'static str, Duration)> {
         let since = |(name, pid, before): &(&'static str, u32, Duration)| {
             Some((*name, used(*pid)?.checked_sub(*before)?))

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use processes::poll;
+use shared::contract::status::Status;
 use tokio::time::sleep;
 
+use super::driver::Load;
 use super::tally::SharedTally;
 use super::target::User;
-use super::{Load, watch};
-use crate::answers::Status;
+use super::watch;
 use crate::http::HttpClient;
 use crate::metrics::Metrics;
 
@@ -18,7 +20,6 @@ const STANDSTILL: Duration = Duration::from_secs(60);
 /// The gauge may be as old as one of the service's ticks.
 const GAUGE: Duration = Duration::from_secs(15);
 
-/// How a run ended.
 pub(super) struct End {
     /// When the order service showed the last order settled.
     pub(super) at: Instant,
@@ -29,41 +30,34 @@ pub(super) struct End {
 /// Waits for the end; it is an error only if the order service cannot be asked.
 pub(super) async fn wait(load: &Load) -> Result<End> {
     wait_for_news(&load.tally, STANDSTILL).await;
-    let mut client = HttpClient::connect(&load.target.order_url).await?;
-    let last = load.tally.lock().last.clone();
-    if let Some((id, user, _)) = last {
+    if let Some((id, user)) = load.tally.last_settled() {
+        let mut client = HttpClient::connect(&load.target.order_url).await?;
         wait_for_order(&mut client, load.target.user(user)?, &id).await?;
     }
-    let at = Instant::now();
-    Ok(End { at, pending: pending(&mut client).await? })
+    Ok(End { at: Instant::now(), pending: pending(load).await? })
 }
 
-/// Waits for news until nothing is open, and then for the order service to have stored them. Returns how many are open.
-pub(super) async fn wait_until_settled(load: &Load, standstill: Duration) -> u64 {
-    wait_for_news(&load.tally, standstill).await;
-    let open = load.tally.pending();
-    if open == 0
-        && let Ok(mut client) = HttpClient::connect(&load.target.order_url).await
-    {
-        // A service that goes away just now cannot say; what was seen settled was.
-        let _ = pending(&mut client).await;
+impl Load {
+    /// Waits until no accepted order is open and the order service has stored that, or none was settled for as long as
+    /// `standstill`. Returns how many are open.
+    pub async fn wait_until_settled(&self, standstill: Duration) -> usize {
+        wait_for_news(&self.tally, standstill).await;
+        let open = self.tally.pending();
+        if open == 0 {
+            // A service that goes away just now cannot say; what was seen settled was.
+            let _ = pending(self).await;
+        }
+        open
     }
-    open
 }
 
 /// Waits until nothing is open, or nothing was settled for as long as `standstill`.
 async fn wait_for_news(tally: &SharedTally, standstill: Duration) {
     let (mut settled, mut since) = (0, Instant::now());
-    loop {
-        let (now_settled, open) = {
-            let tally = tally.lock();
-            (tally.settled(), tally.open.len())
-        };
+    while tally.pending() > 0 && since.elapsed() <= standstill {
+        let now_settled = tally.totals().settled;
         if now_settled != settled {
             (settled, since) = (now_settled, Instant::now());
-        }
-        if open == 0 || since.elapsed() > standstill {
-            return;
         }
         sleep(Duration::from_millis(1)).await;
     }
@@ -71,23 +65,24 @@ async fn wait_for_news(tally: &SharedTally, standstill: Duration) {
 
 /// The event is seen a little before the order service has stored it.
 async fn wait_for_order(client: &mut HttpClient, user: &User, id: &str) -> Result<()> {
-    let start = Instant::now();
-    while start.elapsed() < STANDSTILL {
-        match watch::status(client, user, id).await? {
-            Some(Status::Confirmed | Status::Cancelled) => return Ok(()),
-            _ => sleep(Duration::from_millis(1)).await,
-        }
-    }
-    bail!("the event of order {id} was seen, and the order service did not settle it")
+    let settled = poll(STANDSTILL, Duration::from_millis(1), async || {
+        let status = watch::status(client, user, id).await.transpose()?;
+        status.map(|status| (status != Status::Created).then_some(())).transpose()
+    });
+    let never = || format!("the event of order {id} was seen, and the order service did not settle it");
+    settled.await.with_context(never)?
 }
 
-async fn pending(client: &mut HttpClient) -> Result<Option<u64>> {
-    let start = Instant::now();
-    loop {
-        let pending = Metrics::read(client).await?.gauge("orders_pending");
-        if matches!(pending, None | Some(0)) || start.elapsed() > GAUGE {
-            return Ok(pending);
+/// `orders_pending` once it is 0, or what it still is.
+async fn pending(load: &Load) -> Result<Option<u64>> {
+    let mut last = None;
+    let gone = poll(GAUGE, Duration::from_millis(100), async || {
+        match Metrics::of(&load.target.order_url).await {
+            Ok(metrics) => last = metrics.gauge("orders_pending"),
+            Err(error) => return Some(Err(error)),
         }
-        sleep(Duration::from_millis(100)).await;
-    }
+        matches!(last, None | Some(0)).then_some(Ok(()))
+    });
+    gone.await.transpose()?;
+    Ok(last)
 }

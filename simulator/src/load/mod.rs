@@ -18,10 +18,10 @@ mod tally;
 mod target;
 mod watch;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use processes::token;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -32,17 +32,16 @@ pub use self::driver::Load;
 use self::plan::LoadPlan;
 use self::progress::Progress;
 use self::summary::Summary;
-pub use self::tally::SharedTally;
+pub use self::tally::{SharedTally, Totals};
 pub use self::target::{Target, User};
 pub use self::watch::Watch;
 use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
-use crate::check::{self, Moment};
-use crate::token;
+use crate::check::{self, Databases, Moment};
 use crate::topology::{Topology, TopologyConfig};
 
-/// More of each product than any run can order.
-const STOCK: u64 = 1_000_000_000;
+/// More of a product than any run can order.
+pub const PLENTY: u64 = 1_000_000_000;
 
 /// Runs the command and prints its summary; an error if an accepted order was not settled.
 pub async fn run(args: LoadArgs) -> Result<()> {
@@ -50,10 +49,10 @@ pub async fn run(args: LoadArgs) -> Result<()> {
         Some(url) => measure_target(&args, &url).await?,
         None => measure_own(&args).await?,
     };
-    if summary.unsettled > 0 {
-        bail!("{} accepted orders were not settled", summary.unsettled);
+    match summary.unsettled() {
+        0 => Ok(()),
+        unsettled => bail!("{unsettled} accepted orders were not settled"),
     }
-    Ok(())
 }
 
 async fn measure_target(args: &LoadArgs, url: &str) -> Result<Summary> {
@@ -93,7 +92,6 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     Ok(summary)
 }
 
-/// Sends, waits for the end, and sums up.
 async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
     let progress = Progress::start(load);
     load.send(&CancellationToken::new()).await?;
@@ -103,7 +101,8 @@ async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
     }
     let end = end::wait(load).await?;
     drop(progress);
-    Ok(Summary::new(load, &end, cpu.map(CpuMeter::used).unwrap_or_default()))
+    let (seed, tally) = (load.plan.seed, load.tally.lock().clone());
+    Ok(Summary { seed, tally, end, cpu: cpu.map(CpuMeter::used).unwrap_or_default() })
 }
 
 fn recorder(args: &LoadArgs, coverage: Coverage) -> Result<Option<Recorder>> {
@@ -116,8 +115,8 @@ fn finish(load: &Load) -> Result<()> {
 
 /// The topology's databases go with its folder, so they are audited before.
 async fn audit(folder: &Path, answers: &Path) -> Result<()> {
-    let (order, inventory) = (folder.join("order.db"), folder.join("inventory.db"));
-    let report = check::audit(&check::read(&order, &inventory, Some(answers)).await?, Moment::Final);
+    let snapshot = check::read(&Databases::in_folder(folder), Some(answers)).await?;
+    let report = check::audit(&snapshot, Moment::Final);
     if !report.clean {
         bail!("the audit found {} violations\n{report}", report.violations());
     }
@@ -127,15 +126,7 @@ async fn audit(folder: &Path, answers: &Path) -> Result<()> {
 
 fn own_config(folder: &Path, plan: &LoadPlan) -> Result<TopologyConfig> {
     let binaries = Binaries::build(Profile::Release)?;
-    let mut config = TopologyConfig::in_folder(folder.to_owned(), binaries)?;
-    config.seed_file = Some(write_stock(folder, plan)?);
-    Ok(config)
-}
-
-fn write_stock(folder: &Path, plan: &LoadPlan) -> Result<PathBuf> {
-    let product = |product: u32| json!({"productId": product.to_string(), "stock": STOCK});
-    let stock: Vec<_> = (1..=plan.mix.products).map(product).collect();
-    let path = folder.join("seed.json");
-    fs::write(&path, serde_json::to_vec(&stock)?).context("cannot write the load's stock")?;
-    Ok(path)
+    let product = |product: u32| json!({"productId": product.to_string(), "stock": PLENTY});
+    let stock = (1..=plan.mix.products).map(product).collect();
+    TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock)
 }

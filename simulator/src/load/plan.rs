@@ -15,27 +15,20 @@ const HOT_PRODUCT: &str = "1";
 /// What a load does. The same plan orders the same things under the same keys, whatever the answers.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
-    /// Decides every order.
     pub seed: u64,
-    /// When orders are sent.
     pub pace: Pace,
-    /// When enough were sent.
     pub limit: Limit,
-    /// What is ordered, and by whom.
     pub mix: Mix,
 }
 
 /// When orders are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// Each connection sends its next order when the last one is answered.
     Closed {
-        /// How many connections.
         connections: u32,
     },
     /// So many a second, whatever the answers; an order that finds every connection busy is late, and measured so.
     Open {
-        /// Orders a second.
         rate: f64,
         /// How many may wait for their answer at once.
         connections: u32,
@@ -45,9 +38,7 @@ pub enum Pace {
 /// When enough orders were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// After this time.
     Duration(Duration),
-    /// After so many.
     Count(u64),
 }
 
@@ -60,22 +51,16 @@ pub struct Mix {
     pub hot: f64,
     /// Share of the orders that are for products that do not exist: 0 to 1.
     pub unknown: f64,
-    /// Users that order, in turns.
     pub users: u32,
-    /// Quantities are 1 to this number.
     pub quantity_max: u32,
 }
 
-/// One order of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedOrder {
     /// Which of the users places it.
     pub user: usize,
-    /// Its idempotency key.
     pub key: String,
-    /// What.
     pub product_id: String,
-    /// How many.
     pub quantity: i64,
 }
 
@@ -113,14 +98,12 @@ impl Mix {
         }
     }
 
-    /// The name of each user.
     pub fn user_names(&self) -> Vec<String> {
         (1..=self.users.max(1)).map(|number| format!("load-{number}")).collect()
     }
 }
 
 impl PlannedOrder {
-    /// The body of its POST.
     pub fn body(&self) -> Bytes {
         json!({"productId": self.product_id, "quantity": self.quantity}).to_string().into()
     }

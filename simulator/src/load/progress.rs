@@ -8,10 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::Load;
+use super::driver::Load;
 use super::plan::Limit;
 
-/// The bar is drawn this often.
 const REDRAW: Duration = Duration::from_millis(200);
 
 /// Drawn until it is dropped, and then gone.
@@ -50,13 +49,13 @@ impl Drop for Progress {
 async fn draw(load: Load, bar: ProgressBar) {
     let started = Instant::now();
     loop {
-        let tally = load.tally();
+        let totals = load.tally.totals();
         let position = match load.plan.limit {
             Limit::Duration(duration) => started.elapsed().min(duration).as_millis() as u64,
-            Limit::Count(_) => tally.accepted() + tally.refused(),
+            Limit::Count(_) => totals.accepted + totals.refused,
         };
         bar.set_position(position);
-        bar.set_message(format!("{} accepted, {} pending", tally.accepted(), tally.pending()));
+        bar.set_message(format!("{} accepted, {} pending", totals.accepted, load.tally.pending()));
         sleep(REDRAW).await;
     }
 }

@@ -6,112 +6,61 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::Load;
 use super::end::End;
+use super::tally::Tally;
 
-/// The result of one run.
 pub(super) struct Summary {
-    pub(super) accepted: u64,
-    pub(super) confirmed: u64,
-    pub(super) cancelled: u64,
-    /// Accepted, and not settled when the run gave up.
-    pub(super) unsettled: usize,
-    seed: u64,
-    refused: BTreeMap<u16, u64>,
-    unknown: u64,
-    resolved: u64,
-    unsent: u64,
-    /// From the first POST to the last settled order.
-    span: Duration,
-    post: Percentiles,
-    settle: Percentiles,
-    pending: Option<u64>,
-    cpu: Vec<(&'static str, Duration)>,
-}
-
-struct Percentiles {
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
+    pub(super) seed: u64,
+    pub(super) tally: Tally,
+    pub(super) end: End,
+    pub(super) cpu: Vec<(&'static str, Duration)>,
 }
 
 impl Summary {
-    pub(super) fn new(load: &Load, end: &End, cpu: Vec<(&'static str, Duration)>) -> Self {
-        let tally = load.tally.lock();
-        Self {
-            seed: load.plan.seed,
-            accepted: tally.accepted,
-            confirmed: tally.confirmed,
-            cancelled: tally.cancelled,
-            unsettled: tally.open.len(),
-            refused: tally.refused.clone(),
-            unknown: tally.unknown,
-            resolved: tally.resolved,
-            unsent: tally.unsent,
-            span: end.at.saturating_duration_since(tally.started),
-            post: Percentiles::of(&tally.post),
-            settle: Percentiles::of(&tally.settle),
-            pending: end.pending,
-            cpu,
-        }
-    }
-
-    fn settled(&self) -> u64 {
-        self.confirmed + self.cancelled
+    /// Accepted, and not settled when the run gave up.
+    pub(super) fn unsettled(&self) -> usize {
+        self.tally.open.len()
     }
 }
 
-impl Percentiles {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        let milliseconds = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-        Self { p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99), max_ms: milliseconds(1.0) }
-    }
-}
+struct Percentiles<'a>(&'a Histogram<u64>);
 
-impl Display for Percentiles {
+impl Display for Percentiles<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", self.p50_ms, self.p99_ms, self.max_ms)
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| self.0.value_at_quantile(share) as f64 / 1000.0);
+        write!(f, "p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")
     }
 }
 
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let rate = self.settled() as f64 / self.span.as_secs_f64().max(f64::EPSILON);
+        let Tally { accepted, confirmed, cancelled, unknown, resolved, unsent, .. } = &self.tally;
+        let settled = self.tally.settled();
+        // From the first POST to the last settled order.
+        let span = self.end.at.saturating_duration_since(self.tally.started).as_secs_f64();
+        let rate = settled as f64 / span.max(f64::EPSILON);
         writeln!(f, "seed             {}", self.seed)?;
-        writeln!(f, "accepted         {}", self.accepted)?;
-        writeln!(
-            f,
-            "settled          {} ({} confirmed, {} cancelled)",
-            self.settled(),
-            self.confirmed,
-            self.cancelled
-        )?;
-        writeln!(f, "unsettled        {}", self.unsettled)?;
-        writeln!(f, "refused          {}", Refusals(&self.refused))?;
-        match self.resolved {
-            0 => writeln!(f, "unknown outcome  {}", self.unknown)?,
-            more => writeln!(
-                f,
-                "unknown outcome  {} ({more} more became known by repeating the key)",
-                self.unknown
-            )?,
+        writeln!(f, "accepted         {accepted}")?;
+        writeln!(f, "settled          {settled} ({confirmed} confirmed, {cancelled} cancelled)")?;
+        writeln!(f, "unsettled        {}", self.unsettled())?;
+        writeln!(f, "refused          {}", Refusals(&self.tally.refused))?;
+        write!(f, "unknown outcome  {unknown}")?;
+        match resolved {
+            0 => writeln!(f)?,
+            more => writeln!(f, " ({more} more became known by repeating the key)")?,
         }
-        if self.unsent > 0 {
-            writeln!(f, "not sent         {}", self.unsent)?;
+        if *unsent > 0 {
+            writeln!(f, "not sent         {unsent}")?;
         }
-        writeln!(
-            f,
-            "rate             {rate:.0} orders/s, first POST to last settled in {:.2} s",
-            self.span.as_secs_f64()
-        )?;
-        writeln!(f, "POST to 201      {}", self.post)?;
-        writeln!(f, "POST to settled  {}", self.settle)?;
-        match self.pending {
+        writeln!(f, "rate             {rate:.0} orders/s, first POST to last settled in {span:.2} s")?;
+        writeln!(f, "POST to 201      {}", Percentiles(&self.tally.post))?;
+        writeln!(f, "POST to settled  {}", Percentiles(&self.tally.settle))?;
+        match self.end.pending {
             Some(pending) => writeln!(f, "orders_pending   {pending}")?,
             None => writeln!(f, "orders_pending   not among the order service's metrics")?,
         }
         for (name, used) in &self.cpu {
-            let micros = used.as_secs_f64() * 1e6 / self.settled().max(1) as f64;
+            let micros = used.as_secs_f64() * 1e6 / settled.max(1) as f64;
             writeln!(f, "CPU per order    {micros:.1} µs {name}")?;
         }
         Ok(())
@@ -134,37 +83,25 @@ impl Display for Refusals<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answers::Status;
-    use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
     use crate::load::tally::Open;
-    use crate::load::target::Target;
+    use shared::contract::status::Status;
     use std::time::Instant;
-
-    fn load() -> Load {
-        let mix = Mix { products: 1, hot: 0.0, unknown: 0.0, users: 1, quantity_max: 1 };
-        let pace = Pace::Closed { connections: 1 };
-        let plan = LoadPlan { seed: 42, pace, limit: Limit::Count(1), mix };
-        Load::new(plan, Target::with_token("http://127.0.0.1:1", ""), None)
-    }
 
     #[test]
     fn the_summary_counts_each_fate_and_divides_by_the_whole_span() {
-        let load = load();
-        let due = Instant::now();
-        {
-            let mut tally = load.tally.lock();
-            tally.started = due;
-            for id in ["a", "b", "c"] {
-                tally.accept(id.to_owned(), Status::Created, Open { due, accepted: due, user: 0 });
-            }
-            tally.settle("a".to_owned(), Status::Confirmed, due + Duration::from_millis(4));
-            tally.settle("b".to_owned(), Status::Cancelled, due + Duration::from_millis(8));
-            tally.refuse(503);
-            tally.refuse(503);
-            (tally.unknown, tally.resolved) = (1, 5);
+        let (mut tally, due) = (Tally::new(), Instant::now());
+        tally.started = due;
+        for id in ["a", "b", "c"] {
+            tally.accept(id.to_owned(), Status::Created, Open { due, accepted: due, user: 0 });
         }
+        tally.settle("a".to_owned(), Status::Confirmed, due + Duration::from_millis(4));
+        tally.settle("b".to_owned(), Status::Cancelled, due + Duration::from_millis(8));
+        tally.refuse(503);
+        tally.refuse(503);
+        (tally.unknown, tally.resolved) = (1, 5);
         let end = End { at: due + Duration::from_secs(2), pending: Some(1) };
-        let text = Summary::new(&load, &end, vec![("broker", Duration::from_micros(50))]).to_string();
+        let cpu = vec![("broker", Duration::from_micros(50))];
+        let text = Summary { seed: 42, tally, end, cpu }.to_string();
         for line in [
             "seed             42",
             "accepted         3",

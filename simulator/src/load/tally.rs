@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-
-use crate::answers::Status;
+use serde::Serialize;
+use shared::contract::status::Status;
 
 /// The counts of one run; times are kept in microseconds.
+#[derive(Clone)]
 pub(super) struct Tally {
     /// When the first POST was sent.
     pub(super) started: Instant,
@@ -35,15 +36,28 @@ pub(super) struct Tally {
     pub(super) last: Option<(String, usize, Instant)>,
 }
 
-/// An order that waits to be settled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Open {
     /// When it was meant to be sent.
     pub(super) due: Instant,
     /// When the 201 was read.
     pub(super) accepted: Instant,
-    /// Whose it is.
     pub(super) user: usize,
+}
+
+/// What clients were told so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Answered 201.
+    pub accepted: u64,
+    /// Of them, seen settled.
+    pub settled: u64,
+    /// Orders of which nobody knows at present whether they were stored.
+    pub unknown: u64,
+    /// Orders whose outcome was unknown until their key was repeated.
+    pub resolved: u64,
+    /// Orders that were refused, such as with 503, and so not stored.
+    pub refused: u64,
 }
 
 /// A tally that callers, watchers and those who look on share.
@@ -51,37 +65,23 @@ pub(super) struct Open {
 pub struct SharedTally(Arc<Mutex<Tally>>);
 
 impl SharedTally {
-    /// Orders that were answered 201.
-    pub fn accepted(&self) -> u64 {
-        self.lock().accepted
+    pub fn totals(&self) -> Totals {
+        let tally = self.lock();
+        Totals {
+            accepted: tally.accepted,
+            settled: tally.settled(),
+            unknown: tally.unknown,
+            resolved: tally.resolved,
+            refused: tally.refused.values().sum(),
+        }
     }
 
     /// Orders that were answered 201 and were not seen settled yet.
-    pub fn pending(&self) -> u64 {
-        self.lock().open.len() as u64
+    pub fn pending(&self) -> usize {
+        self.lock().open.len()
     }
 
-    /// Orders that were seen settled.
-    pub fn settled(&self) -> u64 {
-        self.lock().settled()
-    }
-
-    /// Orders of which nobody knows at present whether they were stored.
-    pub fn unknown(&self) -> u64 {
-        self.lock().unknown
-    }
-
-    /// Orders whose outcome was unknown until their key was repeated.
-    pub fn resolved(&self) -> u64 {
-        self.lock().resolved
-    }
-
-    /// Orders that were refused, such as with 503.
-    pub fn refused(&self) -> u64 {
-        self.lock().refused.values().sum()
-    }
-
-    /// The ids of all orders that were answered 201 and were not seen settled yet.
+    /// Their ids.
     pub fn open(&self) -> HashSet<String> {
         self.lock().open.keys().cloned().collect()
     }
@@ -107,7 +107,7 @@ impl Tally {
         SharedTally(Arc::new(Mutex::new(Self::new())))
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
             accepted: 0,
@@ -141,7 +141,6 @@ impl Tally {
         }
     }
 
-    /// An answer that means *not stored*.
     pub(super) fn refuse(&mut self, status: u16) {
         *self.refused.entry(status).or_default() += 1;
     }
@@ -160,7 +159,6 @@ impl Tally {
         }
     }
 
-    /// How many accepted orders are settled.
     pub(super) fn settled(&self) -> u64 {
         self.confirmed + self.cancelled
     }

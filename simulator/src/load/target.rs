@@ -3,25 +3,22 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use processes::token;
 
 use super::plan::Mix;
 use crate::http::{HttpClient, PATIENCE};
-use crate::token;
 
-/// Where the orders go, and as whom.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// The order service, such as `http://127.0.0.1:3000`.
     pub order_url: String,
     /// The inventory service, whose stock is read and recorded; `None`: it is not.
     pub inventory_url: Option<String>,
-    /// The users in the order of the plan.
     pub users: Vec<User>,
     /// How long one request may take before its outcome counts as unknown.
     pub patience: Duration,
 }
 
-/// One user.
 #[derive(Debug, Clone)]
 pub struct User {
     /// The `sub` of the token.
@@ -47,7 +44,6 @@ impl Target {
         Self { order_url: trimmed(order_url), inventory_url: None, users: vec![user], patience: PATIENCE }
     }
 
-    /// A connection to the order service.
     pub(super) async fn connect(&self) -> Result<HttpClient> {
         Ok(HttpClient::connect(&self.order_url).await?.with_patience(self.patience))
     }

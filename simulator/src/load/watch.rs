@@ -7,16 +7,17 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use processes::raw_nats::{RawConnection, RawMessage};
 use serde::Deserialize;
+use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::Load;
+use super::driver::Load;
 use super::tally::Open;
 use super::target::User;
-use crate::answers::{Line, Status, Witness};
+use crate::answers::{Line, Witness};
 use crate::http::HttpClient;
-use crate::raw_nats::{RawConnection, RawMessage};
 
 /// Pause between two attempts to reach a broker that is away: shorter than the services', so that no event is missed.
 const RECONNECT: Duration = Duration::from_millis(20);
@@ -30,13 +31,11 @@ const ROUND: Duration = Duration::from_millis(5);
 /// Beside events, an order is asked for once it has waited this long.
 const OVERDUE: Duration = Duration::from_secs(3);
 
-/// Pause between two rounds of asking for overdue orders.
 const OVERDUE_ROUND: Duration = Duration::from_secs(1);
 
 /// Orders asked for in one round, oldest first.
 const ROUND_LIMIT: usize = 2_000;
 
-/// Pause between two reads of the stock.
 const STOCK_ROUND: Duration = Duration::from_millis(250);
 
 /// Watches until it is dropped.
@@ -44,25 +43,31 @@ pub struct Watch {
     _tasks: JoinSet<()>,
 }
 
-/// Starts to watch: by events where `nats_url` is given, else by asking; the stock, too, where it is recorded.
-pub(super) async fn start(load: &Load, nats_url: Option<&str>) -> Result<Watch> {
-    let mut tasks = JoinSet::new();
-    match nats_url {
-        Some(url) => {
-            by_events(load, url, &mut tasks).await?;
-            tasks.spawn(ask(load.clone(), Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND }));
-        }
-        None => {
-            for share in 0..ASKERS {
-                let asker = Asker { share, of: ASKERS, overdue: Duration::ZERO, pause: ROUND };
-                tasks.spawn(ask(load.clone(), asker));
+impl Load {
+    /// Starts to see orders settled, until the returned value is dropped; the stock, too, where it is recorded.
+    ///
+    /// With `nats_url` by events, and by asking for those that wait for long; without it by asking alone. The
+    /// broker must be there now; later it and the services may go and come back.
+    pub async fn watch(&self, nats_url: Option<&str>) -> Result<Watch> {
+        let mut tasks = JoinSet::new();
+        match nats_url {
+            Some(url) => {
+                by_events(self, url, &mut tasks).await?;
+                let overdue = Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND };
+                tasks.spawn(ask(self.clone(), overdue));
+            }
+            None => {
+                for share in 0..ASKERS {
+                    let asker = Asker { share, of: ASKERS, overdue: Duration::ZERO, pause: ROUND };
+                    tasks.spawn(ask(self.clone(), asker));
+                }
             }
         }
+        if self.recorder.is_some() && self.target.inventory_url.is_some() {
+            tasks.spawn(record_stock(self.clone()));
+        }
+        Ok(Watch { _tasks: tasks })
     }
-    if load.recorder.is_some() && load.target.inventory_url.is_some() {
-        tasks.spawn(record_stock(load.clone()));
-    }
-    Ok(Watch { _tasks: tasks })
 }
 
 /// Watches `order_processed` as the observer.

@@ -4,26 +4,27 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use processes::Logs;
+use processes::Port;
+use processes::broker;
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::binaries::Binaries;
-use crate::broker;
-use crate::ports::Port;
-use crate::process::Logs;
 
-/// One process of the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    Order,
+    Inventory,
     /// nats-server
     Broker,
-    /// order-service
-    Order,
-    /// inventory-service
-    Inventory,
 }
 
 impl Part {
+    /// The broker is started first, so that the services find it.
+    pub const IN_START_ORDER: [Self; 3] = [Self::Broker, Self::Order, Self::Inventory];
+
     /// Its name in logs and messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -34,14 +35,11 @@ impl Part {
     }
 }
 
-/// The four ports of a topology.
 #[derive(Debug)]
 pub struct Ports {
-    /// HTTP of the order service.
     pub order: Port,
-    /// HTTP of the inventory service.
     pub inventory: Port,
-    /// NATS clients.
+    /// For NATS clients.
     pub nats: Port,
     /// HTTP of the broker's monitoring.
     pub monitor: Port,
@@ -50,40 +48,28 @@ pub struct Ports {
 impl Ports {
     /// Free ones, claimed for as long as the value lives.
     pub fn free() -> Result<Self> {
-        Ok(Self {
-            order: Port::claim()?,
-            inventory: Port::claim()?,
-            nats: Port::claim()?,
-            monitor: Port::claim()?,
-        })
+        let claim = Port::claim;
+        Ok(Self { order: claim()?, inventory: claim()?, nats: claim()?, monitor: claim()? })
     }
 }
 
 /// Where each service finds the broker, if not at the broker's own port.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Links {
-    /// The port that the order service connects to.
     pub order: Option<u16>,
-    /// The port that the inventory service connects to.
     pub inventory: Option<u16>,
 }
 
-/// What a topology runs, and where.
 #[derive(Debug)]
 pub struct TopologyConfig {
     /// Holds `order.db`, `inventory.db` and `nats/`; is created.
     pub folder: PathBuf,
-    /// The services to run.
     pub binaries: Binaries,
-    /// Where they listen.
     pub ports: Ports,
-    /// How the services reach the broker.
     pub links: Links,
     /// Stock to begin with; `None`: the inventory's built-in one.
     pub seed_file: Option<PathBuf>,
-    /// Where the logs go.
     pub logs: Logs,
-    /// Signs the tokens.
     pub jwt_secret: String,
     /// Further settings for both services, as variables.
     pub environment: Vec<(String, String)>,
@@ -107,6 +93,14 @@ impl TopologyConfig {
         })
     }
 
+    /// The same with this stock to begin with: a list of products, as a seed file has it.
+    pub fn with_stock(mut self, stock: &Value) -> Result<Self> {
+        let path = self.folder.join("seed.json");
+        fs::write(&path, stock.to_string()).context("cannot write the stock")?;
+        self.seed_file = Some(path);
+        Ok(self)
+    }
+
     /// The URL of a part: `nats://…` or `http://…`.
     pub fn url(&self, part: Part) -> String {
         match part {
@@ -116,7 +110,6 @@ impl TopologyConfig {
         }
     }
 
-    /// The database file of a service.
     pub fn database(&self, part: Part) -> PathBuf {
         self.folder.join(format!("{}.db", part.name()))
     }

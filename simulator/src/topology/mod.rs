@@ -7,15 +7,14 @@ mod config;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tokio::time::{sleep, timeout};
+use anyhow::{Context, Result, anyhow, bail};
+use processes::{Logs, Process, broker, nats_server, poll, token};
+use tokio::time::timeout;
 
 pub use self::config::{Links, Part, Ports, TopologyConfig};
-use crate::http::HttpClient;
-use crate::process::{Logs, Process};
-use crate::{broker, nats_server};
+use crate::http;
 
 /// How long a service may take until it is ready.
 const START: Duration = Duration::from_secs(30);
@@ -31,10 +30,8 @@ pub const LOCK_FILE: &str = "topology.lock";
 pub struct Topology {
     config: TopologyConfig,
     server: PathBuf,
-    // The services come before the broker: they are dropped, and so killed, in this order.
-    order: Option<Process>,
-    inventory: Option<Process>,
-    broker: Option<Process>,
+    /// By [`Part`], so the services come before the broker: they are dropped, and so killed, in this order.
+    processes: [Option<Process>; 3],
     _lock: File,
 }
 
@@ -45,8 +42,8 @@ impl Topology {
         fs::create_dir_all(&config.folder)
             .with_context(|| format!("cannot create {}", config.folder.display()))?;
         let lock = lock(&config.folder)?;
-        let mut topology = Self { config, server, order: None, inventory: None, broker: None, _lock: lock };
-        for part in [Part::Broker, Part::Order, Part::Inventory] {
+        let mut topology = Self { config, server, processes: [None, None, None], _lock: lock };
+        for part in Part::IN_START_ORDER {
             topology.start_part(part).await?;
         }
         for part in [Part::Order, Part::Inventory] {
@@ -105,25 +102,20 @@ impl Topology {
     /// Waits until `/readyz` of a service holds `expected`, or fails when the service ends before.
     pub async fn wait_until(&mut self, part: Part, expected: &str) -> Result<()> {
         let url = self.config.url(part);
-        let start = Instant::now();
-        while start.elapsed() < START {
-            if readyz(&url).await.is_ok_and(|body| body.contains(expected)) {
-                return Ok(());
+        let ready = poll(START, Duration::from_millis(20), async || {
+            let answer = http::get(&url, "/readyz").await;
+            if answer.is_ok_and(|answer| String::from_utf8_lossy(&answer.body).contains(expected)) {
+                return Some(Ok(()));
             }
-            if let Some(status) = self.slot(part).as_mut().map(Process::ended).transpose()?.flatten() {
-                bail!(
-                    "the {} service ended while it started: {status}; {}",
-                    part.name(),
-                    self.config.log_hint(part)
-                );
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        bail!(
-            "{url}/readyz did not show {expected} within {} s; {}",
-            START.as_secs(),
-            self.config.log_hint(part)
-        )
+            let ended = self.slot(part).as_mut()?.ended().transpose()?;
+            let name = part.name();
+            Some(ended.and_then(|status| bail!("the {name} service ended while it started: {status}")))
+        });
+        let waited = START.as_secs();
+        let ready = ready.await;
+        ready
+            .unwrap_or_else(|| Err(anyhow!("{url}/readyz did not show {expected} within {waited} s")))
+            .map_err(|error| anyhow!("{error}; {}", self.config.log_hint(part)))
     }
 
     /// `kill -9` of one part; its data stay as they are.
@@ -152,79 +144,63 @@ impl Topology {
 
     /// Lets one part finish its work and end. A status other than success is an error.
     pub async fn stop_part(&mut self, part: Part) -> Result<()> {
-        match self.slot(part).take() {
-            Some(process) => stop(process).await,
-            None => Ok(()),
-        }
+        stop(self.slot(part).take()).await
     }
 
     /// Stops both services, which drain, and then the broker.
     pub async fn stop(&mut self) -> Result<()> {
-        let (order, inventory) = (self.order.take(), self.inventory.take());
-        let (order, inventory) = tokio::join!(stop_if_any(order), stop_if_any(inventory));
+        let (order, inventory) = (self.slot(Part::Order).take(), self.slot(Part::Inventory).take());
+        let (order, inventory) = tokio::join!(stop(order), stop(inventory));
         let broker = self.stop_part(Part::Broker).await;
         order.and(inventory).and(broker)
     }
 
     /// Waits until a part ends that nobody has stopped.
     pub async fn first_exit(&mut self) -> (Part, Result<ExitStatus>) {
+        let [order, inventory, broker] = &mut self.processes;
         tokio::select! {
-            status = wait(&mut self.broker) => (Part::Broker, status),
-            status = wait(&mut self.order) => (Part::Order, status),
-            status = wait(&mut self.inventory) => (Part::Inventory, status),
+            status = wait(broker) => (Part::Broker, status),
+            status = wait(order) => (Part::Order, status),
+            status = wait(inventory) => (Part::Inventory, status),
         }
     }
 
     /// The process id of a part that runs.
     pub fn pid(&self, part: Part) -> Option<u32> {
-        match part {
-            Part::Broker => self.broker.as_ref()?.pid(),
-            Part::Order => self.order.as_ref()?.pid(),
-            Part::Inventory => self.inventory.as_ref()?.pid(),
-        }
+        self.processes[part as usize].as_ref()?.pid()
     }
 
-    /// `http://…` of the order service.
     pub fn order_url(&self) -> String {
         self.config.url(Part::Order)
     }
 
-    /// `http://…` of the inventory service.
     pub fn inventory_url(&self) -> String {
         self.config.url(Part::Inventory)
     }
 
-    /// `nats://…` of the broker.
     pub fn nats_url(&self) -> String {
         self.config.url(Part::Broker)
     }
 
-    /// `http://…` of the broker's monitoring.
     pub fn monitor_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.config.ports.monitor.number())
     }
 
-    /// The database file of a service.
     pub fn database(&self, part: Part) -> PathBuf {
         self.config.database(part)
     }
 
-    /// Where the topology keeps its data.
     pub fn folder(&self) -> &Path {
         &self.config.folder
     }
 
     /// A token that this topology's services accept.
     pub fn token(&self, sub: &str) -> Result<String> {
-        crate::token::sign(&self.config.jwt_secret, sub)
+        token::sign(&self.config.jwt_secret, sub)
     }
 
     fn slot(&mut self, part: Part) -> &mut Option<Process> {
-        match part {
-            Part::Broker => &mut self.broker,
-            Part::Order => &mut self.order,
-            Part::Inventory => &mut self.inventory,
-        }
+        &mut self.processes[part as usize]
     }
 }
 
@@ -236,19 +212,8 @@ fn lock(folder: &Path) -> Result<File> {
     }
 }
 
-async fn readyz(url: &str) -> Result<String> {
-    let answer = HttpClient::connect(url).await?.get("/readyz", None).await?;
-    Ok(String::from_utf8_lossy(&answer.body).into_owned())
-}
-
-async fn stop_if_any(process: Option<Process>) -> Result<()> {
-    match process {
-        Some(process) => stop(process).await,
-        None => Ok(()),
-    }
-}
-
-async fn stop(mut process: Process) -> Result<()> {
+async fn stop(process: Option<Process>) -> Result<()> {
+    let Some(mut process) = process else { return Ok(()) };
     let status = process.terminate(STOP).await?;
     // nats-server ends with 1 on SIGTERM, which says nothing.
     if !status.success() && process.name() != Part::Broker.name() {

@@ -1,6 +1,7 @@
 //! One test per invariant, I1 to I10: broken on purpose, it is reported by name and alone.
 
-use simulator::answers::{Answer, Line, Outcome, Status, Witness};
+use shared::contract::status::Status;
+use simulator::answers::{Answer, Line, Outcome, Witness};
 use simulator::check::Moment;
 
 use crate::copy::Copy;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use simulator::answers::{self, Answer, Line, Outcome};
-use simulator::check::{self, Moment, Report};
+use simulator::check::{self, Databases, Moment, Report, snapshot::Snapshot};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use tempfile::TempDir;
@@ -103,8 +103,11 @@ impl Copy {
     }
 
     pub async fn audit(&self, moment: Moment) -> Report {
-        let (order, inventory) = (self.path("order.db"), self.path("inventory.db"));
-        check::audit(&check::read(&order, &inventory, Some(&self.path("answers"))).await.unwrap(), moment)
+        check::audit(&self.read().await, moment)
+    }
+
+    pub async fn read(&self) -> Snapshot {
+        check::read(&Databases::in_folder(self.0.path()), Some(&self.path("answers"))).await.unwrap()
     }
 
     /// Exactly this invariant is violated, once, and its witness names `witness`.

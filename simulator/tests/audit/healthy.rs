@@ -8,7 +8,7 @@ use shared::http::auth::INVENTORY_WRITE_SCOPE;
 use shared::settings::DEMO_SECRET;
 use simulator::answers::{Coverage, Recorder};
 use simulator::binaries::Binaries;
-use simulator::check::{self, Moment};
+use simulator::check::{self, Databases, Moment};
 use simulator::load::plan::{Limit, LoadPlan, Mix, Pace};
 use simulator::load::{Load, Target};
 use simulator::topology::{Topology, TopologyConfig};
@@ -44,24 +44,20 @@ async fn run_load(folder: &Path) {
     let mix = Mix { products: 3, hot: 0.3, unknown: 0.1, users: 3, quantity_max: 3 };
     let plan = LoadPlan { seed: 7, pace: Pace::Closed { connections: 8 }, limit: Limit::Count(ORDERS), mix };
     let stock: Vec<_> = (1..=PRODUCTS).map(|id| json!({"productId": id.to_string(), "stock": 60})).collect();
-    fs::write(folder.join("seed.json"), json!(stock).to_string()).unwrap();
-    let mut config = TopologyConfig::in_folder(folder.to_owned(), Binaries::beside_test().unwrap()).unwrap();
-    config.seed_file = Some(folder.join("seed.json"));
-    let mut target =
-        Target::signed(&config.url(simulator::topology::Part::Order), &config.jwt_secret, &plan.mix);
-    target.as_mut().unwrap().inventory_url = Some(config.url(simulator::topology::Part::Inventory));
-    let mut topology = Topology::start(config).await.unwrap();
+    let config = TopologyConfig::in_folder(folder.to_owned(), Binaries::beside_test().unwrap()).unwrap();
+    let mut topology = Topology::start(config.with_stock(&json!(stock)).unwrap()).await.unwrap();
+    let mut target = Target::signed(&topology.order_url(), DEMO_SECRET, &plan.mix).unwrap();
+    target.inventory_url = Some(topology.inventory_url());
     let recorder = Recorder::create(&folder.join("answers"), Coverage::Complete).unwrap();
-    let load = Load::new(plan, target.unwrap(), Some(recorder.clone()));
+    let load = Load::new(plan, target, Some(recorder.clone()));
     let watch = load.watch(Some(&topology.nats_url())).await.unwrap();
     let (going_on, inventory) = (CancellationToken::new(), topology.inventory_url());
     let (sent, ()) = tokio::join!(load.send(&going_on), change_stock(&inventory));
     sent.unwrap();
-    assert_eq!(load.wait_until_settled(simulator::testing::DEADLINE).await, 0, "orders are not settled");
+    assert_eq!(load.wait_until_settled(testing::DEADLINE).await, 0, "orders are not settled");
     drop(watch);
     recorder.finish().unwrap();
-    let (order, inventory) = (folder.join("order.db"), folder.join("inventory.db"));
-    let live = check::read(&order, &inventory, Some(&folder.join("answers"))).await.unwrap();
+    let live = check::read(&Databases::in_folder(folder), Some(&folder.join("answers"))).await.unwrap();
     let live = check::audit(&live, Moment::Running);
     assert!(live.clean, "while the services run: {live}");
     topology.stop().await.unwrap();
@@ -69,7 +65,7 @@ async fn run_load(folder: &Path) {
 
 /// Corrects and restocks product 3, which is sold meanwhile.
 async fn change_stock(url: &str) {
-    let token = simulator::token::sign_with_scope(DEMO_SECRET, "kim", Some(INVENTORY_WRITE_SCOPE)).unwrap();
+    let token = processes::token::sign_with_scope(DEMO_SECRET, "kim", Some(INVENTORY_WRITE_SCOPE)).unwrap();
     let http = reqwest::Client::new();
     for number in 0..CHANGES {
         let correction =
@@ -107,9 +103,7 @@ async fn a_healthy_copy_has_no_violation() {
     assert!(report.confirmed > 0 && report.cancelled > 0, "{report}");
     assert_eq!((report.not_settled.count, report.set_aside.count, report.foreign.count), (0, 0, 0));
     assert_eq!((report.outbox_rows, report.dead_letters, report.unknown_outcomes), (0, 0, 0));
-    let (order, inventory, answers) =
-        (copy.path("order.db"), copy.path("inventory.db"), copy.path("answers"));
-    let answered = check::read(&order, &inventory, Some(&answers)).await.unwrap().answered.unwrap();
+    let answered = copy.read().await.answered.unwrap();
     assert!(answered.observed.len() as u64 >= ORDERS, "{} orders were seen settled", answered.observed.len());
     assert_eq!(answered.lowest_stock.len(), PRODUCTS, "the stock of every product was read");
 }

@@ -1,6 +1,7 @@
 //! What is no violation: orders that are not settled yet, orders set aside, and reservations of somebody else's orders.
 
-use simulator::answers::{Line, Status, Witness};
+use shared::contract::status::Status;
+use simulator::answers::{Line, Witness};
 use simulator::check::{self, Databases, Moment};
 
 use crate::copy::Copy;
@@ -108,9 +109,9 @@ async fn an_order_that_was_placed_between_the_two_reads_is_not_foreign() {
         inventory: now.path("inventory.db"),
         order_again: now.path("order.db"),
     };
-    let report = check::audit(&check::read_copies(&databases, None).await.unwrap(), Moment::Running);
+    let report = check::audit(&check::read(&databases, None).await.unwrap(), Moment::Running);
     assert!(report.clean && report.foreign.count == 0, "{report}");
     databases.order_again = before.path("order.db");
-    let report = check::audit(&check::read_copies(&databases, None).await.unwrap(), Moment::Running);
+    let report = check::audit(&check::read(&databases, None).await.unwrap(), Moment::Running);
     assert_eq!(report.foreign.witnesses, [id]);
 }

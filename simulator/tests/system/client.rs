@@ -4,10 +4,11 @@ use std::{path::Path, time::Duration};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use shared::contract::status::Status;
 use simulator::{
-    answers::{Answer, Coverage, Line, Outcome, Recorder, Status},
+    answers::{Answer, Coverage, Line, Outcome, Recorder},
     binaries::Binaries,
-    check::{self, Moment, Report},
+    check::{self, Databases, Moment, Report},
     topology::{Topology, TopologyConfig},
 };
 use tempfile::TempDir;
@@ -15,11 +16,9 @@ use tempfile::TempDir;
 /// A topology of its own on free ports, with this stock.
 pub async fn topology(stock: Value) -> (Topology, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let seed = folder.path().join("seed.json");
-    std::fs::write(&seed, stock.to_string()).unwrap();
-    let mut config =
+    let config =
         TopologyConfig::in_folder(folder.path().to_owned(), Binaries::beside_test().unwrap()).unwrap();
-    config.seed_file = Some(seed);
+    let config = config.with_stock(&stock).unwrap();
     (Topology::start(config).await.unwrap(), folder)
 }
 
@@ -105,8 +104,7 @@ pub async fn audited(folder: &Path, told: &[Line]) -> Report {
     let recorder = Recorder::create(&answers, Coverage::Complete).unwrap();
     told.iter().for_each(|line| recorder.write(line));
     recorder.finish().unwrap();
-    let databases = (folder.join("order.db"), folder.join("inventory.db"));
-    let snapshot = check::read(&databases.0, &databases.1, Some(&answers)).await.unwrap();
+    let snapshot = check::read(&Databases::in_folder(folder), Some(&answers)).await.unwrap();
     let report = check::audit(&snapshot, Moment::Final);
     assert!(report.clean, "{report}");
     assert_eq!(report.orders, told.len() as u64, "one order per key: {report}");

@@ -7,21 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::ConnectOptions;
+use processes::{broker, token, workspace};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use shared::{
-    http::auth::{ADMIN_SCOPE, Tokens},
-    settings::{DEMO_SECRET, JwtSettings},
-};
+use shared::{http::auth::ADMIN_SCOPE, settings::DEMO_SECRET};
 use simulator::{
     answers::Line,
-    broker,
-    testing::wait_until,
     topology::{Part, Topology},
-    workspace,
 };
 use tempfile::TempDir;
+use testing::wait_until;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::client::{Buyer, accepted, audited, read_all, topology};
@@ -88,7 +83,7 @@ const GAPS: [(Part, &str, Cause, &str); 38] = [
     (Part::Order, "sweeper: loss noticed, not committed", Cause::Wiped, "rolled back; noticed again"),
     (Part::Order, "sweeper: loss committed, nothing swept", Cause::Wiped, "the orders stay marked; swept"),
     (Part::Order, "sweeper: swept, not committed", Cause::Wiped, "rolled back; swept again"),
-    (Part::Order, "sweeper: committed, relay not woken", Cause::Wiped, "the outbox row"),
+    (Part::Order, "sweeper: sweep committed", Cause::Wiped, "the outbox row"),
     (
         Part::Order,
         "identity: generation committed, not at the broker",
@@ -266,8 +261,7 @@ async fn publish_garbage(topology: &Topology, part: Part) {
         Part::Inventory => ("order", "order_created"),
         _ => ("inventory", "order_processed"),
     };
-    let options = ConnectOptions::with_user_and_password(user.to_owned(), broker::password(user));
-    let client = options.connect(topology.nats_url()).await.unwrap();
+    let client = broker::options(user).connect(topology.nats_url()).await.unwrap();
     client.publish(subject, "garbage".into()).await.unwrap();
     client.flush().await.unwrap();
     wait_until("the garbage is a dead letter", async || !dead_letters(topology, part).await.is_empty()).await;
@@ -285,9 +279,7 @@ async fn redrive_all(topology: &Topology, part: Part) {
 }
 
 async fn admin(topology: &Topology, part: Part, method: Method, path: &str) -> reqwest::Result<Response> {
-    let secret = DEMO_SECRET.parse().unwrap();
-    let tokens = Tokens::new(&JwtSettings { jwt_secret: Some(secret), ..JwtSettings::default() }).unwrap();
-    let token = tokens.sign("operator", Some(ADMIN_SCOPE), None).unwrap();
+    let token = token::sign_with_scope(DEMO_SECRET, "operator", Some(ADMIN_SCOPE)).unwrap();
     let url = if part == Part::Order { topology.order_url() } else { topology.inventory_url() };
     Client::new().request(method, format!("{url}{path}")).bearer_auth(token).send().await
 }

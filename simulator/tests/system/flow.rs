@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use serde_json::json;
-use simulator::testing::wait_until;
+use testing::wait_until;
 
 use crate::client::{Buyer, topology};
 

@@ -5,18 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{ConnectOptions, jetstream};
+use async_nats::jetstream;
+use processes::{broker, workspace};
 use reqwest::StatusCode;
 use serde_json::json;
 use simulator::{
     answers::Line,
     binaries::Binaries,
-    broker,
-    testing::{SmallDisk, wait_until},
     topology::{Part, Topology, TopologyConfig},
-    workspace,
 };
 use tempfile::TempDir;
+use testing::{SmallDisk, wait_until};
 
 use crate::client::{Buyer, accepted, audited};
 
@@ -31,11 +30,10 @@ const DISK_MEGABYTES: usize = 16;
 
 /// A topology with stock for every order, whose broker is started as `launcher` does.
 async fn topology(folder: &TempDir, launcher: Vec<std::ffi::OsString>) -> Topology {
-    let seed = folder.path().join("seed.json");
-    std::fs::write(&seed, json!([{"productId": "1", "stock": 2 * ORDERS}]).to_string()).unwrap();
     let binaries = Binaries::beside_test().unwrap();
-    let mut config = TopologyConfig::in_folder(folder.path().to_owned(), binaries).unwrap();
-    config.seed_file = Some(seed);
+    let stock = json!([{"productId": "1", "stock": 2 * ORDERS}]);
+    let config = TopologyConfig::in_folder(folder.path().to_owned(), binaries).unwrap();
+    let mut config = config.with_stock(&stock).unwrap();
     config.environment = vec![("NATS_MAX_BYTES".to_owned(), STREAM_BYTES.to_owned())];
     config.broker_launcher = launcher;
     Topology::start(config).await.unwrap()
@@ -70,10 +68,8 @@ async fn audit(folder: &Path, told: &[Line]) {
 
 /// Another stream, which belongs to nobody here, takes what the broker may store.
 async fn eat_the_store(topology: &Topology) -> jetstream::stream::Stream {
-    let operator =
-        ConnectOptions::with_user_and_password("operator".to_owned(), broker::password("operator"))
-            .custom_inbox_prefix("_INBOX_operator");
-    let context = jetstream::new(operator.connect(topology.nats_url()).await.unwrap());
+    let operator = broker::options("operator").connect(topology.nats_url()).await.unwrap();
+    let context = jetstream::new(operator);
     let other = jetstream::stream::Config {
         name: "OTHER".to_owned(),
         subjects: vec!["other".to_owned()],

@@ -6,12 +6,10 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use simulator::{
-    binaries::Binaries,
-    ports::{self, Port},
-    testing::{DEADLINE, wait_until},
-};
+use processes::{Port, ports};
+use simulator::binaries::Binaries;
 use tempfile::TempDir;
+use testing::{DEADLINE, wait_until};
 use tokio::{
     io::AsyncReadExt,
     process::{Child, Command},

@@ -5,14 +5,14 @@ use std::{path::Path, time::Duration};
 use serde_json::json;
 use simulator::{
     answers::{Coverage, Recorder},
-    check::{self, Moment, Report},
+    check::{self, Databases, Moment, Report},
     load::{
         Load, Target,
         plan::{Limit, LoadPlan, Mix, Pace},
     },
-    testing::{DEADLINE, wait_until},
     topology::{Part, Topology},
 };
+use testing::{DEADLINE, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::topology;
@@ -30,8 +30,8 @@ fn load(topology: &Topology, folder: &Path, pace: Pace) -> (Load, Recorder) {
 }
 
 pub async fn audit(folder: &Path, moment: Moment) -> Report {
-    let (order, inventory) = (folder.join("order.db"), folder.join("inventory.db"));
-    check::audit(&check::read(&order, &inventory, Some(&folder.join("answers"))).await.unwrap(), moment)
+    let answers = folder.join("answers");
+    check::audit(&check::read(&Databases::in_folder(folder), Some(&answers)).await.unwrap(), moment)
 }
 
 async fn kill_under(pace: Pace) {
@@ -43,12 +43,12 @@ async fn kill_under(pace: Pace) {
         let load = load.clone();
         async move { load.send(&CancellationToken::new()).await }
     });
-    wait_until("a tenth is accepted", async || load.tally().accepted() > ORDERS / 10).await;
+    wait_until("a tenth is accepted", async || load.tally.totals().accepted > ORDERS / 10).await;
     topology.kill(Part::Order).await.unwrap();
     let report = audit(folder.path(), Moment::Running).await;
     assert!(report.clean, "in the middle: {report}");
-    wait_until("somebody does not know", async || load.tally().unknown() > 0).await;
-    assert!(load.tally().accepted() < ORDERS, "the kill came too late");
+    wait_until("somebody does not know", async || load.tally.totals().unknown > 0).await;
+    assert!(load.tally.totals().accepted < ORDERS, "the kill came too late");
     topology.start_part(Part::Order).await.unwrap();
 
     sending.await.unwrap().unwrap();
@@ -56,9 +56,9 @@ async fn kill_under(pace: Pace) {
     drop(watch);
     recorder.finish().unwrap();
     topology.stop().await.unwrap();
-    let tally = load.tally();
-    assert_eq!((tally.accepted(), tally.unknown(), tally.refused()), (ORDERS, 0, 0));
-    assert!(tally.resolved() > 0, "no order was repeated by its key");
+    let tally = load.tally.totals();
+    assert_eq!((tally.accepted, tally.unknown, tally.refused), (ORDERS, 0, 0));
+    assert!(tally.resolved > 0, "no order was repeated by its key");
     let report = audit(folder.path(), Moment::Final).await;
     assert!(report.clean, "{report}");
     assert_eq!((report.orders, report.unknown_outcomes), (ORDERS, 0));
@@ -81,13 +81,13 @@ async fn a_load_that_is_told_to_stop_sends_nothing_more() {
     let (load, _recorder) = load(&topology, folder.path(), Pace::Open { rate: 20.0, connections: 4 });
     let stop = CancellationToken::new();
     let (sent, ()) = tokio::join!(load.send(&stop), async {
-        wait_until("an order is accepted", async || load.tally().accepted() > 0).await;
+        wait_until("an order is accepted", async || load.tally.totals().accepted > 0).await;
         stop.cancel();
     });
     sent.unwrap();
-    let accepted = load.tally().accepted();
+    let accepted = load.tally.totals().accepted;
     assert!(accepted < ORDERS / 10, "{accepted}");
     tokio::time::timeout(Duration::from_secs(5), load.send(&stop)).await.unwrap().unwrap();
-    assert_eq!(load.tally().accepted(), accepted);
+    assert_eq!(load.tally.totals().accepted, accepted);
     topology.stop().await.unwrap();
 }

@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use processes::raw_nats::RawConnection;
 use serde_json::json;
-use simulator::{raw_nats::RawConnection, testing::wait_until};
+use testing::wait_until;
 use tokio::task::JoinSet;
 
 use crate::client::{Buyer, topology};

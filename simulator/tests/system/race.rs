@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use simulator::testing::wait_until;
+use testing::wait_until;
 use tokio::task::JoinSet;
 
 use crate::client::{Buyer, accepted, audited, topology};

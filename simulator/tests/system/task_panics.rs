@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use simulator::{testing::wait_until, topology::Part};
+use simulator::topology::Part;
+use testing::wait_until;
 
 use crate::fail_points::{Cause, End, Failure, SKIP, World};
 

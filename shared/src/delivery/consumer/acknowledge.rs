@@ -1,4 +1,4 @@
-//! Tells the broker how messages ended. Nothing else acknowledges, and nothing is acknowledged before its commit.
+//! Tells the broker how messages ended, after their commit. Nothing else acknowledges.
 
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ async fn ack(acker: &Acker, kind: AckKind) -> Result<()> {
     acker.ack_with(kind).await.map_err(|error| anyhow!(error)).context("acknowledge a message")
 }
 
-/// Acknowledges a message that nobody received. With explicit acknowledgement the broker goes by the stream sequence alone;
-/// the delivery's own number must only be one that was used.
+/// Acknowledges a message that nobody received. With explicit acknowledgement the broker goes by the stream
+/// sequence alone; the delivery's own number must only be one that was used.
 ///
 /// Source: `ackReplyInfo`, `processAckMsg` and `processNak` in nats-server 2.14.5.
 pub(super) async fn acknowledge_by_sequence(

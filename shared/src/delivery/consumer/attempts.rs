@@ -2,7 +2,7 @@
 
 use crate::{delivery::message::Delivery, storage::Tx};
 
-/// Counts one more attempt, the first as `first`. To be committed before the handling, which may end the process.
+/// Counts one more attempt, the first as `first`. Committed before the handling, which may end the process.
 pub(super) async fn count(tx: &mut Tx, delivery: &Delivery, first: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "INSERT INTO handling_attempts (subject, body, attempts) VALUES ($1, $2, $3)

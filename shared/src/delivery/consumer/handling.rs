@@ -1,6 +1,6 @@
 //! Handling a batch: decide, commit, then acknowledge, and find the message at fault where that fails.
 //!
-//! A batch that fails goes one by one, so that only the message at fault is left. One that may be at fault is handled alone.
+//! A batch that fails goes one by one, so that only the message at fault is left. A suspect is handled alone.
 
 use anyhow::{Error, Result};
 
@@ -14,7 +14,6 @@ use crate::{
         handler::{self, EventHandler, Panicked},
         message::{Delivery, Message},
         outcome::{Never, Outcome},
-        relay::Relay,
     },
     fail_point,
     storage::{Database, WriteError},
@@ -26,20 +25,17 @@ const ALONE_FROM_ATTEMPT: i64 = 5;
 const GIVE_UP_AT_ATTEMPT: i64 = 20;
 
 /// What handles the messages of a durable consumer.
-pub struct Handling<H> {
+pub(super) struct Handling<H> {
     /// The durable consumer's name.
     pub name: &'static str,
     /// Where effects and dead letters are committed.
     pub database: Database,
-    /// Woken after each commit, since answers may be enqueued.
-    pub relay: Relay,
-    /// Decides the messages.
     pub handler: H,
 }
 
 impl<H: EventHandler> Handling<H> {
     /// Handles messages that arrived together, the suspects among them one by one.
-    pub(super) async fn handle(&self, messages: Vec<Message>) -> Result<()> {
+    pub async fn handle(&self, messages: Vec<Message>) -> Result<()> {
         let (suspects, rest): (Vec<_>, _) =
             messages.into_iter().partition(|message| is_suspect(&message.delivery));
         self.handle_together(&rest).await?;
@@ -49,7 +45,7 @@ impl<H: EventHandler> Handling<H> {
         Ok(())
     }
 
-    /// Decides, commits and acknowledges; falls back to one by one, so that only the message at fault is left.
+    /// Decides, commits and acknowledges; falls back to one by one.
     async fn handle_together(&self, batch: &[Message]) -> Result<()> {
         let [first, others @ ..] = batch else { return Ok(()) };
         let committed = async {
@@ -76,9 +72,10 @@ impl<H: EventHandler> Handling<H> {
         }
     }
 
-    /// Counts the attempts of a suspect, in a commit of their own before it is handled. Returns its end once there were too many.
+    /// Counts an attempt of a suspect, in a commit of its own. Returns its end once there were too many.
     ///
-    /// The broker's number tells a suspect, and no more: it also grows while nothing is tried, and a consumer reset starts it over.
+    /// The broker's number tells a suspect, and no more: it also grows while nothing is tried, and a consumer
+    /// reset starts it over.
     async fn count_attempt(&self, delivery: &Delivery) -> Result<Option<Never>, WriteError> {
         if !is_suspect(delivery) {
             return Ok(None);
@@ -93,8 +90,8 @@ impl<H: EventHandler> Handling<H> {
         Ok((attempts >= GIVE_UP_AT_ATTEMPT).then_some(given_up))
     }
 
-    /// One transaction: the handler's effects, their answers, and the dead letters of the batch. With `end`, its one message
-    /// becomes a dead letter and is not handled.
+    /// One transaction: the handler's effects, their answers, and the dead letters of the batch. With `end`,
+    /// its one message becomes a dead letter and is not handled.
     async fn commit(&self, batch: &[Message], end: Option<Never>) -> Result<Vec<Outcome>, WriteError> {
         let outcomes = self.database.write(|mut tx| async move {
             let outcomes = match end {
@@ -114,7 +111,6 @@ impl<H: EventHandler> Handling<H> {
         });
         let outcomes = outcomes.await?;
         fail_point::reach("consumer: committed, not acked");
-        self.relay.wake();
         Ok(outcomes)
     }
 

@@ -17,8 +17,8 @@ const PULL_MESSAGES: usize = 1_000;
 /// A pull ends after this time even when it is not full. A drain waits for the end of the pull, so that no
 /// message is delivered to a process that no longer handles it.
 pub(super) const PULL_EXPIRES: Duration = Duration::from_secs(1);
-/// Batches follow each other at least this far apart, unless messages are scarce: each costs a commit, and so an
-/// fsync, and a larger batch costs hardly more than a small one.
+/// Batches follow each other at least this far apart, unless messages are scarce: each costs a commit, and so
+/// an fsync, and a larger batch costs hardly more than a small one.
 const GATHER: Duration = Duration::from_millis(10);
 /// A pull that seems to deliver nothing is polled again after this time.
 const POLL_AGAIN: Duration = Duration::from_millis(100);
@@ -43,13 +43,13 @@ impl Pull {
         Ok(Self { messages, started, gather_until: started, delivered: 0 })
     }
 
-    /// Waits for one message, then takes what has arrived and what still arrives until [`GATHER`] after the batch before; empty at
-    /// the end of the pull.
+    /// Waits for one message, then takes what has arrived and what still arrives until [`GATHER`] after the
+    /// batch before; empty at the end of the pull.
     pub async fn next_batch(&mut self) -> Result<Vec<Message>> {
         let mut batch = Vec::new();
         if let Some(first) = self.next().await {
             batch.push(first.map_err(|error| anyhow!(error))?.into());
-            // The future is polled before the deadline is looked at, so what has arrived is taken in any case.
+            // The future is polled before the deadline is checked, so what has arrived is taken in any case.
             while let Ok(Some(Ok(message))) = timeout_at(self.gather_until, self.messages.next()).await {
                 batch.push(message.into());
             }
@@ -59,10 +59,10 @@ impl Pull {
         Ok(batch)
     }
 
-    /// The next message; `None` at the end of the pull, and once nothing has come although it should have ended.
+    /// The next message; `None` at the end of the pull, and once that is overdue.
     ///
-    /// The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat: so what waits behind such
-    /// messages is looked for in between. A pull in which one was swallowed also waits too long for its end.
+    /// The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat, and
+    /// its pull then waits too long for its end. So it is polled in between for what waits behind.
     async fn next(&mut self) -> Option<<pull::Batch as Stream>::Item> {
         loop {
             if let Ok(next) = timeout(POLL_AGAIN, self.messages.next()).await {

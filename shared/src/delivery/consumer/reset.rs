@@ -31,14 +31,14 @@ impl Reset {
         self.holder = self.holder.or(Some(Holder::DroppedPull));
     }
 
-    /// Resets the consumer, so that what was delivered and not acknowledged comes again without the wait for `ack_wait`.
+    /// Resets the consumer: what was delivered and not acknowledged comes again, and not after `ack_wait` only.
     ///
-    /// Unless a message among it is unreadable: that one is set aside, and the others are given back one by one, since a reset would
-    /// deliver it again together with all that is older and not acknowledged.
+    /// Unless a message among it is unreadable: that one is set aside, and the others are given back one by
+    /// one, since a reset would deliver it again together with all that is older and not acknowledged.
     ///
-    /// A reset also starts the delivery counts over. A message that kills the process at every start would then never
-    /// reach the number at which it is given up. So after a dead process there is no reset without progress since the
-    /// latest one; redelivery is then left to `ack_wait`, which counts.
+    /// A reset also starts the delivery counts over. A message that kills the process at every start would
+    /// then never reach the number at which it is given up. So after a dead process there is no reset without
+    /// progress since the latest one; redelivery is then left to `ack_wait`, which counts.
     pub async fn take_back(&mut self, pulls: &mut PullConsumer, unreadable: &Unreadable) -> Result<()> {
         let info = pulls.cached_info().clone();
         let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);
@@ -60,7 +60,7 @@ impl Reset {
         Ok(())
     }
 
-    /// Whether the ack floor has moved since the latest reset after a dead process; the database remembers it.
+    /// Whether the ack floor has moved since the latest reset after a dead process, which the database knows.
     async fn note_progress(&self, floor: i64) -> Result<bool> {
         let noted = self.database.write(|mut tx| async move {
             let noted = sqlx::query("UPDATE broker_memory SET reset_floor = $1 WHERE reset_floor IS NOT $1")

@@ -1,4 +1,4 @@
-//! The loop of a durable consumer: pull after pull, as long as there is a broker, and a database that can be written.
+//! The loop of a durable consumer: pull after pull, while there is a broker and a writable database.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerState},
-    contract::events::EventBody,
     delivery::handler::EventHandler,
     fail_point,
+    storage::Database,
 };
 
 /// Without a quiet moment, what holds the ack floor back is inspected this often.
@@ -43,14 +43,10 @@ pub struct Consumer<H> {
 }
 
 impl<H: EventHandler> Consumer<H> {
-    /// The messages that `handling` decides come from `broker`.
-    pub fn new(broker: Broker, handling: Handling<H>) -> Self {
-        let unreadable = Unreadable {
-            consumer: handling.name,
-            subject: H::Event::SUBJECT,
-            database: handling.database.clone(),
-            broker: broker.clone(),
-        };
+    /// What `handler` decides of the messages that come from `broker` is committed in `database`.
+    pub fn new(database: Database, broker: Broker, handler: H) -> Self {
+        let unreadable = Unreadable { database: database.clone(), broker: broker.clone() };
+        let handling = Handling { name: broker.ownership().consumer, database, handler };
         Self { broker, handling, unreadable }
     }
 
@@ -62,14 +58,14 @@ impl<H: EventHandler> Consumer<H> {
             let mut state = self.broker.state();
             let consumed = tokio::select! {
                 consumed = self.consume(&mut reset, &shutdown) => consumed,
-                // Whatever is under way is dropped: what was lost with the connection would be waited for in vain.
+                // Whatever is under way is dropped: it would wait for what was lost with the connection.
                 _ = state.wait_for(|state| *state != current) => {
                     reset.pull_was_dropped();
                     continue;
                 }
             };
             if let Err(error) = consumed {
-                self.handling.database.notice(error.as_ref());
+                self.handling.database.note_failure(error.as_ref());
                 let (consumer, error) = (self.handling.name, format!("{error:#}"));
                 tracing::warn!(consumer, error, "not consuming");
                 reset.pull_was_dropped();
@@ -97,13 +93,13 @@ impl<H: EventHandler> Consumer<H> {
 
     /// Opens the consumer and steps until the database is not writable, a step fails, or `shutdown`.
     ///
-    /// In a quiet moment nothing should be owed; what is may be a message that the client has swallowed. Where there is no quiet
-    /// moment, such a message would keep the ack floor back, and the sweeper from all that was sent later.
+    /// In a quiet moment nothing should be owed; what is may be a message that the client has swallowed.
+    /// Where there is no quiet moment, such a message would keep the ack floor back, and the sweeper from all
+    /// that was sent later.
     async fn consume(&self, reset: &mut Reset, shutdown: &CancellationToken) -> Result<()> {
-        let (consumer, subject) = (self.handling.name, H::Event::SUBJECT);
-        let mut pulls = self.broker.open_consumer(consumer, subject).await?;
+        let mut pulls = self.broker.open_consumer().await?;
         reset.take_back(&mut pulls, &self.unreadable).await?;
-        tracing::info!(consumer, subject, "consuming");
+        tracing::info!(consumer = self.handling.name, subject = self.broker.ownership().subject, "consuming");
         let (mut inspected_to, mut inspected_at) = (0, Instant::now());
         while !shutdown.is_cancelled() {
             match self.consume_once(&pulls).await? {
@@ -128,8 +124,8 @@ impl<H: EventHandler> Consumer<H> {
 
     /// One pull, handled in batches.
     ///
-    /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat. A pull that ends before its
-    /// time is an error.
+    /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat. A
+    /// pull that ends before its time is an error.
     pub async fn consume_once(&self, pulls: &PullConsumer) -> Result<Consumed> {
         let mut pull = Pull::start(pulls).await?;
         loop {
@@ -144,7 +140,7 @@ impl<H: EventHandler> Consumer<H> {
                 break;
             }
         }
-        // What the pull still delivers is given back, too: dropped with it, it would wait for the broker's ack wait.
+        // What the pull still delivers is given back, too: dropped with it, it would wait for `ack_wait`.
         loop {
             let rest = pull.next_batch().await?;
             if rest.is_empty() {

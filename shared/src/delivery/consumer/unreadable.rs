@@ -1,8 +1,8 @@
 //! Messages that were delivered and never arrived, because the client cannot read their headers.
 //!
-//! The client gives up the connection at such a message, or ends the pull, before anybody could acknowledge it. So once deliveries
-//! were lost, what the consumer still owes is inspected where it is stored. What is unreadable becomes a dead letter
-//! `invalid_headers` and is terminated by its sequence; all else stays as it is.
+//! The client gives up the connection at such a message, or ends the pull, before anybody could acknowledge
+//! it. So once deliveries were lost, what the consumer still owes is inspected where it is stored. What is
+//! unreadable becomes a dead letter `invalid_headers`, terminated by its sequence; all else stays as it is.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::{
     storage::Database,
 };
 
-/// The one header of such a dead letter: the whole block that could not be read. A redrive finds no other in it.
+/// The one header of such a dead letter, also in a redrive: the whole block that could not be read.
 const UNREADABLE_HEADERS: &str = "unreadable-headers-base64";
 /// Messages inspected, and set aside in one transaction, at most.
 const WINDOW: u64 = 1_000;
@@ -44,10 +44,6 @@ const IN_FLIGHT: usize = 64;
 
 /// Sets unreadable messages of a durable consumer aside.
 pub(super) struct Unreadable {
-    /// The durable consumer's name.
-    pub consumer: &'static str,
-    /// The one subject that it receives.
-    pub subject: &'static str,
     pub database: Database,
     pub broker: Broker,
 }
@@ -56,9 +52,9 @@ pub(super) struct Unreadable {
 type Found = (StoredMessage, String);
 
 impl Unreadable {
-    /// Sets aside what is unreadable of what was delivered and is not acknowledged as of `info`, as far as it is `behind` this
-    /// sequence. Whether there was any; what was lost with it is then delivered again at once, and the broker goes on counting its
-    /// deliveries.
+    /// Sets aside what is unreadable of what was delivered and is not acknowledged as of `info`, as far as it
+    /// is `behind` this sequence. Whether there was any; what was lost with it is then delivered again at
+    /// once, and the broker goes on counting its deliveries.
     pub async fn set_aside_owed(&self, info: &Info, behind: u64) -> Result<bool> {
         let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
         let (mut from, mut found, mut lost) = (floor.max(behind) + 1, false, Vec::new());
@@ -81,8 +77,8 @@ impl Unreadable {
         Ok(found)
     }
 
-    /// Sets aside the unreadable messages that hold the ack floor back, up to the first one that can be read: that one comes again by
-    /// itself. Needs no quiet moment, since all behind the floor that is readable may have been handled long ago.
+    /// Sets aside the unreadable messages that hold the ack floor back, up to the first that can be read: that
+    /// one comes again by itself. Needs no quiet moment: what is readable behind the floor may be long handled.
     ///
     /// Takes no longer than a pull. A broker whose answers are late is asked again another time.
     pub async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
@@ -113,15 +109,19 @@ impl Unreadable {
         if info.num_ack_pending == 0 {
             return Ok(None);
         }
-        let found =
-            stored_message::next_of(&self.broker.context(), self.subject, floor.max(behind) + 1).await?;
+        let found = stored_message::next_of(
+            &self.broker.context(),
+            self.broker.ownership().subject,
+            floor.max(behind) + 1,
+        )
+        .await?;
         Ok(found.filter(|message| message.sequence <= last).and_then(|message| {
             let why = message.check_headers().err()?;
             Some((info, (message, why)))
         }))
     }
 
-    /// The messages of this subject in a range of sequences: the unreadable ones with the reason, and the others' sequences.
+    /// The messages of this subject in a range of sequences: the unreadable ones, and the others' sequences.
     async fn inspect(&self, from: u64, to: u64) -> Result<(Vec<Found>, Vec<u64>)> {
         let context = self.broker.context();
         let stored: Vec<Option<StoredMessage>> = stream::iter(from..=to)
@@ -130,7 +130,9 @@ impl Unreadable {
             .try_collect()
             .await?;
         let (mut unreadable, mut readable) = (Vec::new(), Vec::new());
-        for message in stored.into_iter().flatten().filter(|message| message.subject == self.subject) {
+        for message in
+            stored.into_iter().flatten().filter(|message| message.subject == self.broker.ownership().subject)
+        {
             match message.check_headers() {
                 Ok(()) => readable.push(message.sequence),
                 Err(why) => unreadable.push((message, why)),
@@ -151,7 +153,9 @@ impl Unreadable {
             Ok((tx, ()))
         });
         stored.await.map_err(Error::from).context("set unreadable messages aside")?;
-        letters.iter().for_each(|(delivery, never)| report_dead_letter(self.consumer, delivery, never));
+        letters.iter().for_each(|(delivery, never)| {
+            report_dead_letter(self.broker.ownership().consumer, delivery, never)
+        });
         Ok(())
     }
 }

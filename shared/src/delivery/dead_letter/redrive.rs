@@ -1,8 +1,8 @@
 //! Redrive: a dead letter is handled once more, as if it were delivered now, or it is discarded.
 //!
-//! The same event handler decides it, and so the same deduplication. Its effect and the deletion of its row commit in
-//! one transaction. One task does this, one dead letter after the other: no write transaction lives in a request's
-//! future, and one dead letter at fault fails no other.
+//! The same event handler decides it, and so the same deduplication. Its effect and the deletion of its row
+//! commit in one transaction. One task does this, one dead letter after the other: no write transaction lives
+//! in a request's future, and one dead letter at fault fails no other.
 
 use anyhow::Result;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +13,6 @@ use crate::{
     delivery::{
         handler::{self, EventHandler},
         outcome::{Never, Outcome, UNSENDABLE},
-        relay::Relay,
     },
     fail_point,
     storage::{Database, Tx, WriteError},
@@ -56,7 +55,7 @@ pub enum Discarded {
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedriveError {
-    /// This database is not the consumer's: until it adopts it, nothing may be decided in it. Nothing was changed.
+    /// Until this database adopts the consumer, nothing may be decided in it. Nothing was changed.
     NotOwned,
     /// The database cannot be written. Certainly nothing was changed.
     NotNow,
@@ -90,20 +89,14 @@ pub struct Redriver<H> {
     receiver: mpsc::Receiver<Request>,
     database: Database,
     broker: Broker,
-    relay: Relay,
     handler: H,
 }
 
 /// The dead letters of `database`, and the task that gives them to `handler` again.
-pub fn redriver<H>(
-    database: Database,
-    broker: Broker,
-    relay: Relay,
-    handler: H,
-) -> (DeadLetters, Redriver<H>) {
+pub fn redriver<H>(database: Database, broker: Broker, handler: H) -> (DeadLetters, Redriver<H>) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let letters = DeadLetters { database: database.clone(), sender };
-    (letters, Redriver { receiver, database, broker, relay, handler })
+    (letters, Redriver { receiver, database, broker, handler })
 }
 
 impl DeadLetters {
@@ -170,7 +163,6 @@ impl<H: EventHandler> Redriver<H> {
             Mode::DryRun => self.database.rehearse(work).await,
         };
         fail_point::reach("redrive: committed, not answered");
-        self.relay.wake();
         ended.or_else(|error| match error {
             WriteError::NotStored(error) => Err(not_now(&error)),
             WriteError::Rejected(error) => Ok(Redriven::Failed(format!("{error:#}"))),
@@ -183,7 +175,7 @@ impl<H: EventHandler> Redriver<H> {
     /// The handler's effect and what becomes of the row, neither committed.
     async fn handle(&self, tx: &mut Tx, id: i64) -> Result<Redriven> {
         let Some(letter) = store::find(&mut **tx, id).await? else { return Ok(Redriven::Gone) };
-        // Never delivered by anybody, and so nothing for the handler. What made it unsendable is in the event itself.
+        // Never delivered, and so nothing for the handler. What made it unsendable is in the event itself.
         if letter.reason == UNSENDABLE {
             let never = Never { reason: UNSENDABLE, detail: letter.detail };
             store::count_attempt(tx, id, &never).await?;

@@ -1,4 +1,5 @@
-//! An outbox row as a message: CloudEvents in binary mode, the attributes are headers and the body stays plain JSON.
+//! An outbox row as a message: CloudEvents in binary mode, the attributes are headers and the body stays
+//! plain JSON.
 
 use async_nats::{HeaderMap, HeaderValue, jetstream::message::PublishMessage};
 
@@ -12,8 +13,8 @@ pub(super) fn build(row: &Row, service: &str) -> Result<PublishMessage, String> 
     }
 }
 
-/// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON. Beside them the name of one whose value
-/// cannot be a header's, if there is any; it is left out.
+/// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON. Beside them the name of
+/// one whose value cannot be a header's, if there is any; it is left out.
 ///
 /// Source: the CloudEvents 1.0 NATS protocol binding, section 3.1. `ce-id` is derived from the event, so it
 /// never changes; `Nats-Msg-Id` belongs to the row.

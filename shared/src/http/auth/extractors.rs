@@ -33,45 +33,32 @@ where
     }
 }
 
-/// The authenticated user of a request whose token carries the scope `admin`.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    /// The token's `sub`.
-    pub id: String,
+macro_rules! user_with_scope {
+    ($name:ident, $scope:expr) => {
+        /// The authenticated user of a request whose token carries this scope.
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            /// The token's `sub`.
+            pub id: String,
+        }
+
+        impl<S> FromRequestParts<S> for $name
+        where
+            Tokens: FromRef<S>,
+            S: Send + Sync,
+        {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+                let claims = verified(parts, &Tokens::from_ref(state))?.demand($scope)?;
+                Ok(Self { id: claims.sub })
+            }
+        }
+    };
 }
 
-impl<S> FromRequestParts<S> for Admin
-where
-    Tokens: FromRef<S>,
-    S: Send + Sync,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let claims = verified(parts, &Tokens::from_ref(state))?.demand(ADMIN_SCOPE)?;
-        Ok(Self { id: claims.sub })
-    }
-}
-
-/// The authenticated user of a request whose token carries the scope `inventory:write`.
-#[derive(Debug, Clone)]
-pub struct StockKeeper {
-    /// The token's `sub`.
-    pub id: String,
-}
-
-impl<S> FromRequestParts<S> for StockKeeper
-where
-    Tokens: FromRef<S>,
-    S: Send + Sync,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let claims = verified(parts, &Tokens::from_ref(state))?.demand(INVENTORY_WRITE_SCOPE)?;
-        Ok(Self { id: claims.sub })
-    }
-}
+user_with_scope!(Admin, ADMIN_SCOPE);
+user_with_scope!(StockKeeper, INVENTORY_WRITE_SCOPE);
 
 fn verified(parts: &Parts, tokens: &Tokens) -> Result<Claims, Problem> {
     let token = bearer(&parts.headers)

@@ -1,6 +1,6 @@
 //! The times in a token, `exp` and `nbf`, and the leeway with which they hold.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 /// Clocks may differ by this many seconds when `exp` and `nbf` are checked.
@@ -38,11 +38,6 @@ impl From<u64> for NumericDate {
 /// `as` takes what is before 1970 for 1970, and what is beyond the last millisecond for that one.
 fn milliseconds(seconds: f64) -> u64 {
     (seconds * 1_000.0) as u64
-}
-
-/// A time that is there. `null` is no time, and must not pass for a token that never ends.
-pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NumericDate>, D::Error> {
-    NumericDate::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use anyhow::{Context, bail};
 use jsonwebtoken::{Header, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    keys::Key,
-    numeric_date::{NumericDate, given},
+use super::{keys::Key, numeric_date::NumericDate};
+use crate::{
+    clock::now_ms,
+    http::{fields::given, problem::Problem},
+    settings::JwtSettings,
 };
-use crate::{clock::now_ms, http::problem::Problem, settings::JwtSettings};
 
 /// No token of use is longer, in bytes.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::operations::{
-    admin_client::AdminClient,
-    routes::dead_letters::{LIMIT_MAX, PATH},
+use crate::{
+    http::paging::LIMIT_MAX,
+    operations::{admin_client::AdminClient, routes::dead_letters::PATH},
 };
 
 /// Dead letters redriven in one request, so that it ends well within the client's patience.

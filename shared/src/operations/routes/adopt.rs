@@ -1,17 +1,15 @@
 //! `POST /admin/adopt`: the running service takes over the consumer.
 
-use anyhow::Result;
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    broker::adoption::{self, Adoption, Healing},
+    broker::{
+        Broker,
+        adoption::{self, Adoption, Healing},
+    },
     http::{auth::Admin, problem::Problem},
-    operations::probes::Operations,
 };
 
 /// Where the route is.
@@ -26,26 +24,28 @@ pub struct Adopted {
     detail: String,
 }
 
-impl Operations {
-    /// `POST /admin/adopt`: takes over the consumer, and tells what was done.
-    pub async fn adopt(&self, admin: Admin, healing: Healing) -> Result<Response, Problem> {
-        let broker = self.broker.clone();
-        tracing::info!(admin = admin.id, "the consumer is to be adopted");
-        // A task of its own: a caller who goes away must not leave a commit half-way.
-        let adopting = tokio::spawn(async move { adoption::adopt(&broker, healing).await });
-        match adopting.await.map_err(anyhow::Error::from).flatten() {
-            Ok(adoption) => {
-                let name = self.broker.ownership().map_or("", |ownership| ownership.consumer);
-                let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
-                let detail = adoption::describe(name, &adoption, healing);
-                Ok(Json(Adopted { result, detail }).into_response())
-            }
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "consumer not adopted");
-                Err(Problem::Unavailable(
-                    "the consumer was not adopted, the log says why; it can be tried again",
-                ))
-            }
-        }
-    }
+/// Take over the consumer that belongs to another database
+///
+/// For a service that is not ready for that reason. The other database must be stopped for good.
+#[utoipa::path(post, path = PATH, tag = "admin", security(("token" = ["admin"])), responses(
+    (status = 200, description = "What was done.", body = Adopted),
+))]
+pub async fn adopt(
+    admin: Admin,
+    State(broker): State<Broker>,
+    State(healing): State<Healing>,
+) -> Result<Json<Adopted>, Problem> {
+    tracing::info!(admin = admin.id, "the consumer is to be adopted");
+    // A task of its own: a caller who goes away must not leave a commit half-way.
+    let adopting = {
+        let broker = broker.clone();
+        tokio::spawn(async move { adoption::adopt(&broker, healing).await })
+    };
+    let adoption = adopting.await.map_err(anyhow::Error::from).flatten().map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "consumer not adopted");
+        Problem::Unavailable("the consumer was not adopted, the log says why; it can be tried again")
+    })?;
+    let name = broker.ownership().consumer;
+    let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
+    Ok(Json(Adopted { result, detail: adoption::describe(name, &adoption, healing) }))
 }

@@ -2,18 +2,14 @@
 
 use axum::{
     Json,
-    extract::{
-        FromRef, Path, Query, State,
-        rejection::{PathRejection, QueryRejection},
-    },
-    http::{StatusCode, header},
+    extract::State,
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     clock::rfc3339,
@@ -22,62 +18,41 @@ use crate::{
         store::{self, DeadLetter},
     },
     http::{
-        auth::{Admin, Tokens},
-        paging,
+        auth::Admin,
+        paging::{Limit, limit_default, page, rows_to_read},
+        path::Name,
         problem::Problem,
+        query::Query,
         read::read,
     },
+    number::integer_field,
 };
 
 /// Where the routes begin.
 pub const PATH: &str = "/admin/dead-letters";
-/// Dead letters in one list, or redriven in one request, at most.
-pub const LIMIT_MAX: i64 = paging::LIMIT_MAX as i64;
-/// The same when the request does not say.
-const LIMIT_DEFAULT: i64 = paging::LIMIT_DEFAULT as i64;
 
-/// `GET` a list or one, `POST …/redrive` all or one, `DELETE` one.
-pub fn routes<S>() -> OpenApiRouter<S>
-where
-    S: Clone + Send + Sync + 'static,
-    Tokens: FromRef<S>,
-    DeadLetters: FromRef<S>,
-{
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(redrive_all))
-        .routes(routes!(show, discard))
-        .routes(routes!(redrive_one))
-}
-
-/// What a query may say.
+/// Which dead letters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Wanted {
+pub struct DeadLettersQuery {
     /// Only those with a higher id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer_field")]
     after: i64,
     /// How many at most.
-    #[serde(default = "default_limit")]
-    #[param(minimum = 1, maximum = 200)]
-    limit: i64,
+    #[serde(default = "limit_default")]
+    #[param(inline)]
+    limit: Limit,
     /// Redrive only: tell what would happen, and change nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
-fn default_limit() -> i64 {
-    LIMIT_DEFAULT
-}
-
-impl Wanted {
-    fn accept(query: Result<Query<Self>, QueryRejection>) -> Result<Self, Problem> {
-        let Query(wanted) = query.map_err(|error| Problem::invalid("query", error.body_text()))?;
-        if !(1..=LIMIT_MAX).contains(&wanted.limit) {
-            return Err(Problem::invalid("limit", format!("must be from 1 to {LIMIT_MAX}")));
-        }
-        Ok(wanted)
+impl DeadLettersQuery {
+    /// Those that it asks for, and one more if there are more.
+    async fn read(&self, letters: &DeadLetters) -> Result<Vec<DeadLetter>, Problem> {
+        let (database, limit) = (letters.database(), rows_to_read(self.limit));
+        read(database, store::oldest_after(database.reader(), self.after, limit)).await
     }
 
     fn mode(&self) -> Mode {
@@ -85,14 +60,11 @@ impl Wanted {
     }
 }
 
-type WantedQuery = Result<Query<Wanted>, QueryRejection>;
-type Id = Result<Path<i64>, PathRejection>;
-
 /// A dead letter as an operator sees it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DeadLetter)]
-struct View {
+pub struct View {
     id: i64,
     subject: String,
     reason: String,
@@ -148,30 +120,28 @@ fn text(bytes: &[u8], cut: bool) -> Option<&str> {
 }
 
 /// Dead letters, the oldest first
-#[utoipa::path(get, path = PATH, tag = "admin", security(("token" = ["admin"])), params(Wanted), responses(
+#[utoipa::path(get, path = PATH, tag = "admin", security(("token" = ["admin"])), params(DeadLettersQuery), responses(
     (status = 200, description = "Up to `limit`; `Link` leads to the next ones.", body = [View]),
 ))]
-async fn list(_: Admin, State(letters): State<DeadLetters>, query: WantedQuery) -> Result<Response, Problem> {
-    let Wanted { after, limit, .. } = Wanted::accept(query)?;
-    // One more than asked for tells whether there is a next page.
-    let mut found =
-        read(letters.database(), store::oldest_after(letters.database().reader(), after, limit + 1)).await?;
-    let more = found.len() as i64 > limit;
-    found.truncate(limit as usize);
-    let last = found.last().map_or(after, |letter| letter.id);
-    let mut response = Json(found.into_iter().map(View::from).collect::<Vec<_>>()).into_response();
-    if more && let Ok(link) = format!("<{PATH}?after={last}&limit={limit}>; rel=\"next\"").parse() {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    Ok(response)
+pub async fn list(
+    _: Admin,
+    State(letters): State<DeadLetters>,
+    Query(query): Query<DeadLettersQuery>,
+) -> Result<Response, Problem> {
+    let found = query.read(&letters).await?.into_iter().map(View::from).collect();
+    let limit = query.limit.get();
+    Ok(page(found, query.limit, |last: &View| Some(format!("{PATH}?after={}&limit={limit}", last.id))))
 }
 
 /// One dead letter with its headers
 #[utoipa::path(get, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
     (status = 200, description = "The dead letter.", body = View),
 ))]
-async fn show(_: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|_| Problem::NotFound)?;
+pub async fn show(
+    _: Admin,
+    State(letters): State<DeadLetters>,
+    Name(id): Name<i64>,
+) -> Result<Response, Problem> {
     let letter = read(letters.database(), store::find(letters.database().reader(), id))
         .await?
         .ok_or(Problem::NotFound)?;
@@ -179,46 +149,39 @@ async fn show(_: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<Re
 }
 
 /// Handle one again, as if it were delivered now
-#[utoipa::path(post, path = format!("{PATH}/{{id}}/redrive"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path), Wanted), responses(
+#[utoipa::path(post, path = format!("{PATH}/{{id}}/redrive"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path), DeadLettersQuery), responses(
     (status = 200, description = "What became of it.", body = RedrivenView),
 ))]
-async fn redrive_one(
+pub async fn redrive_one(
     admin: Admin,
     State(letters): State<DeadLetters>,
-    id: Id,
-    query: WantedQuery,
+    Name(id): Name<i64>,
+    Query(query): Query<DeadLettersQuery>,
 ) -> Result<Response, Problem> {
-    let (Path(id), wanted) = (id.map_err(|_| Problem::NotFound)?, Wanted::accept(query)?);
-    match letters.redrive(id, wanted.mode(), &admin.id).await.map_err(refused)? {
+    match letters.redrive(id, query.mode(), &admin.id).await.map_err(refused)? {
         Redriven::Gone => Err(Problem::NotFound),
         redriven => Ok(Json(described(id, redriven)).into_response()),
     }
 }
 
 /// Handle many again, the oldest first
-#[utoipa::path(post, path = format!("{PATH}/redrive"), tag = "admin", security(("token" = ["admin"])), params(Wanted), responses(
+#[utoipa::path(post, path = format!("{PATH}/redrive"), tag = "admin", security(("token" = ["admin"])), params(DeadLettersQuery), responses(
     (status = 200, description = "What became of them.", body = Report),
 ))]
-async fn redrive_all(
+pub async fn redrive_all(
     admin: Admin,
     State(letters): State<DeadLetters>,
-    query: WantedQuery,
+    Query(query): Query<DeadLettersQuery>,
 ) -> Result<Response, Problem> {
-    let wanted = Wanted::accept(query)?;
-    let found = read(
-        letters.database(),
-        store::oldest_after(letters.database().reader(), wanted.after, wanted.limit + 1),
-    )
-    .await?;
-    let (mut done, mut stay, mut last) = (0, Vec::new(), wanted.after);
-    let mut more = found.len() as i64 > wanted.limit;
-    for letter in found.iter().take(wanted.limit as usize) {
-        match letters.redrive(letter.id, wanted.mode(), &admin.id).await {
+    let (found, limit) = (query.read(&letters).await?, query.limit.get() as usize);
+    let (mut done, mut stay, mut last, mut more) = (0, Vec::new(), query.after, found.len() > limit);
+    for letter in found.iter().take(limit) {
+        match letters.redrive(letter.id, query.mode(), &admin.id).await {
             Ok(Redriven::Gone) => {}
             Ok(Redriven::Done(_)) => done += 1,
             Ok(redriven) => stay.push(described(letter.id, redriven)),
             // What was done so far is told; the next request says why it does not go on.
-            Err(_) if last > wanted.after => {
+            Err(_) if last > query.after => {
                 more = true;
                 break;
             }
@@ -231,7 +194,7 @@ async fn redrive_all(
 
 /// What a redrive of all did.
 #[derive(Debug, Serialize, ToSchema)]
-struct Report {
+pub struct Report {
     /// How many are dead letters no more.
     done: i64,
     /// Those that stay.
@@ -245,7 +208,7 @@ struct Report {
 /// What became of one dead letter.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Redriven)]
-struct RedrivenView {
+pub struct RedrivenView {
     id: i64,
     /// `done`, `dead` (it stays, for this reason), `failed` (it stays, and can be tried again) or `gone`.
     outcome: &'static str,
@@ -278,8 +241,11 @@ fn described(id: i64, redriven: Redriven) -> RedrivenView {
 #[utoipa::path(delete, path = format!("{PATH}/{{id}}"), tag = "admin", security(("token" = ["admin"])), params(("id" = i64, Path)), responses(
     (status = 204, description = "It is gone."),
 ))]
-async fn discard(admin: Admin, State(letters): State<DeadLetters>, id: Id) -> Result<StatusCode, Problem> {
-    let Path(id) = id.map_err(|_| Problem::NotFound)?;
+pub async fn discard(
+    admin: Admin,
+    State(letters): State<DeadLetters>,
+    Name(id): Name<i64>,
+) -> Result<StatusCode, Problem> {
     match letters.discard(id, &admin.id).await.map_err(refused)? {
         Discarded::Done => Ok(StatusCode::NO_CONTENT),
         Discarded::Gone => Err(Problem::NotFound),

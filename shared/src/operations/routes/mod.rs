@@ -1,4 +1,52 @@
-//! The routes that every service has for its operators.
+//! The routes of a service: its own, and those that every service has for its operators.
 
 pub mod adopt;
 pub mod dead_letters;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::FromRef};
+use serde_json::Value;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    broker::{Broker, adoption::Healing},
+    delivery::dead_letter::redrive::DeadLetters,
+    http::{answer::with_defaults, auth::Tokens, openapi},
+    operations::probes::{self, Probes},
+};
+
+/// What the routes of every service work with.
+#[derive(Clone, FromRef)]
+pub struct OperatorState {
+    pub tokens: Tokens,
+    pub broker: Broker,
+    pub healing: Healing,
+    pub probes: Arc<Probes>,
+    pub dead_letters: DeadLetters,
+}
+
+fn of_every_service() -> OpenApiRouter<OperatorState> {
+    OpenApiRouter::new()
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::healthz))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::metrics))
+        .routes(routes!(adopt::adopt))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::redrive_all))
+        .routes(routes!(dead_letters::show, dead_letters::discard))
+        .routes(routes!(dead_letters::redrive_one))
+}
+
+/// All routes of the service whose `own` these are, with the document that describes them.
+pub fn all(own: OpenApiRouter, state: OperatorState) -> Router {
+    with_defaults(openapi::with_document(own.merge(of_every_service().with_state(state))))
+}
+
+/// The document alone.
+pub fn document<S: Clone + Send + Sync + 'static>(own: OpenApiRouter<S>) -> Value {
+    let mut document = own.into_openapi();
+    document.merge(of_every_service().into_openapi());
+    openapi::complete(&document)
+}

@@ -1,6 +1,8 @@
 //! What became of orders: I4, I5, I6 and I10, which compare order.db with inventory.db.
 
-use crate::answers::{Status, Witness};
+use shared::contract::status::Status;
+
+use crate::answers::Witness;
 use crate::check::report::Violations;
 use crate::check::snapshot::{Order, Reservation, RowResult, Snapshot};
 
@@ -61,7 +63,7 @@ pub fn settled_once(snapshot: &Snapshot) -> Violations {
             format!(
                 "order {} was seen {} and is {}",
                 snapshot.names.order_text(order.id),
-                observed.status.as_str(),
+                observed.status,
                 snapshot.describe(order.result)
             )
         })
@@ -77,12 +79,12 @@ fn inconsistent_row(snapshot: &Snapshot, order: &Order) -> Option<String> {
     };
     if (status == Status::Created) == order.settled_at {
         let has = if order.settled_at { "has" } else { "lacks" };
-        return Some(format!("order {} is {} and {has} settled_at", id(), status.as_str()));
+        return Some(format!("order {} is {status} and {has} settled_at", id()));
     }
     let reasoned = order.result.reason.is_some();
     (reasoned != (status == Status::Cancelled)).then(|| {
         let has = if reasoned { "has" } else { "lacks" };
-        format!("order {} is {} and {has} a reason", id(), status.as_str())
+        format!("order {} is {status} and {has} a reason", id())
     })
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::answers::Status;
+use shared::contract::status::Status;
+
 use crate::check::names::Name;
 use crate::check::report::Violations;
 use crate::check::snapshot::Snapshot;

@@ -1,0 +1,134 @@
+//! Gets the pinned nats-server: from the official archive, else with Go's compiler, else out of the official image.
+//!
+//! The archive is used only when its SHA-256 is the one committed here; Go checks its own sums, Docker the image's. Each
+//! step is printed, and why it failed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use super::version::{PINNED, require_new_enough};
+
+/// SHA-256 of `nats-server-v2.14.5-linux-ARCH.tar.gz`, by Rust's and by the release's name of the architecture.
+const ARCHIVES: [(&str, &str, &str); 2] = [
+    ("x86_64", "amd64", "5e3b603d47c447bda1f77f9ac16dbf91c90aac4ff3681f8fbbc7201e4ed99355"),
+    ("aarch64", "arm64", "673a98d3faa79dde3f9ebf16d6dfac36a5f694e7ad2015e4954dd7939c85cd4c"),
+];
+
+/// A way to get the server into a scratch folder; returns the binary's path in there.
+type Step = fn(&Path) -> Result<PathBuf>;
+
+/// Puts the pinned nats-server at `server`, by the first step that works.
+pub fn fetch(folder: &Path, server: &Path) -> Result<()> {
+    let steps: [(&str, Step); 3] = [
+        ("the official release archive", archive),
+        ("`go install`", go_install),
+        ("the official image", image),
+    ];
+    for (name, step) in steps {
+        eprintln!("nats-server {PINNED}: trying {name}");
+        match attempt(step, folder, server) {
+            Ok(()) => {
+                eprintln!("nats-server {PINNED}: from {name}, now at {}", server.display());
+                return Ok(());
+            }
+            Err(error) => eprintln!("nats-server {PINNED}: no luck with {name}: {error:#}"),
+        }
+    }
+    bail!("there is no nats-server; {}", advice())
+}
+
+/// Runs one step in an empty scratch folder and moves its result into place at once, so nobody sees half a file.
+fn attempt(step: Step, folder: &Path, server: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir_in(folder).context("cannot create a scratch folder")?;
+    let binary = step(scratch.path())?;
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))
+        .context("cannot make the server executable")?;
+    require_new_enough(&binary)?;
+    fs::rename(&binary, server).context("cannot move the server into place")
+}
+
+fn archive(scratch: &Path) -> Result<PathBuf> {
+    let (_, arch, sha256) = ARCHIVES
+        .iter()
+        .find(|(name, _, _)| cfg!(target_os = "linux") && *name == std::env::consts::ARCH)
+        .context("its SHA-256 is known for Linux on amd64 and arm64 only")?;
+    let name = format!("nats-server-v{PINNED}-linux-{arch}");
+    let url = format!("https://github.com/nats-io/nats-server/releases/download/v{PINNED}/{name}.tar.gz");
+    let file = scratch.join("archive.tar.gz");
+    let curl =
+        ["--fail", "--silent", "--show-error", "--location", "--connect-timeout", "10", "--max-time", "600"];
+    run(Command::new("curl").args(curl).arg("--output").arg(&file).arg(url))?;
+    verify(&file, sha256)?;
+    run(Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(scratch))?;
+    Ok(scratch.join(name).join("nats-server"))
+}
+
+fn go_install(scratch: &Path) -> Result<PathBuf> {
+    let module = format!("github.com/nats-io/nats-server/v2@v{PINNED}");
+    let mut go = Command::new("go");
+    run(go.arg("install").arg(module).current_dir(scratch).env("GOBIN", scratch).env("CGO_ENABLED", "0"))?;
+    Ok(scratch.join("nats-server"))
+}
+
+fn image(scratch: &Path) -> Result<PathBuf> {
+    let docker = |arguments: [&str; 3]| run(Command::new("docker").args(arguments).current_dir(scratch));
+    let container = docker(["create", "--quiet", &format!("nats:{PINNED}-alpine")])?;
+    let copied = docker(["cp", &format!("{container}:/usr/local/bin/nats-server"), "nats-server"]);
+    docker(["rm", "--volumes", &container])?;
+    copied.map(|_| scratch.join("nats-server"))
+}
+
+fn verify(file: &Path, expected: &str) -> Result<()> {
+    let bytes = fs::read(file).context("cannot read the download")?;
+    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != expected {
+        bail!("the download's SHA-256 is {found} and not {expected}");
+    }
+    Ok(())
+}
+
+/// Runs a command to its end and returns what it printed; its error output becomes the error's text.
+fn run(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    if !output.status.success() {
+        bail!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn advice() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "install it with `brew install nats-server`"
+    } else {
+        "install version 2.14 or newer and put it on PATH, or name it in NATS_SERVER"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_download_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("archive");
+        fs::write(&file, "hello").unwrap();
+        let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        verify(&file, sha256).unwrap();
+        fs::write(&file, "hellO").unwrap();
+        assert!(verify(&file, sha256).unwrap_err().to_string().contains("SHA-256"));
+    }
+
+    #[test]
+    fn a_tool_that_is_missing_or_fails_is_named() {
+        let error = |program| format!("{:#}", run(&mut Command::new(program)).unwrap_err());
+        assert!(error("no-such-tool-here").contains("cannot run no-such-tool-here"));
+        assert!(error("false").contains("false: exit status: 1"));
+    }
+}

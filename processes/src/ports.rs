@@ -1,0 +1,102 @@
+//! TCP ports on 127.0.0.1 that stay ours while a part is down.
+//!
+//! Chosen below the range that the system uses for outgoing connections, so that a client that dials a stopped part
+//! can never get its port; a lock file keeps parallel test processes apart while the [`Port`] lives.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+
+const FIRST: u32 = 20_000;
+const COUNT: u32 = 10_000;
+
+/// A port number, claimed until it is dropped or given by the user.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    _claim: Option<File>,
+}
+
+impl Port {
+    /// A free port that no other process of ours is given while this value lives.
+    pub fn claim() -> Result<Self> {
+        let folder = workspace::target().join("ports");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let start = starting_point();
+        for offset in 0..COUNT {
+            let number = u16::try_from(FIRST + (start + offset) % COUNT)?;
+            let claim =
+                File::create(folder.join(number.to_string())).context("cannot create a port's lock file")?;
+            if claim.try_lock().is_ok() && is_free(number) {
+                return Ok(Self { number, _claim: Some(claim) });
+            }
+        }
+        bail!("no free port from {FIRST} to {}", FIRST + COUNT - 1)
+    }
+
+    /// A port that the user has chosen; nothing is claimed.
+    pub fn fixed(number: u16) -> Self {
+        Self { number, _claim: None }
+    }
+
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+}
+
+/// Fails with the first port that is taken or named twice, and the flag that changes it.
+pub fn check_free(ports: &[(&str, u16)]) -> Result<()> {
+    for (position, (flag, number)) in ports.iter().enumerate() {
+        if let Some((other, _)) = ports[..position].iter().find(|(_, earlier)| earlier == number) {
+            bail!("{other} and {flag} both name port {number}; choose another with {flag} PORT");
+        }
+        if !is_free(*number) {
+            bail!("port {number} is taken; stop what listens there or choose another with {flag} PORT");
+        }
+    }
+    Ok(())
+}
+
+fn is_free(number: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
+}
+
+/// Spreads parallel processes over the range; two that start at the same number are kept apart by the lock.
+fn starting_point() -> u32 {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    std::process::id().wrapping_mul(7919).wrapping_add(nanos / 1000) % COUNT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_its_flag() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = listener.local_addr().unwrap().port();
+        let error = check_free(&[("--order-port", taken)]).unwrap_err().to_string();
+        assert!(error.contains(&format!("port {taken} is taken")), "{error}");
+        assert!(error.contains("--order-port"), "{error}");
+    }
+
+    #[test]
+    fn a_port_named_twice_is_refused() {
+        let port = Port::claim().unwrap().number();
+        let error = check_free(&[("--order-port", port), ("--nats-port", port)]).unwrap_err().to_string();
+        assert!(error.contains("--order-port and --nats-port both name"), "{error}");
+    }
+
+    #[test]
+    fn claimed_ports_differ_although_nothing_listens_on_them() {
+        let ports: Vec<Port> = (0..50).map(|_| Port::claim().unwrap()).collect();
+        let mut numbers: Vec<u16> = ports.iter().map(Port::number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 50);
+    }
+}

@@ -1,0 +1,87 @@
+//! The watch over the connection: observes the broker once a second, and replaces a client that has died.
+
+use std::time::Duration;
+
+use anyhow::Error;
+use tokio::time::{error::Elapsed, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{
+    client::{answers, death_of, dial},
+    connection::{Broker, ROUND_TRIP_TIMEOUT},
+    state::BrokerState,
+};
+
+/// How often the broker is observed.
+pub(super) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// The pause before a client that has died is replaced.
+const REPLACE_PAUSE: Duration = Duration::from_millis(100);
+
+impl Broker {
+    /// Watches until `shutdown`.
+    pub async fn watch(&self, shutdown: CancellationToken) {
+        let mut death = Box::pin(death_of(self.context().client()));
+        while !shutdown.is_cancelled() {
+            // Before the first connection there is nothing to ask, and the client itself says why there is
+            // none.
+            if self.link.connection() > 0
+                && let Err(error) = self.observe_once().await
+            {
+                self.note_failure(&error).await;
+            }
+            self.record_generation().await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.link.connected.notified() => {}
+                () = &mut death => {
+                    self.replace_client().await;
+                    death = Box::pin(death_of(self.context().client()));
+                }
+                () = tokio::time::sleep(OBSERVE_EVERY) => {}
+            }
+        }
+        self.record_generation().await;
+    }
+
+    /// A broker whose API is late, since somebody keeps it busy with questions, takes events and hands them
+    /// out all the same: then the session stays, and only what is asked of the API waits.
+    async fn note_failure(&self, error: &Error) {
+        let is_late = error.is::<Elapsed>()
+            && self.is_connected()
+            && answers(&self.context().client(), self.ownership().consumer).await;
+        if is_late {
+            return self.link.complaints.log("its API is late; events flow on");
+        }
+        self.link.complaints.log(&format!("not usable: {error:#}"));
+        self.link.set(BrokerState::Unreachable);
+    }
+
+    /// Connects anew with another client. One whose task has panicked, as it does at some malformed headers,
+    /// stays dead.
+    async fn replace_client(&self) {
+        self.link.complaints.log("the client has died; another one connects");
+        self.link.set(BrokerState::Unreachable);
+        // Whatever made it die may do so again at once.
+        tokio::time::sleep(REPLACE_PAUSE).await;
+        match dial(&self.settings, self.ownership().consumer, self.link.clone()).await {
+            Ok(context) => self.set_context(context),
+            Err(error) => self.link.complaints.log(&format!("no other client: {error:#}")),
+        }
+    }
+
+    /// Records at the consumer how far the database has come, if it has changed. Left for the next time if
+    /// that fails.
+    async fn record_generation(&self) {
+        let ownership = self.ownership();
+        if !self.is_connected() || !ownership.database.is_writable() {
+            return;
+        }
+        let recorded = timeout(ROUND_TRIP_TIMEOUT, ownership.record_generation(&self.context())).await;
+        let failure = match recorded {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::debug!(failure, "the database's generation is not noted at the consumer");
+    }
+}

@@ -1,0 +1,71 @@
+//! The connections to a database file: one that writes, a few that read, all of them with full durability.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use sqlx::{
+    SqlitePool,
+    migrate::{Migration, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::storage::suspect;
+
+/// The delivery tables that both databases have.
+static DELIVERY: Migrator = sqlx::migrate!();
+
+/// Readers beside the one writer; each is a thread.
+const READERS: u32 = 4;
+/// How long a statement waits for a lock that another connection holds.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The WAL is folded back into the file after this many pages of 4 KiB.
+const CHECKPOINT_PAGES: &str = "4000";
+/// The WAL file is cut back to this size, in bytes, after a checkpoint.
+const JOURNAL_SIZE_LIMIT: &str = "67108864";
+
+/// The write connection and the readers, on a file that was checked where it is suspect, and that is
+/// migrated.
+pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, SqlitePool)> {
+    let writer = pool(1)
+        .connect_with(options(path))
+        .await
+        .with_context(|| format!("open the database {}", path.display()))?;
+    suspect::check(path, &writer).await?;
+    let migrations = DELIVERY.iter().chain(own.iter()).cloned().collect::<Vec<Migration>>();
+    Migrator::with_migrations(migrations)
+        .run(&writer)
+        .await
+        .with_context(|| format!("migrate the database {}", path.display()))?;
+    let reader = pool(READERS)
+        .connect_with(options(path).pragma("query_only", "ON"))
+        .await
+        .with_context(|| format!("open the database {} for reading", path.display()))?;
+    Ok((writer, reader))
+}
+
+/// Connections that stay: one of them is open all the time, so that the files beside the database stay the
+/// same.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// Settings of every connection. sqlx sets neither durability nor WAL by itself.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("fullfsync", "ON")
+        .pragma("checkpoint_fullfsync", "ON")
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
+        // A large statement keeps a journal of its own, in a temporary file from 64 KiB on. A container whose
+        // root is read-only has no folder for it.
+        .pragma("temp_store", "MEMORY")
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}

@@ -1,0 +1,211 @@
+//! The house as ARCHITECTURE.md draws it: the same folders and files, and arrows that point down only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The rooms of `shared`, each above all that stand before it. The files beside them are the ground below.
+const ROOMS: [&str; 6] = ["contract", "storage", "broker", "delivery", "http", "operations"];
+
+/// Module paths, from the crate's root on, such as `["http", "auth", "keys"]`.
+type Module = Vec<String>;
+type Modules = BTreeMap<Module, String>;
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn source_folders() -> Vec<PathBuf> {
+    let entries = fs::read_dir(workspace()).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = entries.filter(|path| path.join("Cargo.toml").is_file()).collect();
+    folders.sort();
+    folders.into_iter().map(|folder| folder.join("src")).collect()
+}
+
+/// Every file of a crate by its module path, without its tests. The door of a folder is the folder's own module.
+fn modules(folder: &Path, at: &Module, found: &mut Modules) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let child = [&at[..], &[stem.clone()]].concat();
+        if path.is_dir() {
+            modules(&path, &child, found);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let module = if ["mod", "lib", "main"].contains(&stem.as_str()) { at.clone() } else { child };
+            found.entry(module).or_default().push_str(&lines.collect::<Vec<_>>().join("\n"));
+        }
+    }
+}
+
+/// The paths that the `use` lines of a file name, from the crate's root on; whether each is handed on to others.
+fn uses(module: &Module, is_door: bool, code: &str) -> Vec<(Module, bool)> {
+    let mut found = Vec::new();
+    for statement in
+        code.split(';').filter_map(|piece| piece.rsplit_once("use ").map(|(head, tree)| (head, tree)))
+    {
+        let (head, tree) = statement;
+        let handed_on =
+            head.trim_end().rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with("pub"));
+        for path in flatten(tree) {
+            let mut base =
+                if is_door { module.clone() } else { module[..module.len().saturating_sub(1)].to_vec() };
+            let (root, rest) = path.split_first().unwrap();
+            match root.as_str() {
+                "crate" => base.clear(),
+                "super" if is_door => drop(base.pop()),
+                "super" | "self" => {}
+                // A door names its own children.
+                _ if is_door && handed_on => base.push(root.clone()),
+                _ => continue,
+            }
+            found.push(([&base[..], rest].concat(), handed_on));
+        }
+    }
+    found
+}
+
+/// `a::{b, c::{self, d}}` as the paths that it stands for.
+fn flatten(tree: &str) -> Vec<Module> {
+    let (mut paths, mut open, mut current) = (Vec::new(), Vec::new(), Module::new());
+    let separated = tree.replace("::", " ").replace('{', " { ").replace('}', " } ").replace(',', " , ");
+    let mut words = separated.split_whitespace();
+    while let Some(word) = words.next() {
+        match word {
+            "{" => open.push(current.clone()),
+            "}" | "," => {
+                if current.len() > open.last().map_or(0, Vec::len) {
+                    paths.push(current);
+                }
+                if word == "}" {
+                    open.pop();
+                }
+                current = open.last().cloned().unwrap_or_default();
+            }
+            "as" => drop(words.next()),
+            "self" if !current.is_empty() => paths.push(current.clone()),
+            name => current.push(name.to_owned()),
+        }
+    }
+    if !current.is_empty() {
+        paths.push(current);
+    }
+    paths
+}
+
+/// Which file uses which. What a door hands on is used where it is written.
+fn arrows(modules: &Modules) -> BTreeMap<Module, BTreeSet<Module>> {
+    let is_door =
+        |module: &Module| modules.keys().any(|other| other.len() > module.len() && other.starts_with(module));
+    let uses_of = |module: &Module| uses(module, is_door(module), &modules[module]);
+    let resolve = |path: &Module| {
+        let mut path = path.clone();
+        loop {
+            let file = (0..=path.len())
+                .rev()
+                .map(|length| path[..length].to_vec())
+                .find(|m| modules.contains_key(m))?;
+            let name = path.get(file.len());
+            let handed_on =
+                uses_of(&file).into_iter().find(|(used, on)| *on && used.last() == name && *used != path);
+            match handed_on {
+                Some((used, _)) if name.is_some() => path = used,
+                _ => return Some(file),
+            }
+        }
+    };
+    let used_by = |module: &Module| {
+        let paths = uses_of(module).into_iter().filter(|(_, handed_on)| !handed_on);
+        paths.filter_map(|(path, _)| resolve(&path)).filter(|used| used != module).collect()
+    };
+    modules.keys().map(|module| (module.clone(), used_by(module))).collect()
+}
+
+/// A way that leads from a file back to it.
+fn cycle(arrows: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<String>> {
+    fn walk<'a>(
+        arrows: &'a BTreeMap<Module, BTreeSet<Module>>,
+        at: &'a Module,
+        way: &mut Vec<&'a Module>,
+        done: &mut BTreeSet<&'a Module>,
+    ) -> Option<Vec<String>> {
+        if let Some(start) = way.iter().position(|module| *module == at) {
+            return Some(way[start..].iter().chain([&at]).map(|module| module.join("::")).collect());
+        }
+        way.push(at);
+        let found = if done.insert(at) {
+            arrows[at].iter().find_map(|next| walk(arrows, next, way, done))
+        } else {
+            None
+        };
+        way.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    arrows.keys().find_map(|module| walk(arrows, module, &mut Vec::new(), &mut done))
+}
+
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    for folder in source_folders() {
+        let mut found = Modules::new();
+        modules(&folder, &Module::new(), &mut found);
+        assert_eq!(cycle(&arrows(&found)), None, "{}", folder.display());
+    }
+}
+
+#[test]
+fn the_rooms_of_shared_use_only_what_is_below_them() {
+    let mut found = Modules::new();
+    modules(&workspace().join("shared/src"), &Module::new(), &mut found);
+    let floor = |module: &Module| module.first().and_then(|room| ROOMS.iter().position(|name| name == room));
+    let arrows = arrows(&found);
+    assert!(arrows.values().flatten().count() > 100, "the arrows are found");
+    for (from, to) in arrows.iter().flat_map(|(from, used)| used.iter().map(move |to| (from, to))) {
+        assert!(from.is_empty() || floor(to) <= floor(from), "{} uses {}", from.join("::"), to.join("::"));
+    }
+}
+
+/// The code map of ARCHITECTURE.md: each folder with the names of its files. Two spaces stand before what a folder is for.
+fn code_map() -> BTreeMap<PathBuf, BTreeSet<String>> {
+    let page = fs::read_to_string(workspace().join("docs/ARCHITECTURE.md")).unwrap();
+    let map = page.split("## Code map").nth(1).and_then(|rest| rest.split("```").nth(1)).expect("a code map");
+    let (mut folders, mut way) = (BTreeMap::new(), Vec::new());
+    for line in map.lines().skip(1).filter(|line| !line.trim().is_empty()) {
+        let entry = line.trim_start();
+        way.truncate((line.len() - entry.len()) / 2);
+        let (folder, rest) = entry.split_once('/').unwrap_or_else(|| panic!("{line}"));
+        let (folder, rest) = match rest.strip_prefix("src/") {
+            Some(rest) => (format!("{folder}/src"), rest),
+            None => (folder.to_owned(), rest),
+        };
+        way.push(folder);
+        let files = rest.trim_start().split("  ").next().unwrap_or_default();
+        let files = files.split_whitespace().filter(|name| *name != "–").map(str::to_owned).collect();
+        folders.insert(way.iter().collect(), files);
+    }
+    folders
+}
+
+fn on_disk(folder: &Path, found: &mut BTreeMap<PathBuf, BTreeSet<String>>) {
+    let mut files = BTreeSet::new();
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            on_disk(&path, found);
+        } else if !["mod", "lib"].contains(&stem) {
+            files.insert(stem.to_owned());
+        }
+    }
+    found.insert(folder.strip_prefix(workspace()).unwrap().to_owned(), files);
+}
+
+#[test]
+fn the_code_map_names_the_folders_and_files_that_there_are() {
+    let mut found = BTreeMap::new();
+    source_folders().iter().for_each(|folder| on_disk(folder, &mut found));
+    assert_eq!(code_map(), found);
+}

@@ -1,0 +1,36 @@
+//! What the tests of any crate start, and what they check with. Failures panic with their reason, since nobody but a failing
+//! test would handle them.
+//!
+//! - [`Broker`]: a NATS of their own, never a mock; [`RawPublisher`]: messages that no client would send
+//! - [`SmallDisk`]: a disk that fills up
+//! - [`contract`], [`event_contract`], [`families`]: what is promised of HTTP, of the events, and of the metrics
+//! - [`wait_until`]: how a test waits
+
+mod broker;
+pub mod contract;
+pub mod event_contract;
+pub mod families;
+mod raw_publisher;
+mod small_disk;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use processes::poll;
+
+pub use self::broker::Broker;
+pub use self::raw_publisher::RawPublisher;
+pub use self::small_disk::SmallDisk;
+
+/// How long [`wait_until`] waits.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds; panics with `what` after [`DEADLINE`].
+pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let held = poll(DEADLINE, Duration::from_millis(20), async || condition().await.then_some(())).await;
+    assert!(held.is_some(), "waited {} s in vain until {what}", DEADLINE.as_secs());
+}
+
+fn expect<T, E: Debug>(what: &str, result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("cannot {what}: {error:?}"))
+}
