@@ -4,7 +4,7 @@ use anyhow::Result;
 use shared::{
     broker::adoption::Healing,
     contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED},
-    operations::service::{About, Service},
+    operations::service::{About, Own, Service},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let changes = service.commit_queue(QUEUE_SIZE);
     let dead_letters = service.consume(INVENTORY_CONSUMER, ORDER_CREATED, DecideOrders);
 
-    let state = AppState { tokens: service.tokens.clone(), database: service.database.clone(), changes };
-    service.run(listener, routes().with_state(state), dead_letters).await
+    let (tokens, database) = (service.tokens.clone(), service.database.clone());
+    let routes = routes().with_state(AppState { tokens, database, changes });
+    service.run(listener, Own { routes, gauges: Vec::new(), dead_letters }).await
 }
