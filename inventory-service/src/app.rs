@@ -7,7 +7,7 @@ use shared::{
         events::{EventBody, OrderCreated},
         subjects::INVENTORY_CONSUMER,
     },
-    operations::service::{About, Service},
+    operations::service::{About, Own, Service},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let changes = service.commit_queue(QUEUE_SIZE);
     let dead_letters = service.consume(DecideOrders);
 
-    let state = AppState { tokens: service.tokens.clone(), database: service.database.clone(), changes };
-    service.run(listener, routes().with_state(state), dead_letters).await
+    let (tokens, database) = (service.tokens.clone(), service.database.clone());
+    let routes = routes().with_state(AppState { tokens, database, changes });
+    service.run(listener, Own { routes, gauges: Vec::new(), dead_letters }).await
 }

@@ -9,7 +9,7 @@ use shared::{
     },
     operations::{
         gauge::Gauge,
-        service::{About, Service},
+        service::{About, Own, Service},
     },
 };
 use tokio::net::TcpListener;
@@ -52,9 +52,14 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
 
     let open_requests = OpenRequests::new(feed, database.clone(), shutdown);
     let open = open_requests.clone();
-    service.gauge(Gauge::value(metrics::gauge!("http_requests_waiting"), move || open.taken()));
-    service.gauge(Gauge::rows(metrics::gauge!("orders_pending"), |reader| Box::pin(pending::count(reader))));
+    let gauges = vec![
+        Gauge::new(metrics::gauge!("http_requests_waiting"), move |_| {
+            let taken = open.taken() as i64;
+            Box::pin(async move { Ok(taken) })
+        }),
+        Gauge::new(metrics::gauge!("orders_pending"), |reader| Box::pin(pending::count(reader))),
+    ];
 
-    let state = AppState { tokens, database, queue, open_requests };
-    service.run(listener, routes().with_state(state), dead_letters).await
+    let routes = routes().with_state(AppState { tokens, database, queue, open_requests });
+    service.run(listener, Own { routes, gauges, dead_letters }).await
 }

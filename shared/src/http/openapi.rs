@@ -122,45 +122,28 @@ fn complete_operation(operation: &mut Value) {
 
 /// Which problems an operation may answer, by what it takes.
 fn problems_of(operation: &Value) -> Vec<(&'static str, &'static str)> {
-    let parameters = operation["parameters"].as_array();
-    let takes_path = parameters.is_some_and(|all| all.iter().any(|parameter| parameter["in"] == "path"));
-    let has_body = operation["requestBody"].is_object();
-    // No operation is without a `Host`.
-    let mut problems = vec![
-        ("400", "A field, a header or a parameter breaks a rule."),
-        ("500", "Something failed on our side."),
+    let takes = |key: &str, value: &str| {
+        let parameters = operation["parameters"].as_array();
+        parameters.is_some_and(|all| all.iter().any(|parameter| parameter[key] == value))
+    };
+    let is_probe = operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == "probes"));
+    let scopes = operation["security"][0]["token"].as_array();
+    let (has_key, has_body) = (takes("name", idempotency_key::NAME), operation["requestBody"].is_object());
+    let problems = [
+        // No operation is without a `Host`.
+        (true, "400", "A field, a header or a parameter breaks a rule."),
+        (true, "500", "Something failed on our side."),
+        (!is_probe, "503", "Not now. Certainly nothing was stored."),
+        (takes("in", "path"), "404", "Unknown, or somebody else's."),
+        (scopes.is_some(), "401", "No token, or one that does not verify."),
+        (scopes.is_some_and(|scopes| !scopes.is_empty()), "403", "The token lacks a scope."),
+        (has_key, "422", "The `Idempotency-Key` was used for another request."),
+        (has_key, "504", "It is not known whether it was stored: repeat it with the same `Idempotency-Key`."),
+        (has_body, "408", "The body did not arrive in time."),
+        (has_body, "413", "The body is too large."),
+        (has_body, "415", "The body is not declared as JSON, or is encoded."),
     ];
-    let probe = operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == "probes"));
-    if !probe {
-        problems.push(("503", "Not now. Certainly nothing was stored."));
-    }
-    if takes_path {
-        problems.push(("404", "Unknown, or somebody else's."));
-    }
-    if let Some(scopes) = operation["security"][0]["token"].as_array() {
-        problems.push(("401", "No token, or one that does not verify."));
-        if !scopes.is_empty() {
-            problems.push(("403", "The token lacks a scope."));
-        }
-    }
-    if takes_key(operation) {
-        problems.push(("422", "The `Idempotency-Key` was used for another request."));
-        problems.push((
-            "504",
-            "It is not known whether it was stored: repeat it with the same `Idempotency-Key`.",
-        ));
-    }
-    if has_body {
-        problems.push(("408", "The body did not arrive in time."));
-        problems.push(("413", "The body is too large."));
-        problems.push(("415", "The body is not declared as JSON, or is encoded."));
-    }
-    problems
-}
-
-fn takes_key(operation: &Value) -> bool {
-    let parameters = operation["parameters"].as_array();
-    parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == idempotency_key::NAME))
+    problems.into_iter().filter(|(applies, ..)| *applies).map(|(_, status, text)| (status, text)).collect()
 }
 
 /// RFC 9457, with the request's id and, for a 400, the field.

@@ -17,7 +17,7 @@ use utoipa::{
 
 use super::{
     problem::Problem,
-    query::{parameters, parse},
+    query::{numbers, parameters, texts},
 };
 use crate::number::Within;
 
@@ -25,8 +25,6 @@ use crate::number::Within;
 pub const LIMIT_MAX: i64 = 200;
 /// How many rows a page may have.
 pub type Limit = Within<1, LIMIT_MAX>;
-/// Rows of a page when the request does not say.
-pub const LIMIT_DEFAULT: Limit = Limit::new(50);
 
 /// Which page of a list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -42,8 +40,9 @@ pub struct PageParameters {
     cursor: Option<String>,
 }
 
+/// Of a request that does not say.
 pub fn limit_default() -> Limit {
-    LIMIT_DEFAULT
+    Limit::new(50)
 }
 
 /// A [`Limit`] whose schema says that it is small.
@@ -82,7 +81,7 @@ impl<F: DeserializeOwned> PageQuery<F> {
     fn read(uri: &Uri) -> Result<Self, Problem> {
         let (page, filters) =
             parameters(uri)?.into_iter().partition(|(name, _)| matches!(name.as_str(), "limit" | "cursor"));
-        Ok(Self { path: uri.path().to_owned(), page: parse(page)?, filters: parse(filters)? })
+        Ok(Self { path: uri.path().to_owned(), page: numbers(page)?, filters: texts(filters)? })
     }
 }
 

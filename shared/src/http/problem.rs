@@ -3,12 +3,13 @@
 //! Handlers return a [`Problem`]; one middleware in [`http`](crate::http) renders it, because only there is the
 //! request's id known. A 503 means *certainly not stored*; a 504 means *outcome unknown*.
 
+use std::borrow::Cow;
+
 use axum::{
-    body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// One error answer, named after what the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,85 +56,81 @@ impl Problem {
         Self::InvalidField { field: field.to_owned(), rule: rule.into() }
     }
 
-    /// The status code.
     pub fn status(&self) -> StatusCode {
-        match self {
-            Self::InvalidField { .. } => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::MissingScope(_) => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
-        }
+        self.told().0
     }
 
-    fn detail(&self) -> String {
-        match self {
-            Self::InvalidField { field, rule } => format!("{field} {rule}"),
-            Self::Unauthorized(why) | Self::Unavailable(why) => (*why).to_owned(),
-            Self::MissingScope(scope) => format!("the token's scope must include {scope}"),
-            Self::NotFound => "there is nothing here for you".to_owned(),
-            Self::MethodNotAllowed => {
-                "this resource does not have that method; see the Allow header".to_owned()
+    /// The status, and what is wrong and what to do.
+    fn told(&self) -> (StatusCode, Cow<'static, str>) {
+        let (status, detail) = match self {
+            Self::InvalidField { field, rule } => {
+                return (StatusCode::BAD_REQUEST, format!("{field} {rule}").into());
             }
-            Self::RequestTimeout => "the body did not arrive in time".to_owned(),
-            Self::TooLarge(bytes) => format!("the body must have at most {bytes} bytes"),
-            Self::UnsupportedMediaType => "send the header Content-Type: application/json".to_owned(),
-            Self::UnsupportedEncoding => "send the body as it is, without Content-Encoding".to_owned(),
-            Self::KeyReused => "this Idempotency-Key was used with another request; use a new key".to_owned(),
-            Self::Internal => "something failed on our side; quote the request id".to_owned(),
-            Self::OutcomeUnknown => {
+            Self::MissingScope(scope) => {
+                return (StatusCode::FORBIDDEN, format!("the token's scope must include {scope}").into());
+            }
+            Self::TooLarge(bytes) => {
+                let detail = format!("the body must have at most {bytes} bytes");
+                return (StatusCode::PAYLOAD_TOO_LARGE, detail.into());
+            }
+            Self::Unauthorized(why) => (StatusCode::UNAUTHORIZED, *why),
+            Self::NotFound => (StatusCode::NOT_FOUND, "there is nothing here for you"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this resource does not have that method; see the Allow header",
+            ),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the header Content-Type: application/json")
+            }
+            Self::UnsupportedEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without Content-Encoding")
+            }
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "this Idempotency-Key was used with another request; use a new key",
+            ),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "something failed on our side; quote the request id")
+            }
+            Self::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, *why),
+            Self::OutcomeUnknown => (
+                StatusCode::GATEWAY_TIMEOUT,
                 "it is not known whether this was stored; repeat the request with the same Idempotency-Key, \
-                 or read back what it should have made"
-                    .to_owned()
-            }
-        }
+                 or read back what it should have made",
+            ),
+        };
+        (status, detail.into())
     }
 
     /// The body of the answer.
     pub fn body(&self, request_id: &str) -> Value {
-        let status = self.status();
-        let mut body = Map::new();
-        body.insert("type".to_owned(), json!("about:blank"));
-        body.insert("title".to_owned(), json!(status.canonical_reason().unwrap_or("Error")));
-        body.insert("status".to_owned(), json!(status.as_u16()));
-        body.insert("detail".to_owned(), json!(self.detail()));
+        let (status, detail) = self.told();
+        let title = status.canonical_reason().unwrap_or("Error");
+        let mut body = json!({
+            "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "requestId": request_id,
+        });
         if let Self::InvalidField { field, .. } = self {
-            body.insert("field".to_owned(), json!(field));
+            body["field"] = json!(field);
         }
-        body.insert("requestId".to_owned(), json!(request_id));
-        Value::Object(body)
+        body
     }
 }
 
 impl IntoResponse for Problem {
     /// An empty answer that carries the problem for the middleware, which writes the body.
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        match &self {
-            Self::Unauthorized(_) => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            Self::MissingScope(_) => {
-                let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
-            }
-            Self::Unavailable(_) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
-            }
+        let mut response = self.status().into_response();
+        let header = match &self {
+            Self::Unauthorized(_) => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            Self::MissingScope(_) => Some((header::WWW_AUTHENTICATE, "Bearer error=\"insufficient_scope\"")),
+            Self::Unavailable(_) => Some((header::RETRY_AFTER, RETRY_AFTER)),
             // RFC 9110, section 15.5.16: which encodings would have been accepted.
-            Self::UnsupportedEncoding => {
-                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            }
-            _ => {}
+            Self::UnsupportedEncoding => Some((header::ACCEPT_ENCODING, "identity")),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response.extensions_mut().insert(self);
         response

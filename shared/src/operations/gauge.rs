@@ -14,81 +14,70 @@ const KEPT_TIMES: u32 = 9;
 /// A count that took this long or less is no burden, and always made anew.
 const FREE: Duration = Duration::from_millis(2);
 
-/// Counts the rows of something.
-pub type Count = for<'a> fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i64>>;
+/// Finds a number in the database, or elsewhere.
+type Count = Box<dyn for<'a> Fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i64>> + Send + Sync>;
 
 /// One gauge, and where its number comes from.
 pub struct Gauge {
     gauge: metrics::Gauge,
-    source: Source,
-}
-
-enum Source {
-    Rows(Count, RowCount),
-    Value(Box<dyn Fn() -> usize + Send + Sync>),
+    count: Count,
+    /// The latest count, and until when it is told again.
+    kept: Mutex<Option<(i64, Instant)>>,
 }
 
 impl Gauge {
-    /// So many rows as `count` finds, or found a short while ago.
-    pub fn rows(gauge: metrics::Gauge, count: Count) -> Self {
-        Self { gauge, source: Source::Rows(count, RowCount::default()) }
-    }
-
-    /// A number that costs nothing to read.
-    pub fn value(gauge: metrics::Gauge, read: impl Fn() -> usize + Send + Sync + 'static) -> Self {
-        Self { gauge, source: Source::Value(Box::new(read)) }
+    pub fn new(
+        gauge: metrics::Gauge,
+        count: impl for<'a> Fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i64>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { gauge, count: Box::new(count), kept: Mutex::default() }
     }
 
     /// Sets it; one that cannot be counted stays as it was.
     pub async fn read(&self, database: &Database) {
-        match &self.source {
-            Source::Value(read) => self.gauge.set(read() as f64),
-            Source::Rows(count, kept) => match kept.rows(count(database.reader())).await {
-                Ok(rows) => self.gauge.set(rows as f64),
-                Err(error) => {
-                    database.note_failure(&error);
-                    tracing::warn!(%error, "rows not counted for a gauge");
-                }
-            },
+        match self.counted(database.reader()).await {
+            Ok(number) => self.gauge.set(number as f64),
+            Err(error) => {
+                database.note_failure(&error);
+                tracing::warn!(%error, "rows not counted for a gauge");
+            }
         }
     }
-}
 
-/// One count, made by one caller at a time.
-#[derive(Default)]
-struct RowCount(Mutex<Option<(i64, Instant)>>);
-
-impl RowCount {
-    /// The number that `count` finds, or found a short while ago.
-    async fn rows(&self, count: impl Future<Output = sqlx::Result<i64>>) -> sqlx::Result<i64> {
-        let mut counted = self.0.lock().await;
+    /// The number that is found now, or was a short while ago. It is counted for one caller at a time.
+    async fn counted(&self, reader: &SqlitePool) -> sqlx::Result<i64> {
+        let mut kept = self.kept.lock().await;
         let started = Instant::now();
-        if let Some((rows, _)) = counted.filter(|(_, until)| started < *until) {
-            return Ok(rows);
+        if let Some((number, _)) = kept.filter(|(_, until)| started < *until) {
+            return Ok(number);
         }
-        let rows = count.await?;
+        let number = (self.count)(reader).await?;
         let took = started.elapsed();
-        *counted = (took > FREE).then(|| (rows, Instant::now() + took * KEPT_TIMES));
-        Ok(rows)
+        *kept = (took > FREE).then(|| (number, Instant::now() + took * KEPT_TIMES));
+        Ok(number)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use futures_util::future::join_all;
+    use sqlx::sqlite::SqlitePoolOptions;
 
     use super::*;
 
     #[tokio::test]
     async fn a_count_that_takes_long_is_made_once_for_all_who_ask_at_the_same_time() {
-        let (asked, made) = (RowCount::default(), std::cell::Cell::new(0));
-        let count = async || {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            made.set(made.get() + 1);
-            Ok(7)
-        };
-        let told = join_all((0..10).map(|_| asked.rows(count()))).await;
-        assert!(told.iter().all(|rows| matches!(rows, Ok(7))), "{told:?}");
-        assert_eq!(made.get(), 1);
+        static MADE: AtomicI64 = AtomicI64::new(0);
+        let gauge = Gauge::new(metrics::Gauge::noop(), |_| {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok(MADE.fetch_add(1, Ordering::Relaxed) + 1)
+            })
+        });
+        let reader = SqlitePoolOptions::new().connect_lazy("sqlite::memory:").unwrap();
+        let told = join_all((0..10).map(|_| gauge.counted(&reader))).await;
+        assert!(told.iter().all(|number| matches!(number, Ok(1))), "{told:?}");
     }
 }

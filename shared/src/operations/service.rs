@@ -52,6 +52,13 @@ pub struct About {
     pub healing: Healing,
 }
 
+/// What a service serves besides what every service does.
+pub struct Own {
+    pub routes: OpenApiRouter,
+    pub gauges: Vec<Gauge>,
+    pub dead_letters: DeadLetters,
+}
+
 /// A service's database, broker and relay, and the tasks that work with them.
 pub struct Service {
     pub tokens: Tokens,
@@ -61,7 +68,6 @@ pub struct Service {
     pub shutdown: CancellationToken,
     about: About,
     drain: Duration,
-    gauges: Vec<Gauge>,
     // Tasks that end with the shutdown, and may enqueue events until then. The relay outlives them.
     tasks: Tasks,
 }
@@ -80,8 +86,8 @@ impl Service {
         let database = Database::open(&settings.database, migrations).await?;
         let ownership = Ownership::establish(database.clone(), about.name, about.subject).await?;
         let broker = Broker::connect(&settings.nats, ownership).await?;
-        let (drain, gauges, tasks) = (settings.drain_seconds, Vec::new(), Tasks::default());
-        Ok(Self { tokens, database, broker, shutdown, about, drain, gauges, tasks })
+        let (drain, tasks) = (settings.drain_seconds, Tasks::default());
+        Ok(Self { tokens, database, broker, shutdown, about, drain, tasks })
     }
 
     /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
@@ -110,21 +116,11 @@ impl Service {
         dead_letters
     }
 
-    /// Reads this gauge with each scrape.
-    pub fn gauge(&mut self, gauge: Gauge) {
-        self.gauges.push(gauge);
-    }
-
-    /// Serves these routes, and those of every service, until the shutdown, then drains. Fails when the drain takes longer than
-    /// its deadline, and at once when the database is found damaged or a task dies.
-    pub async fn run(
-        mut self,
-        listener: TcpListener,
-        own: OpenApiRouter,
-        dead_letters: DeadLetters,
-    ) -> Result<()> {
+    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once when the database
+    /// is found damaged or a task dies.
+    pub async fn run(self, listener: TcpListener, own: Own) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
-        let app = self.routes(own, dead_letters);
+        let app = self.routes(own);
         let (shutdown, database, drain) = (self.shutdown.clone(), self.database.clone(), self.drain);
         let overdue = async {
             shutdown.cancelled().await;
@@ -142,12 +138,12 @@ impl Service {
         Ok(())
     }
 
-    fn routes(&mut self, own: OpenApiRouter, dead_letters: DeadLetters) -> Router {
+    fn routes(&self, Own { routes, gauges, dead_letters }: Own) -> Router {
         let About { name, families, healing, .. } = self.about;
         let (tokens, broker) = (self.tokens.clone(), self.broker.clone());
         let parts = (self.database.clone(), broker.clone(), self.shutdown.clone());
-        let probes = Probes::new((name, families), std::mem::take(&mut self.gauges), parts).into();
-        routes::all(own, OperatorState { tokens, broker, healing, probes, dead_letters })
+        let probes = Probes::new((name, families), gauges, parts).into();
+        routes::all(routes, OperatorState { tokens, broker, healing, probes, dead_letters })
     }
 
     async fn serve_and_drain(mut self, listener: TcpListener, app: Router) -> Result<()> {
