@@ -57,8 +57,7 @@ impl Sweeper {
         Self { database, broker, session: None }
     }
 
-    /// Steps until `shutdown`: once a second, and more often while there is more to sweep than one step
-    /// takes.
+    /// Steps until `shutdown`: once a second, and more often while one step does not take all.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let (started, started_ms) = (Instant::now(), now_ms());
         while !shutdown.is_cancelled() {
@@ -94,16 +93,14 @@ impl Sweeper {
             return Ok(Swept::Enqueued(0));
         }
         let waiting_since_ms = self.waiting_since_ms().await?;
-        // Its time is of a clock that was ahead, and so is of no use. All that was sent since waits behind
-        // it.
+        // Of a clock that was ahead, and so of no use. All that was sent since waits behind it.
         if waiting_since_ms.is_some_and(|since| pending::is_ahead(since, now_ms)) {
             return Ok(Swept::Enqueued(0));
         }
         Ok(Swept::Enqueued(self.enqueue_due(now_ms, waiting_since_ms).await?))
     }
 
-    /// Enqueues the events of orders that are due and were last sent before `waiting_since_ms`. Returns how
-    /// many.
+    /// Enqueues the events of orders that are due and were last sent before `waiting_since_ms`.
     async fn enqueue_due(&self, now_ms: i64, waiting_since_ms: Option<i64>) -> Result<usize> {
         let written = self.database.write(|mut tx| async move {
             pending::make_sent_ahead_due(&mut tx, now_ms).await?;
@@ -141,8 +138,7 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Makes up to [`LOST_MAX`] pending orders due, and clears the loss with the last of them. Returns how
-    /// many.
+    /// Makes up to [`LOST_MAX`] pending orders due, and clears the loss with the last of them.
     async fn make_lost_due(&self, now_ms: i64) -> Result<u64> {
         let written = self.database.write(|mut tx| async move {
             let due = pending::make_lost_due(&mut tx, now_ms, LOST_MAX as i64).await?;
@@ -205,8 +201,7 @@ impl Sweeper {
     }
 }
 
-/// A clock that follows the wall clock backwards only: a clock that jumps ahead expires no key before its
-/// time.
+/// Follows the wall clock backwards only: a clock that jumps ahead expires no key before its time.
 fn steady(started_ms: i64, elapsed: Duration, now_ms: i64) -> i64 {
     now_ms.min(started_ms.saturating_add(elapsed.as_millis() as i64))
 }

@@ -50,7 +50,7 @@ pub fn options(user: &str) -> ConnectOptions {
     options.custom_inbox_prefix(inbox_prefix(user))
 }
 
-/// The command that runs `server` on 127.0.0.1 with its streams in `folder`; `monitor` is -1 for a random port.
+/// The command that runs `server` on 127.0.0.1 with its streams in `folder`; `monitor` -1: a random port.
 pub fn command(server: &Path, folder: &Path, port: u16, monitor: i32) -> Command {
     let mut command = Command::new(server);
     command.arg("-c").arg(workspace::nats_conf());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// Asks until there is an answer, with a pause of `every` in between; `None` when there was none `within` this time.
+/// Asks until there is an answer, with pauses of `every` between; `None`: there was none `within` this time.
 pub async fn poll<T>(
     within: Duration,
     every: Duration,

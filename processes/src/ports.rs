@@ -1,7 +1,8 @@
 //! TCP ports on 127.0.0.1 that stay ours while a part is down.
 //!
-//! Chosen below the range that the system uses for outgoing connections, so that a client that dials a stopped part
-//! can never get its port; a lock file keeps parallel test processes apart while the [`Port`] lives.
+//! Chosen below the range that the system uses for outgoing connections, so that a client that dials a
+//! stopped part can never get its port; a lock file keeps parallel test processes apart while the [`Port`]
+//! lives.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};

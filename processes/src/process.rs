@@ -1,8 +1,8 @@
 //! A child process whose log lines are forwarded, and which never outlives its owner.
 //!
 //! Each child has a process group of its own: Ctrl-C in a terminal reaches only `sim`, which then stops its
-//! parts in order. Dropping a [`Process`] kills it and waits until it is gone. Only a `kill -9` of the owner leaves
-//! children: the next `sim up` then names the port they hold.
+//! parts in order. Dropping a [`Process`] kills it and waits until it is gone. Only a `kill -9` of the owner
+//! leaves children: the next `sim up` then names the port they hold.
 
 use std::fs::OpenOptions;
 use std::io::IsTerminal;

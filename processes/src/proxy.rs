@@ -1,6 +1,6 @@
 //! A TCP proxy in front of the broker, whose link can be cut, stalled, slowed and reset while it carries.
 //!
-//! It changes no byte and no order: what it does to a connection is what a network does. Dropped, it closes everything.
+//! It changes no byte and no order; it does what a network does. Dropped, it closes everything.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,6 @@
-//! A connection to the broker that sends and reads what no client library would: a header block of any bytes, a reply subject of
-//! any name. A library loses its connection, or dies, at a header block that it cannot parse.
+//! A connection to the broker that sends and reads what no client library would: a header block of any bytes,
+//! a reply subject of any name. A library loses its connection, or dies, at a header block that it cannot
+//! parse.
 //!
 //! Source: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
@@ -16,8 +17,8 @@ use crate::broker;
 /// How long the broker may take for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Header blocks that the services' client cannot read, or takes for the server's own word on a pull. The broker takes a status
-/// out of a block, but only where its line ends with a carriage return.
+/// Header blocks that the services' client cannot read, or takes for the server's own word on a pull. The
+/// broker takes a status out of a block, but only where its line ends with a carriage return.
 pub const MALFORMED_HEADERS: [&[u8]; 12] = [
     b"NATS/1.0\r\na: b\rc\r\n\r\n",
     b"NATS/1.0\r\na: \xff\xfe\r\n\r\n",
@@ -74,7 +75,7 @@ impl RawConnection {
         Ok(())
     }
 
-    /// Sends a message with a header block of these very bytes. `reply` is empty, or a subject with a space behind it.
+    /// Sends a header block of these very bytes. `reply` is empty, or a subject with a space behind it.
     pub async fn send_message(
         &mut self,
         subject: &str,
@@ -91,7 +92,7 @@ impl RawConnection {
         self.send(format!("PUB {subject} {reply} {}\r\n{body}\r\n", body.len()).as_bytes()).await
     }
 
-    /// Waits until the broker has seen all that was sent. Returns what it complained of: refusing is its task.
+    /// Waits until the broker has seen all that was sent. Returns what it complained of.
     pub async fn round_trip(&mut self) -> Result<Vec<String>> {
         self.send(b"PING\r\n").await?;
         let mut complaints = Vec::new();

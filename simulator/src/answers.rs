@@ -1,7 +1,8 @@
 //! What clients were told, one JSON object a line: the side of the audit that no database can know.
 //!
-//! A file begins with a header and ends with a count of its lines: without that end its writer was killed, and nothing is
-//! concluded from what is *not* in it. A key that was ambiguous and repeated has a later line with the same user and key.
+//! A file begins with a header and ends with a count of its lines: without that end its writer was killed,
+//! and nothing is concluded from what is *not* in it. A key that was ambiguous and repeated has a later line
+//! with the same user and key.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -57,7 +58,7 @@ pub enum Witness {
 #[serde(tag = "line", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Line {
     Header {
-        /// Whether nobody else places orders in these databases: then every order must be known from this file.
+        /// Whether nobody else places orders in these databases: then this file knows every order.
         complete: bool,
     },
     Answer(Answer),
@@ -107,7 +108,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Appends a line. A failure is reported by [`Recorder::finish`], so that a full disk does not end the load.
+    /// Appends a line. [`Recorder::finish`] reports a failure, so that a full disk does not end the load.
     pub fn write(&self, line: &Line) {
         self.lock().write(line);
     }

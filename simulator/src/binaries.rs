@@ -39,8 +39,8 @@ impl Binaries {
         }
     }
 
-    /// Release builds that a test can make to fail, copied into `folder`. What people run, in `target/release`, stays without
-    /// fail-points.
+    /// Release builds that a test can make to fail, copied into `folder`. What people run, in
+    /// `target/release`, stays without fail-points.
     pub fn build_with_fail_points(folder: &Path) -> Result<Self> {
         let built = cargo_build(&["--release", "--features", "shared/fail-points"])?;
         let copy = |from: &Path, name| {

@@ -37,7 +37,7 @@ pub async fn address(part: Part) -> Result<String> {
     docker(&["compose", "port", service(part), port]).await
 }
 
-/// Takes a copy of order.db, of inventory.db, and of order.db again, in the order in which the audit reads them.
+/// Takes copies of order.db, inventory.db, and order.db again, in the order in which the audit reads them.
 pub async fn copy_databases(folder: &Path) -> Result<Databases> {
     Ok(Databases {
         order: copy(Part::Order, folder.join("order.db")).await?,

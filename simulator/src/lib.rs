@@ -1,7 +1,7 @@
 //! Runs the real topology on this machine: nats-server and both services as processes.
 //!
 //! - [`up`], [`reset`], [`load`], [`check`], [`chaos`]: the commands
-//! - [`binaries`], [`topology`]: the parts, started, killed and started again; [`compose`]: the same of docker compose
+//! - [`binaries`], [`topology`]: the parts, started, killed and started again; [`compose`]: as containers
 //! - [`http`], [`metrics`]: how `sim` speaks to the services
 //! - [`answers`]: what the load was told, for the check
 

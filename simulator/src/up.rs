@@ -1,6 +1,6 @@
 //! `sim up`: the topology for a person, with its data in `db/`, until Ctrl-C or the end of the terminal.
 //!
-//! What it prints may have lost its reader, so it goes through an outlet that never fails: nothing may keep it from stopping its parts.
+//! What it prints may have lost its reader, which must not keep it from stopping its parts.
 
 use std::path::PathBuf;
 
@@ -138,7 +138,7 @@ impl Signals {
     }
 }
 
-/// Whether whoever started this process had SIGHUP ignored. To listen for it would undo that. Known on Linux only.
+/// Whether SIGHUP was ignored when this process began: to listen would undo that. Known on Linux only.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,5 @@
-//! Each promise in the README, and each fault and attack in docs/RELIABILITY.md, names the tests that prove it, and they exist.
+//! Each promise in the README, and each fault and attack in docs/RELIABILITY.md, names the tests that prove
+//! it, and they exist.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

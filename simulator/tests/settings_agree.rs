@@ -1,5 +1,5 @@
-//! What is written about settings agrees: `.env.example`, `docker-compose.yml`, the Dockerfiles, `nats.conf`, the README,
-//! and the `--help` of both services, which is the truth.
+//! What is written about settings agrees: `.env.example`, `docker-compose.yml`, the Dockerfiles, `nats.conf`,
+//! the README, and the `--help` of both services, which is the truth.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

@@ -1,6 +1,6 @@
 //! What an API promises: its OpenAPI document, against which every answer that a test sees is checked.
 //!
-//! Stricter than a client should be: a field that the document does not have fails, too. Failures panic with their reason.
+//! Stricter than a client should be: a field that the document does not have fails, too.
 
 use std::env;
 use std::fs;
@@ -108,7 +108,7 @@ impl Contract {
         validator.validate(body).map_err(|error| format!("{error} at {}", error.instance_path()))
     }
 
-    /// The operation of a request. A path without parameters comes before one with, as the specification says.
+    /// The operation of a request. A path without parameters comes before one with them.
     fn operation(&self, method: &str, path: &str) -> Option<&Value> {
         let paths = self.document["paths"].as_object()?;
         let operation = |template: &Map<String, Value>| template.contains_key(&method.to_lowercase());
@@ -153,7 +153,7 @@ fn media_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// Panics unless the file in this repository holds the document. With `UPDATE_DOCUMENTS=1` it writes the file.
+/// Panics unless this file holds the document. With `UPDATE_DOCUMENTS=1` it writes the file.
 pub fn assert_committed(file: &str, document: &Value) {
     let path = workspace::root().join(file);
     let text = format!("{document:#}\n");

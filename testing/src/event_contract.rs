@@ -1,5 +1,5 @@
-//! What the two events promise: `asyncapi.yaml` and the JSON Schemas that it refers to, against which captured messages are
-//! checked. Failures panic with their reason.
+//! What the two events promise: `asyncapi.yaml` and the JSON Schemas that it refers to, against which
+//! captured messages are checked. Failures panic with their reason.
 
 use std::collections::BTreeMap;
 use std::fs;

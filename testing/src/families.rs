@@ -1,10 +1,10 @@
-//! What `/metrics` must say of every family that the sources use: its kind, what it tells, and a first sample.
+//! What `/metrics` must say of every family that the sources use: its kind, a help text, a first sample.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use processes::workspace;
 
-/// Panics unless `text`, a first scrape, has exactly the families that the sources of these crates use, each with a help text.
+/// Panics unless `text`, a first scrape, has exactly the families that the sources of these crates use.
 pub fn assert_all_described(text: &str, crates: &[&str]) {
     let mut used = BTreeMap::new();
     for name in crates {

@@ -1,9 +1,10 @@
-//! What the tests of any crate start, and what they check with. Failures panic with their reason, since nobody but a failing
-//! test would handle them.
+//! What the tests of any crate start, and what they check with. Failures panic with their reason, since
+//! nobody but a failing test would handle them.
 //!
 //! - [`Broker`]: a NATS of their own, never a mock; [`RawPublisher`]: messages that no client would send
 //! - [`SmallDisk`]: a disk that fills up
-//! - [`contract`], [`event_contract`], [`families`]: what is promised of HTTP, of the events, and of the metrics
+//! - [`contract`], [`event_contract`], [`families`]: what is promised of HTTP, events, and metrics
+//! - [`service`]: a service in the test or as a process, its callers, its database, and its events
 //! - [`wait_until`]: how a test waits
 
 mod broker;
@@ -11,6 +12,7 @@ pub mod contract;
 pub mod event_contract;
 pub mod families;
 mod raw_publisher;
+pub mod service;
 mod small_disk;
 
 use std::fmt::Debug;

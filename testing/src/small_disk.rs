@@ -1,8 +1,8 @@
 //! A small disk for a test: a tmpfs that only chosen processes see, and that the test can fill and free.
 //!
-//! It lives in a mount namespace of its own, which one idle process holds open; that process ends with the test, however
-//! the test ends, so nothing is left behind. Needs Linux with user namespaces, or root. Where neither is there, a test is
-//! skipped with a message; under CI it fails instead.
+//! It lives in a mount namespace of its own, which one idle process holds open; that process ends with the
+//! test, however the test ends, so nothing is left behind. Needs Linux with user namespaces, or root. Where
+//! neither is there, a test is skipped with a message; under CI it fails instead.
 
 use std::{
     env,
@@ -47,8 +47,8 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// An empty disk of this size over `folder`, which is created; `None` when this machine cannot have one, which is
-    /// said on standard error.
+    /// An empty disk of this size over `folder`, which is created; `None` when this machine cannot have one,
+    /// which is said on standard error.
     pub fn over(folder: &Path, megabytes: usize) -> Option<Self> {
         expect(&format!("create {}", folder.display()), fs::create_dir_all(folder));
         let held = WAYS.into_iter().find_map(|way| Some((way, hold(way, folder, megabytes)?)));
@@ -67,7 +67,7 @@ impl SmallDisk {
         &self.folder
     }
 
-    /// What to put in front of a program and its arguments to run it on the disk. Its process id stays the same.
+    /// What to put in front of a command to run it on the disk. Its process id stays the same.
     pub fn launcher(&self) -> Vec<OsString> {
         let target = format!("--target={}", self.holder.id());
         let mut launcher: Vec<OsString> = vec!["nsenter".into(), target.into()];
@@ -106,7 +106,7 @@ impl SmallDisk {
         expect(&format!("free {}", self.folder.display()), fs::remove_file(self.inside().join(FILLER)));
     }
 
-    /// Copies a database of the disk to `to`: the file and its WAL, since SQLite needs both. Only while nothing writes.
+    /// Copies a database of the disk: the file and its WAL, which SQLite needs. Only while nothing writes.
     ///
     /// SQLite cannot open it from outside: it resolves the path through `/proc` to one that leads elsewhere.
     pub fn copy_database(&self, name: &str, to: &Path) {

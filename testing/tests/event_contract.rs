@@ -23,7 +23,8 @@ fn the_contract_has_exactly_the_two_subjects() {
     assert_eq!(EVENTS.subjects(), [ORDER_CREATED, ORDER_PROCESSED]);
 }
 
-/// Each file is an event as a release published it, and is never changed; a release that changes an event adds one.
+/// Each file is an event as a release published it, and is never changed; a release that changes an event
+/// adds one.
 #[test]
 fn golden_files_of_past_events_still_decode() {
     let folder = workspace::root().join("testing/tests/golden_events");

@@ -17,7 +17,8 @@ use tokio::{
     time::timeout,
 };
 
-/// Far more than a round trip on this machine takes, and less than a client waits before it gives a connection up.
+/// Far more than a round trip on this machine takes, and less than a client waits before it gives a
+/// connection up.
 const SILENCE: Duration = Duration::from_millis(300);
 
 async fn proxied() -> (Broker, Proxy) {

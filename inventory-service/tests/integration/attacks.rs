@@ -82,7 +82,7 @@ async fn a_hostile_body_from_a_stock_keeper_changes_nothing() {
         format!(
             "PUT /inventory/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
              Idempotency-Key: a\r\nContent-Type: {media_type}\r\n{rest}",
-            token(&home, "alice", Some(scope))
+            token("alice", Some(scope))
         )
     };
     let sized = |body: &str| format!("Content-Length: {}\r\n\r\n{body}", body.len());
@@ -116,7 +116,7 @@ async fn every_answer_of_the_inventory_has_the_security_headers() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
     let client = Client::new();
-    let [user, admin] = ["orders", "admin"].map(|scope| token(&home, "alice", Some(scope)));
+    let [user, admin] = ["orders", "admin"].map(|scope| token("alice", Some(scope)));
     let cases = [
         (Method::GET, "/inventory", "", 200),
         (Method::GET, "/inventory/1", "", 200),

@@ -4,26 +4,18 @@ use std::process::Output;
 
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use shared::{
-    http::auth::{ADMIN_SCOPE, Tokens},
-    settings::{DEMO_SECRET, JwtSettings},
-};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use testing::{Broker, wait_until};
+use shared::{http::auth::ADMIN_SCOPE, settings::DEMO_SECRET};
+use testing::{Broker, service::Db, wait_until};
 
 use crate::{
     bus::{Observer, Publisher, confirmed, order},
     fixture::{CONTRACT, Home, Inventory},
+    keeper::token,
 };
-
-fn token(scope: Option<&str>) -> String {
-    let jwt = JwtSettings { jwt_secret: Some(DEMO_SECRET.parse().unwrap()), ..JwtSettings::default() };
-    Tokens::new(&jwt).unwrap().sign("operator", scope, Some(60)).unwrap()
-}
 
 async fn ask(inventory: &Inventory, method: Method, path: &str, scope: Option<&str>) -> Response {
     let url = inventory.at(&format!("/admin/dead-letters{path}"));
-    CONTRACT.send(Client::new().request(method, url).bearer_auth(token(scope))).await
+    CONTRACT.send(Client::new().request(method, url).bearer_auth(token("operator", scope))).await
 }
 
 async fn get(inventory: &Inventory, path: &str) -> Value {
@@ -35,21 +27,16 @@ pub async fn redrive(inventory: &Inventory, path: &str) -> Value {
 }
 
 /// Changes something behind the service's back.
-pub async fn change(home: &Home, sql: &'static str) {
-    let options = SqliteConnectOptions::new().filename(home.path("inventory.db"));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+pub async fn change(home: &Home, sql: &str) {
+    Db::of(&home.path("inventory.db")).change(sql).await;
 }
 
 /// A dead letter of a version whose handler could not cope with this body yet.
 async fn write_dead_letter(home: &Home, body: &str) {
-    let options = SqliteConnectOptions::new().filename(home.path("inventory.db"));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     let insert = "INSERT INTO dead_letters (subject, body, headers, reason, detail, attempts, first_seen_at, last_seen_at)
         VALUES ('order_created', CAST($1 AS BLOB), '{}', 'handler_panicked', 'as found', 1, 0, 0)";
-    sqlx::query(insert).bind(body).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+    let pool = Db::of(&home.path("inventory.db")).pool();
+    sqlx::query(insert).bind(body).execute(&pool).await.unwrap();
 }
 
 #[tokio::test]
@@ -162,7 +149,8 @@ async fn a_restored_backup_redrives_nothing_until_it_adopts_the_consumer() {
         assert!(refused["detail"].as_str().unwrap().contains("belongs to another database"), "{refused}");
     }
     assert_eq!((restored.reservations().await, restored.dead_letters().await[0].3), (0, 1));
-    let adopted = Client::new().post(inventory.at("/admin/adopt")).bearer_auth(token(Some(ADMIN_SCOPE)));
+    let adopted =
+        Client::new().post(inventory.at("/admin/adopt")).bearer_auth(token("operator", Some(ADMIN_SCOPE)));
     assert_eq!(CONTRACT.send(adopted).await.status(), 200);
     assert_eq!(redrive(&inventory, "/1/redrive").await["outcome"], "done");
     assert_eq!((restored.stock("1").await, restored.dead_letters().await.len()), (7, 0));

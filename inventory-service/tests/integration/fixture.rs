@@ -1,6 +1,9 @@
 //! A folder with one inventory database, and the service running on it inside the test.
 
-use std::{path::PathBuf, sync::LazyLock, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use clap::Parser;
 use inventory_service::{
@@ -8,16 +11,16 @@ use inventory_service::{
     settings::{Cli, Settings},
 };
 use processes::{Port, broker};
-use serde_json::Value;
 use shared::{settings::DEMO_SECRET, storage::Database};
-use sqlx::{
-    Connection, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
+use sqlx::SqlitePool;
 use tempfile::TempDir;
-use testing::{Broker, contract::Contract, wait_until};
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+pub use testing::service::App as Inventory;
+use testing::{
+    Broker, SmallDisk,
+    contract::Contract,
+    service::{self, Db, ServiceProcess, WriteLock},
+};
+use tokio::process::Command;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -58,8 +61,12 @@ impl Home {
 
     /// The flags that tie the service to this home, `more` at the end.
     pub fn arguments(&self, more: &[&str]) -> Vec<String> {
+        self.arguments_in(self.folder.path(), more)
+    }
+
+    fn arguments_in(&self, folder: &Path, more: &[&str]) -> Vec<String> {
         let (database, password) =
-            (self.path("inventory.db").display().to_string(), broker::password("inventory"));
+            (folder.join("inventory.db").display().to_string(), broker::password("inventory"));
         let own = ["--host", "127.0.0.1", "--database", &database, "--nats-url", &self.nats_url];
         let keys = ["--nats-user", "inventory", "--nats-password", &password, "--jwt-secret", DEMO_SECRET];
         own.iter().chain(&keys).chain(more).map(|argument| (*argument).to_owned()).collect()
@@ -73,27 +80,28 @@ impl Home {
 
     /// Runs the service with `more` flags and waits until it answers.
     pub async fn start(&self, more: &[&str]) -> Inventory {
-        // As `main` does: what is counted before the first call is lost.
-        shared::operations::telemetry::metrics();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(app::run(self.settings(more), listener, shutdown.clone()));
-        let inventory = Inventory { url, shutdown, task };
-        wait_until("the service answers", async || {
-            assert!(!inventory.task.is_finished(), "the service ended by itself");
-            reqwest::get(inventory.at("/livez")).await.is_ok()
-        })
-        .await;
-        inventory
+        let settings = self.settings(more);
+        Inventory::start(&CONTRACT, |listener, shutdown| app::run(settings, listener, shutdown)).await
     }
 
     /// Why the service does not start with `more` flags.
     pub async fn refusal(&self, more: &[&str]) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let run = app::run(self.settings(more), listener, CancellationToken::new());
-        let ended = tokio::time::timeout(Duration::from_secs(10), run).await;
-        format!("{:#}", ended.expect("the service started").unwrap_err())
+        let settings = self.settings(more);
+        service::refusal(|listener, shutdown| app::run(settings, listener, shutdown)).await
+    }
+
+    /// Starts the real binary on this home with `more` flags.
+    pub async fn spawn(&self, more: &[&str]) -> ServiceProcess {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+        command.args(self.arguments(more));
+        ServiceProcess::spawn(&CONTRACT, command, self.folder.path()).await
+    }
+
+    /// The same with its database on a disk.
+    pub async fn spawn_on(&self, disk: &SmallDisk, more: &[&str]) -> ServiceProcess {
+        let mut command = disk.command(env!("CARGO_BIN_EXE_inventory-service"));
+        command.args(self.arguments_in(disk.folder(), more)).env("RUST_LOG", "info,shared=debug");
+        ServiceProcess::spawn(&CONTRACT, command, self.folder.path()).await
     }
 
     /// The database as the service itself opens it, for tests below the service.
@@ -102,41 +110,38 @@ impl Home {
     }
 
     /// What a person sees who opens the file with `sqlite3 -readonly`.
+    pub fn look(&self) -> Db {
+        Db::read_only(&self.path("inventory.db"))
+    }
+
     pub async fn reader(&self) -> SqlitePool {
-        let options = SqliteConnectOptions::new().filename(self.path("inventory.db")).read_only(true);
-        SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap()
+        self.look().pool()
     }
 
     /// Takes the write lock of the database, as another process would.
     pub async fn hold_write_lock(&self) -> WriteLock {
-        let options = SqliteConnectOptions::new().filename(self.path("inventory.db"));
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
-        WriteLock(connection)
+        WriteLock::take(&self.path("inventory.db")).await
     }
 
     pub async fn number(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.reader().await).await.unwrap()
+        self.look().number(sql).await
     }
 
     pub async fn reservations(&self) -> i64 {
-        self.number("SELECT count(*) FROM reservations").await
+        self.look().reservations().await
     }
 
     pub async fn outbox(&self) -> i64 {
-        self.number("SELECT count(*) FROM outbox").await
+        self.look().outbox().await
     }
 
     pub async fn stock(&self, product_id: &str) -> i64 {
-        let query =
-            sqlx::query_scalar("SELECT stock FROM products WHERE id = $1").bind(product_id.to_owned());
-        query.fetch_one(&self.reader().await).await.unwrap()
+        self.look().number(&format!("SELECT stock FROM products WHERE id = '{product_id}'")).await
     }
 
     /// Each dead letter's body, reason, detail and attempts, in the order of arrival.
     pub async fn dead_letters(&self) -> Vec<(Vec<u8>, String, String, i64)> {
-        let query = "SELECT body, reason, detail, attempts FROM dead_letters ORDER BY id";
-        sqlx::query_as(query).fetch_all(&self.reader().await).await.unwrap()
+        self.look().rows("SELECT body, reason, detail, attempts FROM dead_letters ORDER BY id").await
     }
 
     /// The invariant at the end of a test: stock = adjustments − confirmed reservations, for every product.
@@ -145,8 +150,7 @@ impl Home {
             (SELECT coalesce(sum(delta), 0) FROM adjustments WHERE product_id = products.id) -
             (SELECT coalesce(sum(quantity), 0) FROM reservations WHERE product_id = products.id AND status = 'confirmed')
             FROM products";
-        let rows: Vec<(String, i64, i64)> =
-            sqlx::query_as(query).fetch_all(&self.reader().await).await.unwrap();
+        let rows: Vec<(String, i64, i64)> = self.look().rows(query).await;
         assert!(!rows.is_empty(), "there is no stock to audit");
         for (product, stock, explained) in rows {
             assert_eq!(
@@ -154,56 +158,5 @@ impl Home {
                 "stock of product {product} is not adjustments − confirmed reservations"
             );
         }
-    }
-}
-
-/// A write transaction in somebody else's hands.
-pub struct WriteLock(SqliteConnection);
-
-impl WriteLock {
-    pub async fn release(mut self) {
-        sqlx::query("ROLLBACK").execute(&mut self.0).await.unwrap();
-        self.0.close().await.unwrap();
-    }
-}
-
-/// The service, running inside the test. Dropped without [`Inventory::stop`] it is aborted.
-pub struct Inventory {
-    url: String,
-    shutdown: CancellationToken,
-    task: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Inventory {
-    pub fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    pub async fn get(&self, path: &str) -> reqwest::Response {
-        CONTRACT.send(reqwest::Client::new().get(self.at(path))).await
-    }
-
-    pub async fn json(&self, path: &str) -> Value {
-        self.get(path).await.json().await.unwrap()
-    }
-
-    /// Waits until `/readyz` tells this of the broker.
-    pub async fn until_broker_is(&self, word: &str) {
-        wait_until(&format!("the service calls the broker {word}"), async || {
-            self.json("/readyz").await["broker"] == word
-        })
-        .await;
-    }
-
-    /// Drains and waits for the end, which must be a clean one.
-    pub async fn stop(mut self) {
-        self.shutdown.cancel();
-        (&mut self.task).await.unwrap().expect("a clean drain");
-    }
-}
-
-impl Drop for Inventory {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

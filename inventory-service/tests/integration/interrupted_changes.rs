@@ -1,12 +1,11 @@
 //! A change of stock whose client, process or disk fails under way, and databases that are older than such changes.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use processes::{Logs, Port, Process};
 use serde_json::json;
-use sqlx::{ConnectOptions, Connection, SqliteConnection, migrate::Migrator, sqlite::SqliteConnectOptions};
-use testing::{DEADLINE, SmallDisk, wait_until};
-use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command, task::JoinSet};
+use sqlx::migrate::Migrator;
+use testing::{SmallDisk, wait_until};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
 use crate::{
     fixture::{CONTRACT, Home, Inventory},
@@ -20,18 +19,10 @@ const DISK_MEGABYTES: usize = 32;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Holds the write lock of the home's database, as a second process would.
-async fn locked(home: &Home) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(home.path("inventory.db"));
-    let mut connection = options.connect().await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
-    connection
-}
-
 /// Sends restocks by one, each from a client that is gone once it has sent its request.
-async fn restocks_without_clients(home: &Home, inventory: &Inventory) {
+async fn restocks_without_clients(inventory: &Inventory) {
     let address = inventory.at("").strip_prefix("http://").unwrap().to_owned();
-    let token = token(home, "kim", Some("inventory:write"));
+    let token = token("kim", Some("inventory:write"));
     for number in 0..CLIENTS {
         let body = json!({"quantity": 1}).to_string();
         let head = format!(
@@ -48,14 +39,14 @@ async fn restocks_without_clients(home: &Home, inventory: &Inventory) {
 async fn a_client_that_goes_away_leaves_no_half_change() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let lock = locked(&home).await;
-    restocks_without_clients(&home, &inventory).await;
+    let lock = home.hold_write_lock().await;
+    restocks_without_clients(&inventory).await;
     // Answered after them, so by now the service knows that they are gone.
     assert_eq!(inventory.get("/livez").await.status(), 200);
-    lock.close().await.unwrap();
+    lock.release().await;
     wait_until("a change whose client is gone is made all the same", async || home.stock("1").await > 10)
         .await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     for number in 0..CLIENTS {
         assert_eq!(keeper.restock_with(&format!("gone-{number}"), "1", 1).await.status, 200);
     }
@@ -68,53 +59,25 @@ async fn a_client_that_goes_away_leaves_no_half_change() {
 async fn a_drain_ends_a_change_that_was_begun_although_its_client_is_gone() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let lock = locked(&home).await;
-    restocks_without_clients(&home, &inventory).await;
+    let lock = home.hold_write_lock().await;
+    restocks_without_clients(&inventory).await;
     assert_eq!(inventory.get("/livez").await.status(), 200);
     let livez = inventory.at("/livez");
     let stopping = tokio::spawn(inventory.stop());
     wait_until("nobody is served any more", async || reqwest::get(&livez).await.is_err()).await;
-    lock.close().await.unwrap();
+    lock.release().await;
     stopping.await.unwrap();
     assert!(home.stock("1").await > 10, "what had begun was ended");
     home.audit().await;
-}
-
-/// The real binary on the home's database, or on one in another folder.
-struct Runner {
-    process: Process,
-    port: Port,
-}
-
-impl Runner {
-    fn start(home: &Home, mut command: Command, folder: &Path) -> Self {
-        let port = Port::claim().unwrap();
-        let (own, other) = (home.path("inventory.db"), folder.join("inventory.db"));
-        let arguments = home.arguments(&["--port", &port.number().to_string()]);
-        command.args(arguments.iter().map(Path::new).map(|word| if word == own { &other } else { word }));
-        let logs = Logs::Folder(home.folder.path().to_owned());
-        Self { process: Process::spawn("inventory", command, &logs).unwrap(), port }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.number())
-    }
-
-    async fn until_ready(&self) {
-        let url = format!("{}/readyz", self.url());
-        let ready = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200);
-        wait_until("the process is ready", ready).await;
-    }
 }
 
 #[tokio::test]
 async fn a_change_while_the_disk_is_full_is_refused_and_nothing_of_it_is_stored() {
     let home = Home::without_broker();
     let Some(disk) = SmallDisk::over(&home.path("disk"), DISK_MEGABYTES) else { return };
-    let command = disk.command(env!("CARGO_BIN_EXE_inventory-service"));
-    let mut service = Runner::start(&home, command, disk.folder());
-    service.until_ready().await;
-    let keeper = Keeper::at(&home, &service.url(), "kim");
+    let mut service = home.spawn_on(&disk, &[]).await;
+    service.until_readyz_is(200).await;
+    let keeper = Keeper::at(&service.url(), "kim");
     disk.fill();
     let (mut made, mut refused) = (0, Vec::new());
     for number in 0..2_000 {
@@ -136,7 +99,7 @@ async fn a_change_while_the_disk_is_full_is_refused_and_nothing_of_it_is_stored(
     assert_eq!(keeper.get("/inventory/1").await.body["stock"], 10 + made, "a read goes on");
 
     disk.free();
-    service.until_ready().await;
+    service.until_readyz_is(200).await;
     for number in refused {
         let answer = keeper.restock_with(&format!("k-{number}"), "1", 1).await;
         assert_eq!((answer.status, answer.header("idempotency-replayed")), (200, ""), "it was not stored");
@@ -144,16 +107,15 @@ async fn a_change_while_the_disk_is_full_is_refused_and_nothing_of_it_is_stored(
     disk.copy_database("inventory.db", &home.path("inventory.db"));
     assert_eq!(home.stock("1").await, 10 + made + 20);
     home.audit().await;
-    assert_eq!(service.process.terminate(DEADLINE).await.unwrap().code(), Some(0));
+    assert_eq!(service.terminate().await.code(), Some(0));
 }
 
 #[tokio::test]
 async fn a_change_that_was_answered_outlives_its_process_and_a_repeat_is_made_once() {
     let home = Home::without_broker();
-    let command = || Command::new(env!("CARGO_BIN_EXE_inventory-service"));
-    let mut service = Runner::start(&home, command(), home.folder.path());
-    service.until_ready().await;
-    let keeper = Keeper::at(&home, &service.url(), "kim");
+    let mut service = home.spawn(&[]).await;
+    service.until_readyz_is(200).await;
+    let keeper = Keeper::at(&service.url(), "kim");
     let sending = tokio::spawn(async move {
         let mut answered = 0;
         // Ends with the first request that the death of the process leaves without an answer.
@@ -168,13 +130,13 @@ async fn a_change_that_was_answered_outlives_its_process_and_a_repeat_is_made_on
         }
     });
     wait_until("changes are made", async || home.stock("1").await > 30).await;
-    service.process.kill().await.unwrap();
+    service.kill().await;
     let answered: i64 = sending.await.unwrap();
 
-    let service = Runner::start(&home, command(), home.folder.path());
-    service.until_ready().await;
+    let service = home.spawn(&[]).await;
+    service.until_readyz_is(200).await;
     home.audit().await;
-    let keeper = Keeper::at(&home, &service.url(), "kim");
+    let keeper = Keeper::at(&service.url(), "kim");
     for number in 0..=answered {
         let answer = keeper.restock_with(&format!("k-{number}"), "1", 1).await;
         let replayed = answer.header("idempotency-replayed") == "true";
@@ -208,7 +170,7 @@ async fn an_old_database_is_migrated_and_lists_what_it_knows() {
     let home = Home::without_broker();
     old_database(&home).await;
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     assert_eq!(keeper.restock("1", 5).await.body["stock"], 11);
     let movements = keeper.get("/inventory/1/movements").await.body;
     let seed = json!({"kind": "seed", "delta": 10, "at": "1970-01-01T00:00:01.000Z", "adjustmentId": 1,
@@ -227,8 +189,8 @@ async fn a_flood_of_changes_is_bounded_and_those_that_wait_are_committed_togethe
     const FLOOD: i64 = 600;
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
-    let lock = locked(&home).await;
+    let keeper = Keeper::new(&inventory, "kim");
+    let lock = home.hold_write_lock().await;
     let mut changes = JoinSet::new();
     for number in 0..FLOOD {
         let keeper = keeper.clone();
@@ -236,7 +198,7 @@ async fn a_flood_of_changes_is_bounded_and_those_that_wait_are_committed_togethe
     }
     let refused = changes.join_next().await.unwrap().unwrap();
     assert_eq!(refused.problem(503), "too many changes wait; nothing was stored");
-    lock.close().await.unwrap();
+    lock.release().await;
     let answers = changes.join_all().await;
     assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 503)), "{answers:?}");
     let made = answers.iter().filter(|answer| answer.status == 200).count() as i64;

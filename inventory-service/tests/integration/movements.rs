@@ -7,7 +7,7 @@ use testing::{Broker, wait_until};
 use crate::{
     bus::{Observer, Publisher, order},
     fixture::Home,
-    keeper::{Answer, Keeper, token},
+    keeper::{Keeper, answer_to, token},
 };
 
 /// Orders before the first page, and then before each further one.
@@ -54,7 +54,7 @@ async fn movements_add_up_to_the_stock() {
     let inventory = home.start(&[]).await;
     inventory.until_broker_is("connected").await;
     let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     let orders = [("a", 3), ("refused", 9), ("b", 7)];
     for (id, quantity) in orders {
         publisher.publish(order(id, "1", quantity)).await;
@@ -106,7 +106,7 @@ async fn movements_are_stable_while_orders_arrive() {
     let home = Home::at(&broker);
     let inventory = home.start(&[]).await;
     inventory.until_broker_is("connected").await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     keeper.put("1", 1_000_000, "plenty").await;
     let publisher = Publisher::new(&broker).await;
     let mut decided = 0;
@@ -154,7 +154,7 @@ async fn movements_of_one_millisecond_are_each_on_one_page() {
     home.start(&[]).await.stop().await;
     many_in_one_millisecond(&home).await;
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     let (movements, _) = page(&keeper, "/inventory/pen/movements").await;
     assert_eq!((movements.len(), deltas(&movements)), (12, 90));
     for limit in 1..=12 {
@@ -169,9 +169,9 @@ async fn movements_are_for_stock_keepers_and_of_known_products_only() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
     let get = || Client::new().get(inventory.at("/inventory/1/movements"));
-    Answer::of(get()).await.problem(401);
-    Answer::of(get().bearer_auth(token(&home, "alice", None))).await.problem(403);
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    answer_to(get()).await.problem(401);
+    answer_to(get().bearer_auth(token("alice", None))).await.problem(403);
+    let keeper = Keeper::new(&inventory, "kim");
     for path in ["/inventory/unknown/movements", "/inventory/%FF/movements", "/inventory/%00/movements"] {
         keeper.get(path).await.problem(404);
     }

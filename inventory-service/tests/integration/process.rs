@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use processes::{Logs, Port, Process};
-use testing::{Broker, wait_until};
+use processes::Port;
+use testing::{Broker, service::ServiceProcess, wait_until};
 use tokio::process::Command;
 
 use crate::{
     bus::{Observer, Publisher, connection},
-    fixture::{CONTRACT, Home},
+    fixture::Home,
 };
 
 /// Orders that wait, many pulls' worth.
@@ -16,48 +16,26 @@ const BACKLOG: usize = 8_000;
 /// `DRAIN_SECONDS` of the processes here.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// A service that keeps its port while it is started again.
+/// A service that is started again and again.
 struct Runner {
     home: Home,
-    port: Port,
-    more: Vec<String>,
+    seed: String,
 }
 
 impl Runner {
-    fn new(home: Home, more: &[&str]) -> Self {
-        let more = more.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { home, port: Port::claim().unwrap(), more }
-    }
-
     /// Product 1 has `stock` and nothing else is sold.
     fn with_stock(home: Home, stock: i64) -> Self {
-        let file = home.write("seed.json", &format!(r#"[{{"productId":"1","stock":{stock}}}]"#));
-        Self::new(home, &["--seed-file", &file])
+        let seed = home.write("seed.json", &format!(r#"[{{"productId":"1","stock":{stock}}}]"#));
+        Self { home, seed }
     }
 
-    fn spawn(&self) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
-        command.args(self.home.arguments(&["--port", &self.port.number().to_string()])).args(&self.more);
-        command.args(["--drain-seconds", &DRAIN.as_secs().to_string(), "--log-format", "json"]);
-        Process::spawn("inventory", command, &Logs::Folder(self.home.folder.path().to_owned())).unwrap()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.home.path("inventory.log")).unwrap()
-    }
-
-    async fn get(&self, path: &str) -> Option<String> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port.number());
-        CONTRACT.try_send(reqwest::Client::new().get(url)).await.ok()?.text().await.ok()
-    }
-
-    async fn until_ready(&self) {
-        wait_until("the process is ready", async || self.get("/readyz").await.is_some()).await;
+    async fn spawn(&self) -> ServiceProcess {
+        let drain = DRAIN.as_secs().to_string();
+        self.home.spawn(&["--seed-file", &self.seed, "--drain-seconds", &drain]).await
     }
 
     /// Waits until more than `before` orders of the backlog are decided.
     async fn until_it_has_decided_more_than(&self, before: i64) {
-        self.until_ready().await;
         let decided = async || self.home.reservations().await;
         wait_until("it decides the backlog", async || decided().await > before).await;
     }
@@ -76,13 +54,13 @@ async fn sigterm_in_the_middle_of_a_backlog_exits_0_in_time_and_nothing_handled_
     let runner = Runner::with_stock(Home::at(&broker), 3_000);
     let (observer, mut decided) = (Observer::new(&broker).await, 0);
     for _ in 0..3 {
-        let mut process = runner.spawn();
+        let mut service = runner.spawn().await;
         runner.until_it_has_decided_more_than(decided).await;
         let started = Instant::now();
-        let status = process.terminate(DRAIN + Duration::from_secs(2)).await.unwrap();
+        let status = service.terminate().await;
         let took = started.elapsed();
         decided = runner.home.reservations().await;
-        assert_eq!(status.code(), Some(0), "{}", runner.log());
+        assert_eq!(status.code(), Some(0), "{}", service.log());
         assert!(took < DRAIN, "drained in {took:?}");
         assert!(decided < BACKLOG as i64, "all were decided before the signal; the test shows nothing");
         assert_eq!(runner.home.outbox().await, 0, "a drain sends what it has decided");
@@ -92,13 +70,12 @@ async fn sigterm_in_the_middle_of_a_backlog_exits_0_in_time_and_nothing_handled_
         .await;
     }
 
-    let _process = runner.spawn();
-    runner.until_ready().await;
+    let service = runner.spawn().await;
     runner.until_all_is_decided_and_answered().await;
     // A redelivery of something handled would be a repeat, and each repeat is answered again.
     let answers = observer.messages().await - BACKLOG as u64;
     assert_eq!(answers, BACKLOG as u64, "exactly one answer per order");
-    let metrics = runner.get("/metrics").await.unwrap();
+    let metrics = service.get("/metrics").await.1;
     let handled = |outcome: &str| {
         let line = format!(r#"messages_handled_total{{consumer="inventory-service",outcome="{outcome}"}} "#);
         metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap().parse::<u64>().unwrap()
@@ -114,14 +91,13 @@ async fn kill_9_in_the_middle_of_a_backlog_decides_every_order_once_in_the_end()
     connection(&broker).await;
     Publisher::new(&broker).await.backlog("order", BACKLOG).await;
     let runner = Runner::with_stock(Home::at(&broker), 3_000);
-    let mut process = runner.spawn();
+    let mut service = runner.spawn().await;
     runner.until_it_has_decided_more_than(0).await;
-    process.kill().await.unwrap();
+    service.kill().await;
     let decided = runner.home.reservations().await;
     assert!((1..BACKLOG as i64).contains(&decided), "killed too late: {decided}");
 
-    let _process = runner.spawn();
-    runner.until_ready().await;
+    let _service = runner.spawn().await;
     runner.until_all_is_decided_and_answered().await;
     let confirmed = runner.home.number("SELECT count(*) FROM reservations WHERE status = 'confirmed'").await;
     assert_eq!((confirmed, runner.home.stock("1").await), (3_000, 0));
@@ -140,66 +116,62 @@ async fn ten_kills_in_a_row_under_load_never_make_a_service_doubt_its_database()
     let mut decided = -1;
     for round in 0..10 {
         publisher.backlog(&format!("round-{round}"), BACKLOG / 10).await;
-        let mut process = runner.spawn();
+        let mut service = runner.spawn().await;
         if round % 2 == 0 {
             runner.until_it_has_decided_more_than(decided).await;
         } else {
             // The moment in which the first generation of a start is written.
             wait_until("it has found the broker", async || {
-                runner.get("/readyz").await.is_some_and(|body| body.contains(r#""broker":"connected""#))
+                service.get("/readyz").await.1.contains(r#""broker":"connected""#)
             })
             .await;
         }
-        process.kill().await.unwrap();
+        service.kill().await;
+        assert!(!service.log().contains("not the owner"), "{}", service.log());
         decided = runner.home.reservations().await;
         if round % 3 == 2 {
             broker.kill().await;
             broker.start_again().await;
         }
     }
-    let _process = runner.spawn();
-    runner.until_ready().await;
+    let service = runner.spawn().await;
     runner.until_all_is_decided_and_answered().await;
-    assert!(runner.get("/readyz").await.unwrap().contains(r#""status":"ready""#));
-    assert!(!runner.log().contains("not the owner"), "{}", runner.log());
+    assert!(service.get("/readyz").await.1.contains(r#""status":"ready""#));
+    assert!(!service.log().contains("not the owner"), "{}", service.log());
     assert_eq!(runner.home.stock("1").await, 0);
     runner.home.audit().await;
 }
 
 #[tokio::test]
 async fn a_second_process_on_the_same_file_is_refused_and_the_first_goes_on() {
-    let first = Runner::new(Home::without_broker(), &[]);
-    let mut process = first.spawn();
-    first.until_ready().await;
+    let home = Home::without_broker();
+    let mut first = home.spawn(&[]).await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
-    let second = command.args(first.home.arguments(&["--port", "0"])).output().await.unwrap();
+    let second = command.args(home.arguments(&["--port", "0"])).output().await.unwrap();
     let error = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1));
     for part in ["another process uses the database", "inventory.db", "DATABASE"] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    assert!(first.get("/inventory").await.is_some());
+    assert_eq!(first.get("/inventory").await.0, 200);
     // SIGTERM with nothing to do, and a file that is free again afterwards.
-    assert_eq!(process.terminate(DRAIN).await.unwrap().code(), Some(0));
+    assert_eq!(first.terminate().await.code(), Some(0));
     assert!(first.log().contains(r#""message":"drained""#), "{}", first.log());
-    let mut again = first.spawn();
-    first.until_ready().await;
-    assert_eq!(again.terminate(DRAIN).await.unwrap().code(), Some(0));
+    let mut again = home.spawn(&[]).await;
+    assert_eq!(again.terminate().await.code(), Some(0));
 }
 
 #[tokio::test]
 async fn a_taken_port_is_named_and_the_chosen_one_is_logged() {
-    let runner = Runner::new(Home::without_broker(), &[]);
-    let _process = runner.spawn();
-    runner.until_ready().await;
-    let address = format!(r#""address":"127.0.0.1:{}""#, runner.port.number());
-    wait_until("the log names the port", async || {
-        runner.log().lines().any(|line| line.contains(r#""message":"listening""#) && line.contains(&address))
-    })
-    .await;
+    let (home, port) = (Home::without_broker(), Port::claim().unwrap().number().to_string());
+    let service = home.spawn(&["--port", &port]).await;
+    let address = format!(r#""address":"127.0.0.1:{port}""#);
+    let log = service.log();
+    let is_named = |line: &str| line.contains(r#""message":"listening""#) && line.contains(&address);
+    assert!(log.lines().any(is_named), "{log}");
     let other = Home::without_broker();
     let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
-    let second = command.args(other.arguments(&["--port", &runner.port.number().to_string()]));
+    let second = command.args(other.arguments(&["--port", &port]));
     let error = String::from_utf8(second.output().await.unwrap().stderr).unwrap();
-    assert!(error.contains("PORT") && error.contains(&runner.port.number().to_string()), "{error}");
+    assert!(error.contains("PORT") && error.contains(&port), "{error}");
 }

@@ -9,7 +9,7 @@ use testing::{Broker, wait_until};
 use crate::{
     bus::{Observer, Publisher, body, cancelled, confirmed, order},
     fixture::Home,
-    keeper::{Answer, Keeper, token},
+    keeper::{Keeper, answer_to, token},
 };
 
 /// Corrections and restocks made while orders are decided.
@@ -21,7 +21,7 @@ const ORDERS: usize = 1_500;
 async fn a_restock_raises_the_stock_once_however_often_it_is_sent() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     let answers = join_all((0..100).map(|_| keeper.restock_with("delivery-7", "1", 5))).await;
     let first = &answers[0].body["adjustment"];
     for answer in &answers {
@@ -42,10 +42,10 @@ async fn a_restock_raises_the_stock_once_however_often_it_is_sent() {
     // Also after the process was another one.
     inventory.stop().await;
     let inventory = home.start(&[]).await;
-    let again = Keeper::new(&home, &inventory, "kim").restock_with("delivery-7", "1", 5).await;
+    let again = Keeper::new(&inventory, "kim").restock_with("delivery-7", "1", 5).await;
     assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &later.body));
     // Another caller's key is another key.
-    let other = Keeper::new(&home, &inventory, "lee").restock_with("delivery-7", "1", 5).await;
+    let other = Keeper::new(&inventory, "lee").restock_with("delivery-7", "1", 5).await;
     assert_eq!((other.status, other.header("idempotency-replayed")), (200, ""));
     assert_eq!(home.stock("1").await, 21);
     home.audit().await;
@@ -61,7 +61,7 @@ async fn a_correction_creates_a_product_and_later_orders_find_it() {
     publisher.publish(order("early", "pen", 2)).await;
     assert_eq!(body(&observer.next().await), cancelled("early", "unknown_product"));
 
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     let created = keeper.put_with("k", "pen", 2, "new in the range").await;
     assert_eq!((created.status, created.header("location")), (201, "/inventory/pen"));
     assert_eq!((&created.body["productId"], &created.body["stock"]), (&json!("pen"), &json!(2)));
@@ -82,7 +82,7 @@ async fn a_correction_creates_a_product_and_later_orders_find_it() {
 async fn every_change_is_kept_as_an_adjustment_with_its_reason_and_who_made_it() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     let odd = "3 broken; 'two' lost\n\u{1F4E6}";
     let answers = [
         keeper.put("1", 7, odd).await,
@@ -130,12 +130,12 @@ async fn stock_is_changed_only_with_the_scope() {
     ];
     for (method, path, change) in routes {
         let request = || Client::new().request(method.clone(), inventory.at(path)).json(&change);
-        let answer = Answer::of(request()).await;
+        let answer = answer_to(request()).await;
         answer.problem(401);
         assert_eq!(answer.header("www-authenticate"), "Bearer");
-        Answer::of(request().bearer_auth("nonsense")).await.problem(401);
+        answer_to(request().bearer_auth("nonsense")).await.problem(401);
         for scope in [None, Some(ADMIN_SCOPE), Some("inventory:writes")] {
-            let answer = Answer::of(request().bearer_auth(token(&home, "alice", scope))).await;
+            let answer = answer_to(request().bearer_auth(token("alice", scope))).await;
             assert!(answer.problem(403).contains(INVENTORY_WRITE_SCOPE), "{method} {path} {scope:?}");
         }
     }
@@ -148,7 +148,7 @@ async fn stock_is_changed_only_with_the_scope() {
 async fn a_bad_change_names_the_field_and_changes_nothing() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     let (long, long_id) = ("r".repeat(201), format!("/inventory/{}", "p".repeat(65)));
     let long_reason = json!({"stock": 1, "reason": long}).to_string();
     let (put, post) = (Method::PUT, Method::POST);
@@ -190,7 +190,7 @@ async fn a_bad_change_names_the_field_and_changes_nothing() {
     ];
     for (method, path, text, field) in cases {
         let request = keeper.request(method.clone(), path).header("content-type", "application/json");
-        let answer = Answer::of(request.header("idempotency-key", "k").body(text.to_owned())).await;
+        let answer = answer_to(request.header("idempotency-key", "k").body(text.to_owned())).await;
         let detail = answer.problem(400).to_owned();
         assert_eq!(answer.body["field"], field, "{method} {path} {text}");
         assert!(detail.starts_with(field), "{text}: {detail}");
@@ -198,7 +198,7 @@ async fn a_bad_change_names_the_field_and_changes_nothing() {
     let long_key = "k".repeat(256);
     assert_eq!(keeper.restock_with(&long_key, "1", 1).await.body["field"], "Idempotency-Key");
     keeper.restock("unknown", 1).await.problem(404);
-    Answer::of(keeper.request(Method::PUT, one).body(good)).await.problem(415);
+    answer_to(keeper.request(Method::PUT, one).body(good)).await.problem(415);
     assert_eq!(home.number("SELECT count(*) FROM adjustments").await, 2, "the two seeds");
     assert_eq!(home.number("SELECT sum(stock) FROM products").await, 15);
 
@@ -213,11 +213,11 @@ async fn a_bad_change_names_the_field_and_changes_nothing() {
 async fn a_key_used_for_another_change_is_refused() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     assert_eq!(keeper.restock_with("k", "1", 5).await.status, 200);
     let with_reason = |reason: &str| {
         let request = keeper.request(Method::POST, "/inventory/1/restock").header("idempotency-key", "k");
-        Answer::of(request.json(&json!({"reason": reason, "quantity": 5})))
+        answer_to(request.json(&json!({"reason": reason, "quantity": 5})))
     };
     let refused = [
         ("another quantity", keeper.restock_with("k", "1", 6).await),
@@ -250,7 +250,7 @@ async fn a_correction_while_orders_are_decided_keeps_the_books_right() {
     let publisher = Publisher::new(&broker).await;
     let publishing = tokio::spawn(async move { publisher.backlog("order", ORDERS).await });
     wait_until("it decides", async || home.reservations().await > 0).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     for number in 0..CHANGES {
         let (corrected, restocked) =
             tokio::join!(keeper.put("1", 20 + number, "counted"), keeper.restock("1", 7));
@@ -269,7 +269,7 @@ async fn a_correction_while_orders_are_decided_keeps_the_books_right() {
 async fn seeds_never_fall_on_a_product_that_a_correction_made() {
     let home = Home::without_broker();
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&home, &inventory, "kim");
+    let keeper = Keeper::new(&inventory, "kim");
     assert_eq!(keeper.put("pen", 0, "announced").await.status, 201);
     inventory.stop().await;
     let file = home.write("seed.json", r#"[{"productId":"pen","stock":500},{"productId":"ink","stock":3}]"#);

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::fixture::{
     App, Caller, Files, NO_BROKER,
     app::SECRET,
-    caller::Answer,
+    caller::{Answer, answer_to},
     raw::{exchange, post_head},
     signer::hmac_token,
 };
@@ -57,9 +57,9 @@ async fn every_answer_has_the_security_headers() {
     check(&alice.get("/admin/dead-letters").await, 403);
     check(&alice.get("/nowhere").await, 404);
     check(&alice.get("/orders/x").await, 404);
-    check(&Answer::of(alice.request(Method::DELETE, "/orders")).await, 405);
+    check(&answer_to(alice.request(Method::DELETE, "/orders")).await, 405);
     check(&alice.post_text(&" ".repeat(17 * 1024)).await, 413);
-    check(&Answer::of(alice.request(Method::POST, "/orders").body("{}")).await, 415);
+    check(&answer_to(alice.request(Method::POST, "/orders").body("{}")).await, 415);
     check(&alice.post_with_key("key", "1", 1).await, 201);
     check(&alice.post_with_key("key", "1", 2).await, 422);
 
@@ -120,11 +120,11 @@ async fn an_admin_route_is_refused_to_every_token_without_the_exact_scope() {
         for scope in scopes {
             let token = tokens.sign("alice", scope, None).unwrap();
             let answer =
-                Answer::of(Caller::new(&app.http, &app.url, &token).request(method.clone(), path)).await;
+                answer_to(Caller::new(&app.http, &app.url, &token).request(method.clone(), path)).await;
             answer.problem(403);
             assert_eq!(answer.header("www-authenticate"), "Bearer error=\"insufficient_scope\"");
         }
-        let answer = Answer::of(Caller::new(&app.http, &app.url, "").request(method.clone(), path)).await;
+        let answer = answer_to(Caller::new(&app.http, &app.url, "").request(method.clone(), path)).await;
         answer.problem(401);
     }
     let admin = tokens.sign("root", Some(&format!("orders {ADMIN_SCOPE}")), None).unwrap();

@@ -18,7 +18,7 @@ use shared::{
 
 use crate::fixture::{
     App, Broker, Caller, Db, Files, NO_BROKER,
-    caller::Answer,
+    caller::{Answer, answer_to},
     nats::{Inventory, confirmed},
     parts::Parts,
     wait_until,
@@ -40,7 +40,7 @@ pub async fn write_dead_letter(look: &Db, body: &str) {
 }
 
 async fn ask(caller: &Caller, method: Method, path: &str) -> Answer {
-    Answer::of(caller.request(method, &format!("/admin/dead-letters{path}"))).await
+    answer_to(caller.request(method, &format!("/admin/dead-letters{path}"))).await
 }
 
 /// Redrives something and returns the report.
@@ -253,7 +253,7 @@ async fn only_an_admin_may_look_at_dead_letters_or_touch_them() {
     ];
     for (method, path) in routes {
         let url = format!("{}/admin/dead-letters{path}", app.url);
-        Answer::of(app.http.request(method.clone(), url)).await.problem(401);
+        answer_to(app.http.request(method.clone(), url)).await.problem(401);
         let detail = ask(&user, method, path).await.problem(403);
         assert!(detail.contains("admin"), "{detail}");
     }

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::fixture::{
     App, Broker, Files,
-    caller::Answer,
-    nats::{Watcher, header},
+    caller::answer_to,
+    nats::{Observer, header},
     wait_until,
 };
 
@@ -15,10 +15,10 @@ use crate::fixture::{
 async fn an_order_is_announced_with_exactly_this_body_and_these_headers() {
     let (files, broker) = (Files::new(), Broker::start().await);
     let app = App::start_connected(&files, &broker.url()).await;
-    let mut watcher = Watcher::start(&broker, "order_created").await;
+    let mut watcher = Observer::new(&broker, "order_created").await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let request = app.user("alice \"A\"").request(Method::POST, "/orders").header("traceparent", trace);
-    let order = Answer::of(request.json(&json!({"productId": "1", "quantity": 2}))).await;
+    let order = answer_to(request.json(&json!({"productId": "1", "quantity": 2}))).await;
     let event = watcher.next().await;
 
     let (id, created_at) = (order.id(), order.body["createdAt"].as_str().unwrap());
@@ -52,10 +52,10 @@ async fn an_order_is_announced_with_exactly_this_body_and_these_headers() {
 async fn an_invalid_trace_is_replaced_and_every_order_is_announced_once_in_order() {
     let (files, broker) = (Files::new(), Broker::start().await);
     let app = App::start_connected(&files, &broker.url()).await;
-    let mut watcher = Watcher::start(&broker, "order_created").await;
+    let mut watcher = Observer::new(&broker, "order_created").await;
     let alice = app.user("alice");
     let request = alice.request(Method::POST, "/orders").header("traceparent", "00-garbage\t<x>-01");
-    let mut placed = vec![Answer::of(request.json(&json!({"productId": "1", "quantity": 1}))).await.id()];
+    let mut placed = vec![answer_to(request.json(&json!({"productId": "1", "quantity": 1}))).await.id()];
     for _ in 0..20 {
         placed.push(alice.place("1", 1).await);
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::fixture::{
     App, Broker, Files,
-    caller::Answer,
+    caller::answer_to,
     nats::{Inventory, cancelled, confirmed},
     wait_until,
 };
@@ -25,7 +25,7 @@ async fn the_history_is_the_same_however_often_the_answer_comes() {
     let (alice, inventory) = (app.user("alice"), Inventory::start(&broker).await);
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let post = alice.request(Method::POST, "/orders").header("traceparent", trace);
-    let id = Answer::of(post.json(&json!({"productId": "1", "quantity": 1}))).await.id();
+    let id = answer_to(post.json(&json!({"productId": "1", "quantity": 1}))).await.id();
     let body = cancelled(&id, "insufficient_stock");
     inventory.publish_with(decided_at("2026-01-02T04:04:05.6789+01:00"), body.as_str()).await;
     wait_until("the order is settled", || async { alice.order(&id).await["status"] != "created" }).await;

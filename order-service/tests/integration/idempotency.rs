@@ -8,7 +8,7 @@ use shared::{clock::now_ms, storage::commit_queue::commit_batch};
 
 use crate::fixture::{
     App, Broker, Files, NO_BROKER,
-    caller::Answer,
+    caller::answer_to,
     nats::Inventory,
     parts::{Parts, created, new_order},
     wait_until,
@@ -49,7 +49,7 @@ async fn a_key_is_the_same_quoted_or_bare_in_any_spelling_of_the_body() {
         .header("Idempotency-Key", "k-1")
         .header("Content-Type", "application/json")
         .body("{ \"quantity\": 2,\n \"productId\": \"\\u0031\" }");
-    assert_eq!(Answer::of(spelled).await.id(), first.id());
+    assert_eq!(answer_to(spelled).await.id(), first.id());
     assert_eq!(files.look().orders().await, 1);
 }
 
@@ -168,6 +168,6 @@ async fn a_key_that_breaks_a_rule_is_refused_by_name() {
         .header("Idempotency-Key", "a")
         .header("Idempotency-Key", "b")
         .json(&json!({"productId": "1", "quantity": 1}));
-    assert_eq!(Answer::of(twice).await.body["field"], "Idempotency-Key");
+    assert_eq!(answer_to(twice).await.body["field"], "Idempotency-Key");
     assert_eq!(alice.post_with_key(&"k".repeat(255), "1", 1).await.status, 201);
 }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use crate::fixture::{
     App, Broker, Files,
     app::SECRET,
-    caller::{Answer, Caller},
+    caller::{Caller, answer_to},
     nats::{Inventory, stored_messages},
     process::{Service, command, run},
     wait_until,
@@ -116,9 +116,9 @@ async fn a_database_that_is_not_the_consumers_is_logged_once_and_only_an_admin_m
     let count = |log: &str| log.lines().filter(|line| line.contains("not the owner of the consumer")).count();
     wait_until("it is logged", || async { count(&service.log()) > 0 }).await;
     let alice = service.user("alice");
-    Answer::of(alice.request(Method::POST, "/admin/adopt")).await.problem(403);
+    answer_to(alice.request(Method::POST, "/admin/adopt")).await.problem(403);
     let nobody = Caller::new(&service.http, &service.url(), "");
-    Answer::of(nobody.request(Method::POST, "/admin/adopt")).await.problem(401);
+    answer_to(nobody.request(Method::POST, "/admin/adopt")).await.problem(401);
     let tokens = shared::http::auth::Tokens::new(&shared::settings::JwtSettings {
         jwt_secret: Some(SECRET.parse().unwrap()),
         ..shared::settings::JwtSettings::default()
@@ -126,7 +126,7 @@ async fn a_database_that_is_not_the_consumers_is_logged_once_and_only_an_admin_m
     let admin = tokens.unwrap().sign("root", Some("admin"), None).unwrap();
     let admin = Caller::new(&service.http, &service.url(), &admin);
     // Adopting waits longer than two observations.
-    let answer = Answer::of(admin.request(Method::POST, "/admin/adopt")).await;
+    let answer = answer_to(admin.request(Method::POST, "/admin/adopt")).await;
     assert_eq!((answer.status, &answer.body["result"]), (200, &"adopted".into()), "{answer:?}");
     wait_until("the service is ready", || async { alice.get("/readyz").await.status == 200 }).await;
     let log = service.log();

@@ -41,7 +41,7 @@ async fn orders_are_accepted_while_the_broker_is_away_and_announced_when_it_come
     assert_eq!(files.look().outbox().await, 2);
     broker.start_again().await;
     wait_for_empty_outbox(&files).await;
-    app.wait_for_broker("connected").await;
+    app.until_broker_is("connected").await;
     assert_eq!(announced(&broker).await, [first, second], "each once, in the order of acceptance");
     app.stop().await;
 }
@@ -54,11 +54,11 @@ async fn a_broker_that_is_killed_and_started_again_is_used_again() {
     let before = alice.place("1", 1).await;
     wait_for_empty_outbox(&files).await;
     broker.kill().await;
-    app.wait_for_broker("unreachable").await;
+    app.until_broker_is("unreachable").await;
     let during = alice.place("1", 1).await;
     assert_eq!(files.look().outbox().await, 1);
     broker.start_again().await;
-    app.wait_for_broker("connected").await;
+    app.until_broker_is("connected").await;
     wait_for_empty_outbox(&files).await;
     let after = alice.place("1", 1).await;
     let inventory = Inventory::start(&broker).await;

@@ -5,7 +5,7 @@ use reqwest::{Client, Method};
 use crate::fixture::{
     App, Caller, Files, NO_BROKER,
     app::SECRET,
-    caller::{Answer, send_raw},
+    caller::{answer_to, send_raw},
 };
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_wrong_path_method_or_media_type_is_told_as_such() {
         (Method::PUT, "/orders/1", vec!["GET", "HEAD"]),
         (Method::POST, "/livez", vec!["GET", "HEAD"]),
     ] {
-        let answer = Answer::of(alice.request(method, path)).await;
+        let answer = answer_to(alice.request(method, path)).await;
         answer.problem(405);
         let mut found: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
         found.sort_unstable();
@@ -91,12 +91,12 @@ async fn a_wrong_path_method_or_media_type_is_told_as_such() {
     let body = r#"{"productId":"1","quantity":1}"#;
     for media_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
         let request = alice.request(Method::POST, "/orders").header("Content-Type", media_type).body(body);
-        Answer::of(request).await.problem(415);
+        answer_to(request).await.problem(415);
     }
-    Answer::of(alice.request(Method::POST, "/orders").body(body)).await.problem(415);
+    answer_to(alice.request(Method::POST, "/orders").body(body)).await.problem(415);
     let spelled =
         alice.request(Method::POST, "/orders").header("Content-Type", "Application/JSON; charset=utf-8");
-    assert_eq!(Answer::of(spelled.body(body)).await.status, 201);
+    assert_eq!(answer_to(spelled.body(body)).await.status, 201);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn an_encoded_body_is_refused_as_such_and_a_byte_order_mark_is_passed_over
         for encoding in encodings {
             request = request.header("Content-Encoding", *encoding);
         }
-        Answer::of(request.body(body.to_vec())).await
+        answer_to(request.body(body.to_vec())).await
     };
     for (body, encodings) in [
         (GZIP, &["gzip"][..]),

@@ -32,7 +32,7 @@ impl World {
     }
 
     async fn inventory(&self) -> InventoryConsumer {
-        InventoryConsumer::open(&self.parts.settings, &self.broker).await
+        InventoryConsumer::open(&self.broker).await
     }
 }
 

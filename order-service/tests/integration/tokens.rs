@@ -8,7 +8,7 @@ use reqwest::{
 use serde_json::{Value, json};
 use shared::clock::now_ms;
 
-use crate::fixture::{App, Caller, Files, NO_BROKER, app::SECRET, caller::Answer};
+use crate::fixture::{App, Caller, Files, NO_BROKER, app::SECRET, caller::answer_to};
 
 fn signed(algorithm: Algorithm, secret: &str, claims: Value) -> String {
     encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
@@ -69,7 +69,7 @@ async fn a_request_without_exactly_one_bearer_token_is_refused() {
         for value in values {
             headers.append(AUTHORIZATION, value.parse().unwrap());
         }
-        Answer::of(app.http.request(Method::GET, format!("{}/orders", app.url)).headers(headers)).await
+        answer_to(app.http.request(Method::GET, format!("{}/orders", app.url)).headers(headers)).await
     };
     let bearer = format!("Bearer {good}");
     for values in

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::fixture::{
     App, Broker, Caller, Files, NO_BROKER,
-    caller::{Answer, CONTRACT},
+    caller::{Answer, CONTRACT, answer_to},
     nats::{Inventory, cancelled},
     wait_until,
 };
@@ -32,7 +32,7 @@ async fn waiting(app: &App) -> String {
 
 /// Sends a request in a task of its own, and returns once the service waits with it.
 async fn begin(app: &App, request: RequestBuilder) -> JoinHandle<Answer> {
-    let answer = tokio::spawn(Answer::of(request));
+    let answer = tokio::spawn(answer_to(request));
     wait_until("the request waits", || async { waiting(app).await == "1" }).await;
     answer
 }
@@ -57,11 +57,11 @@ async fn a_post_with_prefer_wait_answers_as_soon_as_the_order_is_settled() {
     );
 
     // Settled already, or never to be found: both are answered at once.
-    let settled = Answer::of(get(&alice, &id, "wait=30")).await;
+    let settled = answer_to(get(&alice, &id, "wait=30")).await;
     assert_eq!((settled.status, settled.header("preference-applied")), (200, "wait=30"));
     assert_eq!(settled.body, alice.order(&id).await);
     for (caller, id) in [(&alice, Uuid::now_v7().to_string()), (&app.user("bob"), id)] {
-        let unknown = Answer::of(get(caller, &id, "wait=30")).await;
+        let unknown = answer_to(get(caller, &id, "wait=30")).await;
         unknown.problem(404);
         assert_eq!(unknown.header("preference-applied"), "");
     }
@@ -78,9 +78,9 @@ async fn every_request_that_waits_for_an_order_is_answered_when_it_is_settled() 
     let started = Instant::now();
     let mut answers = Vec::new();
     for _ in 0..20 {
-        answers.push(tokio::spawn(Answer::of(post(&alice, "wait=30").header("Idempotency-Key", "k"))));
-        answers.push(tokio::spawn(Answer::of(get(&alice, &first.id(), "respond-async, wait=29"))));
-        answers.push(tokio::spawn(Answer::of(get(&app.admin(), &first.id(), "Wait=\"28\"; x"))));
+        answers.push(tokio::spawn(answer_to(post(&alice, "wait=30").header("Idempotency-Key", "k"))));
+        answers.push(tokio::spawn(answer_to(get(&alice, &first.id(), "respond-async, wait=29"))));
+        answers.push(tokio::spawn(answer_to(get(&app.admin(), &first.id(), "Wait=\"28\"; x"))));
     }
     wait_until("all wait", || async { waiting(&app).await == "60" }).await;
     inventory.confirm(&first.id()).await;
@@ -103,15 +103,15 @@ async fn a_wait_that_ends_first_answers_the_current_state() {
     let app = App::start(&files, NO_BROKER, &[]).await;
     let alice = app.user("alice");
     let started = Instant::now();
-    let answer = Answer::of(post(&alice, "wait=1")).await;
+    let answer = answer_to(post(&alice, "wait=1")).await;
     assert!(started.elapsed() >= Duration::from_secs(1), "it waited");
     assert_eq!((answer.status, answer.header("preference-applied")), (201, "wait=1"));
     assert_eq!(answer.body["status"], "created");
-    let answer = Answer::of(get(&alice, &answer.id(), "wait=0")).await;
+    let answer = answer_to(get(&alice, &answer.id(), "wait=0")).await;
     assert_eq!((answer.status, answer.header("preference-applied")), (200, "wait=0"));
     assert_eq!(answer.body["status"], "created");
     for ignored in ["wait=soon", "respond-async", "wait=-1"] {
-        let answer = Answer::of(get(&alice, &answer.id(), ignored)).await;
+        let answer = answer_to(get(&alice, &answer.id(), ignored)).await;
         assert_eq!((answer.status, answer.header("preference-applied")), (200, ""), "{ignored}");
     }
     app.stop().await;
@@ -147,7 +147,7 @@ async fn requests_that_wait_hold_no_connection_to_the_database() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
     let alice = app.user("alice");
-    let answers: Vec<_> = (0..50).map(|_| tokio::spawn(Answer::of(post(&alice, "wait=30")))).collect();
+    let answers: Vec<_> = (0..50).map(|_| tokio::spawn(answer_to(post(&alice, "wait=30")))).collect();
     wait_until("all wait", || async { waiting(&app).await == "50" }).await;
     assert_eq!(alice.get("/orders").await.body.as_array().unwrap().len(), 50);
     assert_eq!(alice.post("1", 1).await.status, 201);

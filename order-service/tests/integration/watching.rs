@@ -17,7 +17,7 @@ use tokio::{
 use crate::fixture::{
     App, Broker, Caller, Db, Files, NO_BROKER,
     app::SECRET,
-    caller::{Answer, CONTRACT},
+    caller::{CONTRACT, answer_to},
     events::Events,
     nats::{Inventory, cancelled},
     raw, wait_until,
@@ -212,11 +212,11 @@ async fn a_last_event_id_above_the_newest_is_taken_as_the_newest_and_nonsense_is
         assert_eq!(events.change().await.0, id);
     }
     for nonsense in ["", "-1", "+1", "1.5", "abc", "1 2"] {
-        let answer = Answer::of(alice.watch_request(None).header("Last-Event-ID", nonsense)).await;
+        let answer = answer_to(alice.watch_request(None).header("Last-Event-ID", nonsense)).await;
         assert!(answer.problem(400).starts_with("Last-Event-ID "), "{nonsense}");
         assert_eq!(answer.body["field"], "Last-Event-ID");
     }
-    Answer::of(alice.watch_request(Some(1)).header("Last-Event-ID", "1")).await.problem(400);
+    answer_to(alice.watch_request(Some(1)).header("Last-Event-ID", "1")).await.problem(400);
     for nonsense in ["", "-1", "+1", "%2B1", "1.5", "abc", "1&lastEventId=1"] {
         let path = format!("/orders/events?lastEventId={nonsense}");
         let answer = alice.get(&path).await;
@@ -224,7 +224,7 @@ async fn a_last_event_id_above_the_newest_is_taken_as_the_newest_and_nonsense_is
         assert_eq!(answer.body["field"], "lastEventId");
     }
     let nobody = Caller::new(&app.http, &app.url, "");
-    Answer::of(nobody.watch_request(None)).await.problem(401);
+    answer_to(nobody.watch_request(None)).await.problem(401);
     app.stop().await;
 }
 
@@ -348,7 +348,7 @@ async fn a_stream_ends_when_its_token_expires() {
 async fn the_path_of_the_stream_is_no_order_id() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
-    let answer = Answer::of(app.user("alice").request(reqwest::Method::POST, "/orders/events")).await;
+    let answer = answer_to(app.user("alice").request(reqwest::Method::POST, "/orders/events")).await;
     answer.problem(405);
     drop(app.user("alice").watch(None).await);
     app.stop().await;

@@ -1,7 +1,7 @@
-//! Gets the pinned nats-server: from the official archive, else with Go's compiler, else out of the official image.
+//! Gets the pinned nats-server: the official archive, else built with Go, else out of the official image.
 //!
-//! The archive is used only when its SHA-256 is the one committed here; Go checks its own sums, Docker the image's. Each
-//! step is printed, and why it failed.
+//! The archive is used only when its SHA-256 is the one committed here; Go checks its own sums, Docker the
+//! image's. Each step is printed, and why it failed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::version::{PINNED, require_new_enough};
 
-/// SHA-256 of `nats-server-v2.14.5-linux-ARCH.tar.gz`, by Rust's and by the release's name of the architecture.
+/// SHA-256 of `nats-server-v2.14.5-linux-ARCH.tar.gz`, by Rust's and the release's name of the architecture.
 const ARCHIVES: [(&str, &str, &str); 2] = [
     ("x86_64", "amd64", "5e3b603d47c447bda1f77f9ac16dbf91c90aac4ff3681f8fbbc7201e4ed99355"),
     ("aarch64", "arm64", "673a98d3faa79dde3f9ebf16d6dfac36a5f694e7ad2015e4954dd7939c85cd4c"),
@@ -42,7 +42,7 @@ pub fn fetch(folder: &Path, server: &Path) -> Result<()> {
     bail!("there is no nats-server; {}", advice())
 }
 
-/// Runs one step in an empty scratch folder and moves its result into place at once, so nobody sees half a file.
+/// Runs one step in an empty folder and moves its result into place at once, so nobody sees half a file.
 fn attempt(step: Step, folder: &Path, server: &Path) -> Result<()> {
     let scratch = tempfile::tempdir_in(folder).context("cannot create a scratch folder")?;
     let binary = step(scratch.path())?;

@@ -1,5 +1,4 @@
-//! `adopt`: a database takes over the consumer that belongs to another database, or to a later state of
-//! itself.
+//! `adopt`: a database takes over the consumer of another database, or of a later state of itself.
 //!
 //! Until the last step, which is one commit, the service stays idle and the command can be repeated: the
 //! consumer gets a new id, so that its previous owner notices and stops; it is set back where that heals;
@@ -23,8 +22,7 @@ const NOTICED_AFTER: Duration = Duration::from_millis(2 * OBSERVE_EVERY.as_milli
 pub enum Healing {
     /// The events of all pending orders are sent again, and the inventory repeats the answers that it has.
     SendAgain,
-    /// The consumer starts over at the beginning of the stream: what is known is a repeat, what was lost is
-    /// decided again.
+    /// The consumer starts over at the stream's beginning: what is known is a repeat, what is not is decided.
     DecideAgain,
 }
 
@@ -37,8 +35,7 @@ pub enum Adoption {
     Done(String),
 }
 
-/// Takes over the consumer. An error means that the service is as idle as before and that the command can be
-/// repeated.
+/// Takes over the consumer. After an error the service is as idle as before, and it can be repeated.
 pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
     let ownership = broker.ownership();
     ensure!(ownership.database.is_writable(), "the database is not writable");

@@ -38,8 +38,7 @@ fn connect_options(settings: &NatsSettings, service: &str) -> ConnectOptions {
         .user_and_password(settings.nats_user.clone(), settings.nats_password.expose().to_owned())
 }
 
-/// A client and its JetStream context, at once, whether or not a broker answers. It tells `link` of its
-/// events.
+/// A client that tells `link` of its events, at once, whether or not a broker answers.
 pub(super) async fn dial(settings: &NatsSettings, service: &str, link: Arc<Link>) -> Result<Context> {
     let client = connect_options(settings, service)
         .event_callback(move |event| {
@@ -52,8 +51,7 @@ pub(super) async fn dial(settings: &NatsSettings, service: &str, link: Arc<Link>
     Ok(ContextBuilder::new().timeout(API_TIMEOUT).build(client))
 }
 
-/// Ends when the client's own task does, at whatever that is. A subscription lasts as long, also over lost
-/// connections.
+/// Ends when the client's own task does. A subscription lasts as long, also over lost connections.
 pub(super) async fn death_of(client: Client) {
     if let Ok(mut canary) = client.subscribe(client.new_inbox()).await {
         while canary.next().await.is_some() {}

@@ -23,8 +23,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads who `database` is. A file without an id, or one that is not the file that got it, gets an id of
-    /// its own.
+    /// Reads who `database` is. A file without an id, or one that is not the file that got it, gets one.
     pub async fn establish(database: &Database) -> Result<Self> {
         let path = database.path();
         let inode = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.ino() as i64;

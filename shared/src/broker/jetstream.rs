@@ -45,8 +45,7 @@ pub(super) async fn provision_stream(context: &Context, max_bytes: i64) -> Resul
     context.update_stream(wanted).await.context("update the stream ORDERS")
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the
-/// flow.
+/// Our settings laid over `base`: what an operator set beside them stays, unless it would stop the flow.
 fn stream_settings(base: stream::Config, max_bytes: i64) -> stream::Config {
     stream::Config {
         name: STREAM.to_owned(),
@@ -81,8 +80,7 @@ pub(super) async fn find_consumer(context: &Context, name: &str) -> Result<Optio
     }
 }
 
-/// Creates the durable pull consumer `name` on `subject`. One that somebody else has just created is left
-/// alone.
+/// Creates the durable pull consumer `name` on `subject`; one that has just been created is left alone.
 pub(super) async fn create_consumer(
     context: &Context,
     name: &str,
@@ -118,8 +116,7 @@ pub(super) async fn update_consumer(
     Ok(())
 }
 
-/// Our settings laid over `base`, so that what an operator set beside them stays, unless it would stop the
-/// flow.
+/// Our settings laid over `base`: what an operator set beside them stays, unless it would stop the flow.
 fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
     pull::Config {
         // A durable consumer without a filter would receive both subjects.

@@ -14,8 +14,7 @@ use crate::broker::{
 };
 
 impl Broker {
-    /// Observes the broker once, creates or updates the stream and the consumer, and changes the state
-    /// accordingly.
+    /// Looks once, creates or updates the stream and the consumer, and sets the state.
     pub async fn observe_once(&self) -> Result<()> {
         let _one_at_a_time = self.observing.lock().await;
         let connection = self.link.connection();

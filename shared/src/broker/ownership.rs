@@ -1,5 +1,4 @@
-//! Whose consumer is this? Each database has an id and a generation, and its consumer carries both in its
-//! metadata.
+//! Whose consumer is this? Each database has an id and a generation, and its consumer carries both.
 //!
 //! A consumer with another id belongs to another database. One with a higher generation has served a later
 //! state of this very file, which is then a restored backup. The generation is committed here before it is
@@ -109,8 +108,7 @@ impl Ownership {
         update_consumer(context, consumer, self.subject, owner.metadata()).await
     }
 
-    /// Raises the generation if the database has changed since the latest time, here first and then at the
-    /// consumer.
+    /// Raises the generation if the database has changed since: here first, and then at the consumer.
     pub(super) async fn record_generation(&self, context: &Context) -> Result<()> {
         let mut recorded_at = self.recorded_at.lock().await;
         let Some((raised, changes)) = self.raise(*recorded_at).await? else { return Ok(()) };
@@ -125,8 +123,7 @@ impl Ownership {
         Ok(())
     }
 
-    /// The higher generation, and the rows that were changed up to it; `None` if none was changed since
-    /// `recorded_at`.
+    /// The higher generation, and the rows changed up to it; `None` if none was since `recorded_at`.
     async fn raise(&self, recorded_at: Option<i64>) -> Result<Option<(Identity, i64)>> {
         let raised = self.database.write(|mut tx| async move {
             let changes: i64 = sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut *tx).await?;

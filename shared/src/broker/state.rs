@@ -12,8 +12,7 @@ pub enum BrokerState {
     Foreign(String),
 }
 
-/// One unbroken connection to one incarnation of the stream. When it changes, whatever was in flight is in
-/// doubt.
+/// One connection to one incarnation of the stream. When it changes, whatever was in flight is in doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Counts the connections of this process.

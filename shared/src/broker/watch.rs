@@ -22,8 +22,7 @@ impl Broker {
     pub async fn watch(&self, shutdown: CancellationToken) {
         let mut death = Box::pin(death_of(self.context().client()));
         while !shutdown.is_cancelled() {
-            // Before the first connection there is nothing to ask, and the client itself says why there is
-            // none.
+            // Before the first connection there is nothing to ask; the client itself says why.
             if self.link.connection() > 0
                 && let Err(error) = self.observe_once().await
             {
@@ -56,8 +55,7 @@ impl Broker {
         self.link.set(BrokerState::Unreachable);
     }
 
-    /// Connects anew with another client. One whose task has panicked, as it does at some malformed headers,
-    /// stays dead.
+    /// Connects with another client. One whose task has panicked, as at some malformed headers, stays dead.
     async fn replace_client(&self) {
         self.link.complaints.log("the client has died; another one connects");
         self.link.set(BrokerState::Unreachable);
@@ -69,8 +67,7 @@ impl Broker {
         }
     }
 
-    /// Records at the consumer how far the database has come, if it has changed. Left for the next time if
-    /// that fails.
+    /// Records at the consumer how far the database has come, if it has changed. If that fails, the next time.
     async fn record_generation(&self) {
         let ownership = self.ownership();
         if !self.is_connected() || !ownership.database.is_writable() {

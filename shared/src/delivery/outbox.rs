@@ -1,7 +1,6 @@
 //! The transactional outbox: an event is enqueued inside the transaction that makes it true.
 //!
-//! There is no way to enqueue outside a transaction, and only the [`relay`](crate::delivery::relay) removes
-//! rows.
+//! There is no way to enqueue outside a transaction, and only the relay removes rows.
 
 use sqlx::{FromRow, SqlitePool};
 use uuid::{NoContext, Timestamp, Uuid};

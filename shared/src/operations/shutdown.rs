@@ -6,8 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::operations::{log, tasks::Tasks};
 
-/// Runs `work` with a token that the first SIGINT or SIGTERM cancels. A second signal ends the process at
-/// once.
+/// Runs `work` with a token that the first SIGINT or SIGTERM cancels. A second one ends the process at once.
 pub async fn on_signal<T, F: Future<Output = Result<T>>>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> Result<T> {

@@ -1,8 +1,6 @@
-//! What is known of the storage: whether the database can be written, and whether anything may still be
-//! answered from it.
+//! What is known of a database: whether it can be written, and whether anything may be answered from it.
 //!
-//! What may pass is waited for: the database is refused to writers until it was found writable again. A file
-//! that is damaged or gone ends the service.
+//! What may pass is waited for. A file that is damaged or gone ends the service.
 
 use std::{
     error::Error,
@@ -78,8 +76,7 @@ impl Condition {
         }
     }
 
-    /// Takes note that `missing` is no longer the file that was opened. Whoever is told of it ends the
-    /// service.
+    /// Takes note that `missing` is no longer the file that was opened.
     pub fn note_gone(&self, missing: &Path) {
         let before = self.lock().replace(StorageFailure::Gone);
         if before != Some(StorageFailure::Gone) {

@@ -23,8 +23,7 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// The WAL file is cut back to this size, in bytes, after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// The write connection and the readers, on a file that was checked where it is suspect, and that is
-/// migrated.
+/// The write connection and the readers, on a file that is migrated, and checked where it was suspect.
 pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, SqlitePool)> {
     let writer = pool(1)
         .connect_with(options(path))
@@ -43,8 +42,7 @@ pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, 
     Ok((writer, reader))
 }
 
-/// Connections that stay: one of them is open all the time, so that the files beside the database stay the
-/// same.
+/// Connections that stay open, so that the files beside the database stay the same.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)

@@ -32,8 +32,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens or creates the file, refuses a second process, and applies the delivery tables' migrations and
-    /// `own`.
+    /// Opens or creates the file, refuses a second process, and migrates it: the delivery tables, then `own`.
     pub async fn open(path: &Path, own: &Migrator) -> Result<Self> {
         let lock = Lock::take(path)?;
         let connected = connect(lock.path(), own).await;
@@ -139,8 +138,7 @@ impl Database {
         true
     }
 
-    /// Closes both pools, upon which SQLite folds the WAL into the file, and leaves the file to whoever opens
-    /// it next.
+    /// Closes both pools, upon which SQLite folds the WAL into the file, and releases the lock.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;

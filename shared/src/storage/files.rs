@@ -58,8 +58,7 @@ impl Files {
         self.lock.path()
     }
 
-    /// The first file that is not the one that was opened; `None` while all are in place. Takes a few
-    /// microseconds.
+    /// The first file that is not the one that was opened; `None` while all are. Takes a few microseconds.
     pub fn missing(&self) -> Option<&Path> {
         let is_gone =
             |(path, id): &&(PathBuf, FileId)| fs::metadata(path).map(FileId::from).ok().as_ref() != Some(id);

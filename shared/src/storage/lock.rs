@@ -24,8 +24,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Creates the file if there is none, and locks it. Fails when another process has it, or when it has
-    /// several names.
+    /// Locks the file, which is created if there is none. Fails when another process has it.
     pub fn take(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).with_context(|| format!("create the folder {}", folder.display()))?;
@@ -106,8 +105,7 @@ fn refuse_emptied(database: &Path) -> Result<()> {
     }
 }
 
-/// SQLite keeps the newest commits beside the name by which a file is opened: under another name of it they
-/// are lost.
+/// SQLite keeps the newest commits beside the name by which a file is opened: under another they are lost.
 fn refuse_several_names(database: &Path) -> Result<()> {
     let names = fs::metadata(database).with_context(|| format!("look at {}", database.display()))?.nlink();
     ensure!(

@@ -1,5 +1,4 @@
-//! One SQLite file with one writer. Every write has a known outcome, and a storage that fails is noticed and
-//! told.
+//! One SQLite file with one writer. Every write has a known outcome, and a failing storage is noticed.
 //!
 //! Of the contract it knows only the words that columns hold, and it knows no requests.
 

@@ -1,5 +1,4 @@
-//! A stamp in the header of a database file, which no copy of it has: it shows that somebody has written over
-//! the file.
+//! A stamp in the header of a database file, which no copy has: it shows when the file is written over.
 //!
 //! The stamp is the application id, which SQLite only carries. Each start gives another one.
 //! Source: <https://www.sqlite.org/fileformat2.html#application_id>.
@@ -19,8 +18,7 @@ pub(super) struct Stamp([u32; 2]);
 impl Stamp {
     /// Gives `file` a stamp, and has it written into the file itself, and not only into the WAL.
     ///
-    /// `None` where `file`, which is the one that is locked, is not the database: it must not be opened a
-    /// second time.
+    /// `None` where the locked `file` is not the database itself, which must not be opened a second time.
     pub async fn give(file: &File, writer: &SqlitePool) -> sqlx::Result<Option<Self>> {
         if !cfg!(target_os = "linux") {
             return Ok(None);

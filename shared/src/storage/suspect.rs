@@ -32,8 +32,7 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Leaves the marker, with the time and the cause. A marker that cannot be written is logged: the process
-/// ends anyway.
+/// Leaves the marker, with time and cause. One that cannot be written is logged: the process ends anyway.
 pub(crate) fn leave_marker(database: &Path, cause: &str) {
     let marker = marker(database);
     let write = || -> io::Result<()> {
@@ -52,8 +51,7 @@ pub(crate) fn leave_marker(database: &Path, cause: &str) {
 
 /// Checks the database if its marker is there; a sound one loses the marker.
 ///
-/// The whole check, also whether each index matches its table: a mixture of two states of a database shows
-/// only there.
+/// The whole check, also of each index against its table: a mixture of two states shows only there.
 pub(crate) async fn check(database: &Path, connection: &SqlitePool) -> Result<()> {
     let marker = marker(database);
     let Some(cause) = read(&marker)? else { return Ok(()) };

@@ -68,8 +68,7 @@ impl Database {
             return self.probe().await;
         }
         let begun = self.begin().await.inspect_err(|error| {
-            // Few wait for the write connection, each in its turn: somebody has been writing for all this
-            // time.
+            // Few wait for the writer, each in its turn: somebody has been writing for all this time.
             if let sqlx::Error::PoolTimedOut = error {
                 self.condition.refuse_writes(StorageFailure::Unavailable, error);
             }

@@ -1,5 +1,4 @@
-//! One write with a known outcome: whoever changes the database learns whether it is stored, certainly not
-//! stored, or nobody can tell.
+//! One write with a known outcome: stored, certainly not stored, or nobody can tell.
 
 use anyhow::{Error, Result, anyhow};
 
@@ -11,11 +10,9 @@ use crate::storage::{
 /// Why a write has no result.
 #[derive(Debug)]
 pub enum WriteError {
-    /// The storage cannot be written at present, or somebody else holds the write lock. Certainly nothing was
-    /// stored.
+    /// The storage cannot be written at present, or somebody else holds the lock. Nothing is stored.
     NotStored(Error),
-    /// The work itself failed, and was rolled back; the storage is not at fault. Certainly nothing was
-    /// stored.
+    /// The work itself failed, and was rolled back; the storage is not at fault. Nothing is stored.
     Rejected(Error),
     /// COMMIT failed: all of it is stored, or nothing.
     Unknown(Error),

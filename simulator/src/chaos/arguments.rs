@@ -19,9 +19,10 @@ const RATE: u32 = 500;
 
 /// Injects faults while load runs, waits until all is settled, and audits; exits with 1 on any violation.
 ///
-/// By default on a topology of its own, with faults from a seeded schedule. KIND is one of kill, restart, pause, cut,
-/// stall-to-broker, stall-from-broker, slow, reset, wipe, duplicate, poison, malformed, attack, log-gone, move-database, clock,
-/// lock, panic; ARG is targets and a length, as in `kill@10s:order+broker,500ms`.
+/// By default on a topology of its own, with faults from a seeded schedule. KIND is one of kill, restart,
+/// pause, cut, stall-to-broker, stall-from-broker, slow, reset, wipe, duplicate, poison, malformed, attack,
+/// log-gone, move-database, clock, lock, panic; ARG is targets and a length, as in
+/// `kill@10s:order+broker,500ms`.
 #[derive(Debug, Clone, Args)]
 pub struct ChaosArgs {
     /// A run with a name and the least that it must have done

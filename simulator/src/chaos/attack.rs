@@ -1,6 +1,6 @@
-//! The observer at work with bad intentions: requests that it may send, whose answers it sends where it may not.
+//! The observer with bad intentions: requests that it may send, whose answers it sends where it may not.
 //!
-//! The broker checks the subject of a request and not its reply subject, and sends the answer with its own rights.
+//! The broker checks the subject of a request, not its reply subject, and answers with its own rights.
 
 use anyhow::{Result, ensure};
 use async_nats::jetstream::stream::Info;
@@ -33,8 +33,8 @@ fn harmful_replies() -> Vec<String> {
     replies
 }
 
-/// Sends every request with every reply subject, and checks that stream and consumers are the same as before. An event that
-/// came of it would be found by the audit. Returns how many requests were sent.
+/// Sends every request with every reply subject, and checks that stream and consumers are the same as before.
+/// An event that came of it would be found by the audit. Returns how many requests were sent.
 pub async fn attack(nats_url: &str) -> Result<usize> {
     let operator = messages::connect(nats_url, "operator").await?;
     let stream = messages::stream(&operator).await?;

@@ -12,7 +12,7 @@ use crate::check;
 /// A dead letter's subject and body.
 type Message = (String, Vec<u8>);
 
-/// What is wrong with the dead letters of both databases, given what was sent and how often the broker was wiped.
+/// What is wrong with the dead letters of both databases, given what was sent and the wipes of the broker.
 pub async fn check(folder: &Path, sent: &[(usize, Poison)], wipes: usize) -> Result<Vec<String>> {
     let mut found = read(&folder.join("order.db")).await?;
     found.extend(read(&folder.join("inventory.db")).await?);

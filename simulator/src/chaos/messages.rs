@@ -1,6 +1,6 @@
 //! Trouble that travels as messages: what the stream holds again, and what can never succeed.
 //!
-//! All of it goes through the real broker as the service's own user, so the broker's permissions hold here, too.
+//! All of it goes through the real broker as the service's own user, so its permissions hold here, too.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
 const PUBACK: Duration = Duration::from_secs(10);
 
-/// So many kinds of malformed header blocks are sent; the next one is set aside only after some seconds where there is no quiet one.
+/// So many kinds of malformed header blocks are sent; the next one takes seconds where no quiet one comes.
 const KINDS_SENT: usize = 10;
 
 /// A message that must end as a dead letter, and as nothing else.
@@ -53,8 +53,8 @@ pub struct SettledOrder {
     pub status: Status,
 }
 
-/// Publishes messages of the stream again under fresh ids, shuffled: the newest, and as many from anywhere in it, which the
-/// broker's duplicate window has long forgotten. Returns how many.
+/// Publishes messages of the stream again under fresh ids, shuffled: the newest, and as many from anywhere in
+/// it, which the broker's duplicate window has long forgotten. Returns how many.
 pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
     let [order, inventory] = [connect(nats_url, "order").await?, connect(nats_url, "inventory").await?];
     let stream = stream(&order).await?;
@@ -67,7 +67,7 @@ pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
     let picked: Vec<u64> = newest.chain((0..PICKED / 2).map(|_| rng.u64(first..=last))).collect::<Vec<_>>();
     let mut readable = Vec::new();
     for sequence in picked {
-        // A malformed header block would cost this client its connection; such a message is poison and needs no copy.
+        // A malformed header block would cost this client its connection; such a message is poison anyway.
         let stored =
             stored_message::find(&order, sequence).await.context("cannot read the stream's messages")?;
         if stored.is_some_and(|message| message.check_headers().is_ok()) {
@@ -88,7 +88,7 @@ pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
     Ok(try_join_all(published).await?.len())
 }
 
-/// Publishes one poison message of each kind and returns them; those about a real order only where there is one.
+/// Publishes one poison message of each kind and returns them; some need a real order.
 pub async fn poison(nats_url: &str, real: Option<&SettledOrder>, rng: &mut Rng) -> Result<Vec<Poison>> {
     let poison = make_poison(real, &format!("{:016x}", rng.u64(..)));
     let [order, inventory] = [connect(nats_url, "order").await?, connect(nats_url, "inventory").await?];
@@ -102,8 +102,8 @@ pub async fn poison(nats_url: &str, real: Option<&SettledOrder>, rng: &mut Rng) 
     Ok(poison)
 }
 
-/// Publishes a good body with each malformed header block on both subjects, and returns them: they must be set aside although
-/// their bodies are sound, since nobody can tell what their headers said.
+/// Publishes a good body with each malformed header block on both subjects, and returns them: they must be
+/// set aside although their bodies are sound, since nobody can tell what their headers said.
 pub async fn malformed(nats_url: &str, rng: &mut Rng) -> Result<Vec<Poison>> {
     // Its stream must be there: without one, there is nobody to acknowledge.
     stream(&connect(nats_url, "order").await?).await?;

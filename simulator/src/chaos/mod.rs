@@ -1,4 +1,4 @@
-//! `sim chaos`: load, faults while it runs, a recovery without faults, and an audit. One command, one verdict.
+//! `sim chaos`: load, faults while it runs, a recovery without faults, and an audit, with one verdict.
 //!
 //! - [`arguments`], [`preset`], [`schedule`], [`fault`]: what shall happen, and when
 //! - [`site`], [`containers`]: where it happens; [`surroundings`], [`messages`], [`attack`]: how
@@ -78,7 +78,7 @@ async fn on_processes(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<R
     inject(plan, binaries, folder, print).await?.audit().await
 }
 
-/// Removes the run's folder, unless something is wrong: then logs, databases and answers stay, and the result says where.
+/// Removes the run's folder, unless something is wrong: then it stays, and the result says where.
 pub fn keep_if_failed(folder: TempDir, result: Result<Report>) -> Result<Report> {
     match result {
         Ok(report) if report.has_passed() => Ok(report),

@@ -34,7 +34,7 @@ pub struct Finished {
     folder: PathBuf,
 }
 
-/// Runs the plan on a topology of its own in `folder`; calls `print` for each fault once it is recovered from.
+/// Runs the plan on a topology of its own in `folder`; calls `print` for each fault that is recovered from.
 pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
     let config = TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock())?;
     let site = OwnSite::start(config).await?;

@@ -1,4 +1,4 @@
-//! The end of a run: faults are off, and everything accepted must be settled and every outbox empty within a minute.
+//! The end of a run: without faults, all must be settled and every outbox empty within a minute.
 
 use std::fmt::{Display, Formatter};
 use std::time::{Duration, Instant};

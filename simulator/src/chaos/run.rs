@@ -21,7 +21,7 @@ const PENDING_WITHIN: Duration = Duration::from_secs(5);
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// A burst has so many times the orders that have to be pending: some are settled before the last is accepted.
+/// A burst has so many times the orders that must be pending: some are settled before the last is accepted.
 const BURST: usize = 3;
 
 const RECOVERY_EVERY: Duration = Duration::from_millis(10);
@@ -73,7 +73,7 @@ impl<'a> Injector<'a> {
         Self { plan, site, endpoints, traffic, rng, started, recoveries, print, injected, wipes: 0 }
     }
 
-    /// Injects the whole schedule; ends when the run's duration is over as well, or when a fault cannot be mended.
+    /// Injects the whole schedule; ends with the run's duration, or when a fault cannot be mended.
     pub async fn run(&mut self) {
         for planned in &self.plan.schedule {
             if let Err(error) = self.inject(planned).await {

@@ -1,6 +1,6 @@
-//! Where faults happen: a topology of processes whose links to the broker are proxies, or the containers of compose.
+//! Where faults happen: processes whose links to the broker are proxies, or the containers of compose.
 //!
-//! A fault has a begin and an end; after the end everything runs, is ready, and is connected without hindrance.
+//! A fault has a begin and an end; after the end everything runs, is ready, and is connected.
 
 use std::net::Ipv4Addr;
 

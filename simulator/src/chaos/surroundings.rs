@@ -1,7 +1,7 @@
-//! Faults of what a service stands on: its log, its clock, its database file, the lock on it, and one of its own tasks.
+//! Faults of what a service stands on: its log, clock, database file, the lock on it, and one of its tasks.
 //!
-//! Where a service has to end by itself, one that goes on is a violation: it would answer for a database that is not there, or
-//! without one of its tasks.
+//! Where a service has to end by itself, one that goes on is a violation: it would answer for a database that
+//! is not there, or without one of its tasks.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ use crate::topology::{Part, Topology};
 /// A service that cannot go on must have ended after this time.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// How far ahead a clock is. Idempotency keys live for a day of the service's own clock, and the load repeats its keys.
+/// How far ahead a clock is. Idempotency keys live for a day of that clock, and the load repeats them.
 const AHEAD: &str = "+23h";
 
 /// How long a service runs on with a clock that was put right.
@@ -39,8 +39,8 @@ const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 /// How many steps a busy task lives: it panics in the middle of its work.
 const BUSY_SKIP: &str = "50";
 
-/// The background tasks of a service (see `service.rs`), and how many of their steps go well. Those that may have nothing to do for a
-/// long time panic at once.
+/// The background tasks of a service (see `service.rs`), and how many of their steps go well. Those that may
+/// have nothing to do for a long time panic at once.
 fn tasks(part: Part) -> Vec<(&'static str, &'static str)> {
     let mut tasks =
         ["redriver", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0")).to_vec();

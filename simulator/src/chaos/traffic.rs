@@ -1,4 +1,4 @@
-//! The load under which faults happen: steady, with bursts on top, all of it recorded and watched until it is settled.
+//! The load under which faults happen: steady, with bursts on top, all recorded and watched until settled.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +36,8 @@ const QUANTITY_MAX: u32 = 3;
 /// Connections of a burst, at most.
 const BURST_CONNECTIONS: usize = 400;
 
-/// How long a request may take. A container that is killed closes no connection, so a caller has to give up by itself; and no
-/// fault that is mended within this time makes an outcome unknown.
+/// How long a request may take. A container that is killed closes no connection, so a caller has to give up
+/// by itself; and no fault that is mended within this time makes an outcome unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an order is asked for until its own service shows it settled.

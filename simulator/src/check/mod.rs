@@ -1,7 +1,7 @@
-//! `sim check`: the auditor. Reads both databases and the answers of clients, and says which invariants are violated.
+//! `sim check`: the auditor. Reads both databases and what clients were told, and says what is violated.
 //!
-//! It only reads, and may run while the services do. What is *not settled yet*, *set aside* or *foreign* is told apart from
-//! what is violated. Other commands and tests use it as [`snapshot`] and [`audit`].
+//! It only reads, and may run while the services do. What is *not settled yet*, *set aside* or *foreign* is
+//! told apart from what is violated. Other commands and tests use it as [`snapshot`] and [`audit`].
 
 mod answered;
 mod invariants;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(u32);
 
-/// An order's id: its UUID v7, or for ids that somebody made by hand their number in [`Names`], counted down from the top.
+/// An order's id: its UUID v7, or for ids made by hand their number in [`Names`], counted from the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(u128);
 
@@ -55,7 +55,7 @@ impl Names {
     }
 }
 
-/// The number of a version 7 UUID in its usual spelling; any other spelling is another text, and so another id.
+/// The number of a version 7 UUID in its usual spelling; any other spelling is another id.
 fn canonical_v7(text: &str) -> Option<u128> {
     let uuid = Uuid::try_parse(text).ok().filter(|uuid| uuid.get_version_num() == 7)?;
     let mut buffer = Uuid::encode_buffer();

@@ -1,7 +1,7 @@
 //! Reads both databases without disturbing the services that write them.
 //!
-//! Each file is read in one read transaction, order.db first. An order may be placed and decided between the two, so
-//! reservations without an order are looked up in order.db once more: only then are they foreign.
+//! Each file is read in one read transaction, order.db first. An order may be placed and decided between the
+//! two, so reservations without an order are looked up in order.db once more: only then are they foreign.
 
 use std::path::{Path, PathBuf};
 

@@ -16,10 +16,12 @@ const QUANTITY_MAX: u32 = 3;
 /// Orders a second; the fastest is more than one process of this kind can send.
 const RATES: RangeInclusive<f64> = 0.01..=1_000_000.0;
 
-/// Sends orders, in a closed loop as fast as they are answered or at a rate, and tells how many were settled and how fast.
+/// Sends orders, in a closed loop as fast as they are answered or at a rate, and tells how many were settled
+/// and how fast.
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
-    /// Connections that each send one order after the other; with --rate, the most that wait for answers at once
+    /// Connections that each send one order after the other; with --rate, the most that wait for answers at
+    /// once
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
     /// Orders a second, however they are answered (open loop): latencies count from when an order was due
@@ -31,7 +33,8 @@ pub struct LoadArgs {
     /// Send this many orders instead
     #[arg(long, conflicts_with = "duration")]
     pub count: Option<u64>,
-    /// Decides every order and its Idempotency-Key, so the same seed repeats the same orders; drawn when absent
+    /// Decides every order and its Idempotency-Key, so the same seed repeats the same orders; drawn when
+    /// absent
     #[arg(long)]
     pub seed: Option<u64>,
     /// Products to order, named 1 to this number; 10 by default, with --target 1
@@ -46,7 +49,8 @@ pub struct LoadArgs {
     /// Users that order in turns
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub users: u32,
-    /// Record every answer in this file, for `sim check --answers`; a topology of its own is also audited in the end
+    /// Record every answer in this file, for `sim check --answers`; a topology of its own is also audited in
+    /// the end
     #[arg(long, value_name = "FILE")]
     pub answers: Option<PathBuf>,
     /// Order service to load, such as http://127.0.0.1:3000, instead of a topology of its own

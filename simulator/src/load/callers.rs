@@ -1,7 +1,7 @@
 //! The callers: each sends an order, waits for its outcome, and sends the next.
 //!
-//! An order whose outcome is unknown is repeated under its key until a 201 tells, with growing pauses, also after the
-//! last order was sent: no other answer says what became of the first POST.
+//! An order whose outcome is unknown is repeated under its key until a 201 tells, with growing pauses, also
+//! after the last order was sent: no other answer says what became of the first POST.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,10 +51,11 @@ enum Told {
 }
 
 impl Load {
-    /// Sends orders until the plan's limit or until `stop` is cancelled; returns when the last one's outcome is known.
+    /// Sends orders until the plan's limit or until `stop` is cancelled; returns when the last one's outcome
+    /// is known.
     ///
-    /// A lost connection, a missing answer and a 5xx other than 503 are an unknown outcome: the order is repeated under
-    /// its key until a 201 tells, for at most two minutes, also after `stop`.
+    /// A lost connection, a missing answer and a 5xx other than 503 are an unknown outcome: the order is
+    /// repeated under its key until a 201 tells, for at most two minutes, also after `stop`.
     pub async fn send(&self, stop: &CancellationToken) -> Result<()> {
         let schedule = Arc::new(Schedule::start(&self.plan));
         self.tally.lock().started = Instant::now();
@@ -76,8 +77,8 @@ impl Load {
     }
 }
 
-/// Places one order that is not counted and waits for its end: a broker and consumers that are just starting are
-/// not what a run should measure.
+/// Places one order that is not counted and waits for its end: a broker and consumers that are just starting
+/// are not what a run should measure.
 pub(super) async fn warm_up(load: &Load) -> Result<()> {
     let order = load.plan.order(WARM_UP_NUMBER);
     let user = load.target.user(order.user)?;
@@ -194,7 +195,7 @@ impl Caller {
     }
 }
 
-/// 503, 429 and what is wrong with the request mean that nothing was stored; every other failure leaves it open.
+/// 503, 429 and what is wrong with the request mean *not stored*; every other failure leaves it open.
 fn told(answer: &http::Answer) -> Told {
     #[derive(Deserialize)]
     struct Order {

@@ -35,7 +35,7 @@ fn used(pid: u32) -> Option<Duration> {
     Some(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
-/// User and system time. The name in the second field may hold spaces and brackets, so fields count from its end.
+/// User and system time. The second field is a name with any brackets, so fields count from its end.
 fn parse_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace().skip(11);

@@ -9,7 +9,7 @@ use crate::answers::Recorder;
 
 /// A plan on its way to a target. Cheap to clone; clones share the tally.
 ///
-/// Begin with `watch`, then `send`, then `wait_until_settled`. The services may die and come back at any time.
+/// `watch` first, then `send`, then `wait_until_settled`. The services may die and come back at any time.
 #[derive(Clone)]
 pub struct Load {
     pub plan: Arc<LoadPlan>,
@@ -19,12 +19,12 @@ pub struct Load {
 }
 
 impl Load {
-    /// Nothing is sent yet. With a recorder, every answer and every observation is written; whoever made it finishes it.
+    /// Nothing is sent yet. A recorder gets every answer and observation; whoever made it finishes it.
     pub fn new(plan: LoadPlan, target: Target, recorder: Option<Recorder>) -> Self {
         Self { plan: plan.into(), target: target.into(), tally: Tally::shared(), recorder }
     }
 
-    /// Another plan to the same target: what it sends counts in the same tally and is written by the same recorder.
+    /// Another plan to the same target, with the same tally and recorder.
     pub fn with_plan(&self, plan: LoadPlan) -> Self {
         Self { plan: plan.into(), ..self.clone() }
     }

@@ -1,9 +1,9 @@
 //! `sim load`: orders in a closed loop or at a rate, watched until every accepted one is settled.
 //!
-//! In a closed loop each connection sends its next order when the last one is answered, so the rate is what the services
-//! can do with so many callers. In an open loop orders are due at a rate, and latencies count from then: a service that
-//! stalls is charged for everybody who waited. Without `--target` it measures a topology of its own, in a folder that
-//! goes with it. Other commands drive a [`Load`] themselves.
+//! In a closed loop each connection sends its next order when the last one is answered, so the rate is what
+//! the services can do with so many callers. In an open loop orders are due at a rate, and latencies count
+//! from then: a service that stalls is charged for everybody who waited. Without `--target` it measures a
+//! topology of its own, in a folder that goes with it. Other commands drive a [`Load`] themselves.
 
 mod arguments;
 mod callers;

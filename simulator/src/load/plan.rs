@@ -27,7 +27,7 @@ pub enum Pace {
     Closed {
         connections: u32,
     },
-    /// So many a second, whatever the answers; an order that finds every connection busy is late, and measured so.
+    /// So many a second, whatever the answers; an order that finds every connection busy is measured late.
     Open {
         rate: f64,
         /// How many may wait for their answer at once.

@@ -125,7 +125,7 @@ impl Tally {
         }
     }
 
-    /// A 201. `status` is the order's in the answer: a repeated key may show an order that is settled already.
+    /// A 201, and the order's status in it: a repeated key may show an order that is settled already.
     pub(super) fn accept(&mut self, id: String, status: Status, open: Open) {
         self.accepted += 1;
         self.post.saturating_record(micros(open.due, open.accepted));

@@ -1,7 +1,8 @@
 //! Sees orders settled: by the events on NATS where we know the broker, else by asking the order service.
 //!
-//! An event costs a microsecond or two, a GET about as much as a POST: asking slows the run that it watches. Events that
-//! were missed while the broker was away are made up for by asking for the orders that wait for long.
+//! An event costs a microsecond or two, a GET about as much as a POST: asking slows the run that it watches.
+//! Events that were missed while the broker was away are made up for by asking for the orders that wait for
+//! long.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use super::target::User;
 use crate::answers::{Line, Witness};
 use crate::http::HttpClient;
 
-/// Pause between two attempts to reach a broker that is away: shorter than the services', so that no event is missed.
+/// Pause before a broker that is away is tried again: shorter than the services', so that no event is missed.
 const RECONNECT: Duration = Duration::from_millis(20);
 
 /// Connections that ask for orders when there are no events.
@@ -44,7 +45,7 @@ pub struct Watch {
 }
 
 impl Load {
-    /// Starts to see orders settled, until the returned value is dropped; the stock, too, where it is recorded.
+    /// Sees orders settled until the returned value is dropped, and reads the stock where it is recorded.
     ///
     /// With `nats_url` by events, and by asking for those that wait for long; without it by asking alone. The
     /// broker must be there now; later it and the services may go and come back.

@@ -73,7 +73,7 @@ pub struct TopologyConfig {
     pub jwt_secret: String,
     /// Further settings for both services, as variables.
     pub environment: Vec<(String, String)>,
-    /// A program and its arguments to put in front of the broker's command; empty: none. It must become the broker.
+    /// A program and its arguments in front of the broker's command, which it must become; empty: none.
     pub broker_launcher: Vec<OsString>,
 }
 
@@ -128,7 +128,7 @@ impl TopologyConfig {
         }
     }
 
-    /// Every setting that decides where a service works is given, so none of the caller's variables can divert it.
+    /// Every setting that decides where a service works is given, so no variable of the caller can divert it.
     fn service(&self, part: Part, binary: &Path, port: &Port) -> Command {
         let name = part.name();
         let mut command = Command::new(binary);

@@ -1,6 +1,6 @@
 //! nats-server and both services as processes on 127.0.0.1.
 //!
-//! Each part can be killed and started again on its own port and folder. Dropping a [`Topology`] kills what runs.
+//! Each part can be killed and started again on its port and folder. Dropped, a [`Topology`] kills what runs.
 
 mod config;
 

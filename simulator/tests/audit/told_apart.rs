@@ -1,4 +1,5 @@
-//! What is no violation: orders that are not settled yet, orders set aside, and reservations of somebody else's orders.
+//! What is no violation: orders that are not settled yet, orders set aside, and reservations of somebody
+//! else's orders.
 
 use shared::contract::status::Status;
 use simulator::answers::{Line, Witness};

@@ -1,4 +1,5 @@
-//! Whole runs of `sim chaos` on real processes: every kind of fault, and a verdict that is right in both directions.
+//! Whole runs of `sim chaos` on real processes: every kind of fault, and a verdict that is right in both
+//! directions.
 
 use std::time::Duration;
 

@@ -98,7 +98,8 @@ pub fn accepted(user: &str, product: &str, key: String, order_id: String) -> Lin
     Line::Answer(Answer { at_ms: 0, user, key, product_id, quantity: 1, outcome })
 }
 
-/// The auditor's report on a stopped topology and on all that its callers were told. Nothing may be violated or under way.
+/// The auditor's report on a stopped topology and on all that its callers were told. Nothing may be violated
+/// or under way.
 pub async fn audited(folder: &Path, told: &[Line]) -> Report {
     let answers = folder.join("answers");
     let recorder = Recorder::create(&answers, Coverage::Complete).unwrap();

@@ -7,7 +7,8 @@ use tokio::process::Command;
 
 use crate::client::topology;
 
-/// Runs `sim`, which must succeed; its standard output. Nothing else is printed where nobody looks at a terminal.
+/// Runs `sim`, which must succeed; its standard output. Nothing else is printed where nobody looks at a
+/// terminal.
 async fn sim(args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_sim")).args(args).output().await.unwrap();
     let (printed, errors) =

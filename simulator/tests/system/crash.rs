@@ -1,5 +1,5 @@
-//! `kill -9` of each process, and a wiped broker, in the middle of 1,000 concurrent orders for 500 units: nothing is
-//! lost, nothing is oversold, and every order ends.
+//! `kill -9` of each process, and a wiped broker, in the middle of 1,000 concurrent orders for 500 units:
+//! nothing is lost, nothing is oversold, and every order ends.
 
 use std::{
     sync::Arc,
@@ -18,11 +18,12 @@ use crate::client::{Buyer, accepted, audited, topology};
 const ORDERS: usize = 1_000;
 const STOCK: usize = 500;
 const USER: &str = "alice";
-/// The kill comes after this many 201s; only so many orders are sent before it, so that it comes in the middle.
+/// The kill comes after this many 201s; only so many orders are sent before it, so that it comes in the
+/// middle.
 const KILL_AFTER: usize = 250;
 const SENT_BEFORE: usize = 750;
-/// Every order is settled this soon after the fault ends. It is less than the 30 s after which any lost event is sent
-/// again, so that a test does not pass by that alone.
+/// Every order is settled this soon after the fault ends. It is less than the 30 s after which any lost event
+/// is sent again, so that a test does not pass by that alone.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! A process dies at each gap of the protocol, with orders under way, and is started again: nothing is lost, nothing is
-//! done twice, and every order ends.
+//! A process dies at each gap of the protocol, with orders under way, and is started again: nothing is lost,
+//! nothing is done twice, and every order ends.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -153,7 +153,8 @@ impl World {
         Self { topology, folder, told: Vec::new() }
     }
 
-    /// Lets the process fail, starts it again, and waits until every order is settled. Returns how long that took.
+    /// Lets the process fail, starts it again, and waits until every order is settled. Returns how long that
+    /// took.
     pub async fn fail(&mut self, failure: Failure<'_>, run: &str) -> Duration {
         let Failure { part, cause, .. } = failure;
         let mut orders = self.prepare(part, cause, run).await;
@@ -168,7 +169,8 @@ impl World {
         self.recover(part, orders).await
     }
 
-    /// Ends with nothing violated, and with one dead letter at each service: the garbage whose redrive did not happen.
+    /// Ends with nothing violated, and with one dead letter at each service: the garbage whose redrive did
+    /// not happen.
     pub async fn audit(mut self) {
         self.topology.stop().await.unwrap();
         let report = audited(self.folder.path(), &self.told).await;

@@ -1,4 +1,5 @@
-//! The broker's storage is full: orders are accepted all the same and wait in the outbox, and settle when there is space.
+//! The broker's storage is full: orders are accepted all the same and wait in the outbox, and settle when
+//! there is space.
 
 use std::{
     path::Path,
@@ -114,7 +115,8 @@ async fn a_full_broker_keeps_orders_waiting_in_the_outbox_and_they_settle_when_t
     audit(folder.path(), &told).await;
 }
 
-/// A stream that could not write stays closed for writing until nats-server is started again; that is the server's way.
+/// A stream that could not write stays closed for writing until nats-server is started again; that is the
+/// server's way.
 #[tokio::test]
 async fn a_broker_on_a_full_disk_keeps_orders_waiting_and_they_settle_when_it_is_started_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,7 +128,8 @@ async fn a_broker_on_a_full_disk_keeps_orders_waiting_and_they_settle_when_it_is
 
     disk.fill();
     told.extend(place(&buyer, "during").await);
-    // The server does not answer what it could not store, so each failure takes as long as a PubAck is waited for.
+    // The server does not answer what it could not store, so each failure takes as long as a PubAck is waited
+    // for.
     wait_until("the relay has failed twice", async || failures(folder.path()) >= 2).await;
     assert!(buyer.gauge("outbox_rows").await > Some(0.0));
     topology.wait_until(Part::Order, r#""status":"ready""#).await.unwrap();

@@ -1,5 +1,5 @@
-//! A broker that comes back with an older state of its files, as after a power cut that took what it had not flushed: the
-//! stream is the same, shorter, and soon uses the lost sequence numbers again.
+//! A broker that comes back with an older state of its files, as after a power cut that took what it had not
+//! flushed: the stream is the same, shorter, and soon uses the lost sequence numbers again.
 
 use std::{
     fs,

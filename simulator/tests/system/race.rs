@@ -1,4 +1,5 @@
-//! Many buyers, few units: exactly as many orders are confirmed as there were units, and nobody ever sees less than none.
+//! Many buyers, few units: exactly as many orders are confirmed as there were units, and nobody ever sees
+//! less than none.
 
 use std::{
     sync::{

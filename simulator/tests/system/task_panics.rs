@@ -1,5 +1,6 @@
-//! Each background task of each service is made to panic, one after the other, with orders under way: the process says which one it
-//! was and ends, and after its next start nothing is lost, nothing is done twice, and every order ends.
+//! Each background task of each service is made to panic, one after the other, with orders under way: the
+//! process says which one it was and ends, and after its next start nothing is lost, nothing is done twice,
+//! and every order ends.
 
 use std::collections::BTreeSet;
 

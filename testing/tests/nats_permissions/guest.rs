@@ -1,7 +1,8 @@
 //! A connection of one user that notices what the server denies, and the stream and consumers to try it on.
 //!
-//! A denied request is no error for whoever sends it, only a complaint of the server on the connection. The complaints
-//! arrive in the order of the requests, so a request that is surely denied marks the end of those in question.
+//! A denied request is no error for whoever sends it, only a complaint of the server on the connection. The
+//! complaints arrive in the order of the requests, so a request that is surely denied marks the end of those
+//! in question.
 
 use std::time::Duration;
 

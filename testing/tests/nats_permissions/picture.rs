@@ -46,7 +46,8 @@ impl Picture {
         Self { stream: json!([stream["created"], stream["config"]]), messages, consumers }
     }
 
-    /// Fails unless all is as it was `before`, save for what the service `own` may do: publish events of its own, and use its consumer.
+    /// Fails unless all is as it was `before`, save for what the service `own` may do: publish events of its
+    /// own, and use its consumer.
     pub fn assert_untouched_since(&self, before: &Self, own: Option<&Names>) {
         assert_eq!(self.stream, before.stream, "the stream");
         let (old, new) = self.messages.split_at(before.messages.len().min(self.messages.len()));

@@ -1,5 +1,6 @@
-//! The server answers wherever the reply subject says, with its own rights. Whoever sends a request can therefore have its answer
-//! published in its own account: as an event, as another request, as an acknowledgement. Here everybody tries to.
+//! The server answers wherever the reply subject says, with its own rights. Whoever sends a request can
+//! therefore have its answer published in its own account: as an event, as another request, as an
+//! acknowledgement. Here everybody tries to.
 
 use async_nats::{HeaderMap, jetstream::consumer::PullConsumer};
 use futures_util::StreamExt;
@@ -56,8 +57,8 @@ fn request(subject: &str, body: impl ToString) -> Request {
     (format!("$JS.API.{subject}"), body.to_string())
 }
 
-/// What anybody may ask, in every form that is answered in a way of its own: with JSON, with a bare message, or with an empty body,
-/// which is a valid request to delete.
+/// What anybody may ask, in every form that is answered in a way of its own: with JSON, with a bare message,
+/// or with an empty body, which is a valid request to delete.
 fn questions() -> Vec<Request> {
     let mut questions: Vec<Request> = [
         "INFO",
@@ -79,8 +80,8 @@ fn questions() -> Vec<Request> {
     questions
 }
 
-/// What a service may send beside that: its event, what makes the stream and its consumer as they are, pulls, and acknowledgements of
-/// which some are pulls as well.
+/// What a service may send beside that: its event, what makes the stream and its consumer as they are, pulls,
+/// and acknowledgements of which some are pulls as well.
 fn work(names: &Names) -> Vec<Request> {
     let Names { consumer, receives, publishes, .. } = names;
     let mut work = questions();
@@ -106,8 +107,8 @@ fn jetstream_config(names: &Names) -> async_nats::jetstream::consumer::Config {
     consumer_config(names).into_consumer_config()
 }
 
-/// Headers beside an answer's way: none, any, a forged note of the server's own about who asks, and the one that has the server report
-/// on a message's way to a subject.
+/// Headers beside an answer's way: none, any, a forged note of the server's own about who asks, and the one
+/// that has the server report on a message's way to a subject.
 fn headers(target: &str) -> [HeaderMap; 4] {
     let with = |name: &str, value: &str| {
         let mut headers = HeaderMap::new();
@@ -173,8 +174,8 @@ async fn a_flood_of_questions_whose_answers_should_be_events_stores_nothing() {
     assert_eq!(messages(&operator).await, 2);
 }
 
-/// The services live beside the stream, where an answer may become an event or a request. The server itself takes none for an
-/// acknowledgement, and reports on a message's way only where its sender may publish.
+/// The services live beside the stream, where an answer may become an event or a request. The server itself
+/// takes none for an acknowledgement, and reports on a message's way only where its sender may publish.
 #[tokio::test]
 async fn a_service_cannot_have_an_answer_acknowledge_what_the_other_one_was_given() {
     let broker = Broker::start().await;

@@ -8,7 +8,8 @@ use crate::guest::{
     ANSWER, Guest, INVENTORY, Names, ORDER, consumer_config, furnish, messages, stream_config,
 };
 
-/// Everything that a service does with the broker, with the real client. Each step gets its answer, so nothing is denied.
+/// Everything that a service does with the broker, with the real client. Each step gets its answer, so
+/// nothing is denied.
 async fn a_service_can_do_its_work(names: &Names, other: &Names) {
     let broker = Broker::start().await;
     let guest = Guest::new(&broker, names.user).await;

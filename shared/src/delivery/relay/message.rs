@@ -1,5 +1,4 @@
-//! An outbox row as a message: CloudEvents in binary mode, the attributes are headers and the body stays
-//! plain JSON.
+//! An outbox row as a message: a CloudEvent in binary mode.
 
 use async_nats::{HeaderMap, HeaderValue, jetstream::message::PublishMessage};
 

@@ -1,6 +1,6 @@
 //! The invariants I1–I10, each a pure function from a snapshot to what violates it.
 //!
-//! What one of them says is left to it: a user that differs is I8 and not also I1, a pending order is I4 and not also I10.
+//! What one of them says is left to it: a user that differs is I8 only, a pending order I4 only.
 
 mod placing;
 mod settling;

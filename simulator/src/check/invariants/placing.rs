@@ -89,7 +89,7 @@ fn shared_orders(snapshot: &Snapshot) -> impl Iterator<Item = String> {
     twice.into_iter().map(|id| format!("two keys claim order {}", names.order_text(id))).chain(missing)
 }
 
-/// I8: users see only their own orders: what was answered to a user, or is kept under a user's key, is that user's.
+/// I8: what was answered to a user, or is kept under a user's key, is that user's order.
 pub fn own_orders_only(snapshot: &Snapshot) -> Violations {
     let names = &snapshot.names;
     let answered = snapshot
@@ -109,8 +109,8 @@ pub fn own_orders_only(snapshot: &Snapshot) -> Violations {
 
 /// I9: every row of order.db comes from a POST that a client made.
 ///
-/// An order that no answer names may come from a request whose outcome stayed unknown: each such request explains one
-/// order of its user, product and quantity.
+/// An order that no answer names may come from a request whose outcome stayed unknown: each such request
+/// explains one order of its user, product and quantity.
 pub fn placed_by_a_client(snapshot: &Snapshot, answered: &Answered) -> Violations {
     let mut known: Vec<OrderId> = accepted(answered).map(|(_, id)| id).collect();
     known.sort_unstable();

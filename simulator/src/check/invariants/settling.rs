@@ -18,7 +18,7 @@ pub fn settled_in_the_end(snapshot: &Snapshot) -> Violations {
     snapshot.pending().map(witness).collect()
 }
 
-/// I5: an order is confirmed or cancelled exactly as the inventory decided it, for the same product and quantity.
+/// I5: an order ends exactly as the inventory decided it, for the same product and quantity.
 ///
 /// An order that is still created may have a decision already: its answer is on the way.
 pub fn services_agree(snapshot: &Snapshot) -> Violations {

@@ -1,0 +1,98 @@
+//! A service inside the test's process, as `main` runs it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use reqwest::{Client, Response};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::contract::Contract;
+use crate::{expect, wait_until};
+
+/// A running service. Dropped without [`App::stop`] it is aborted.
+pub struct App {
+    pub url: String,
+    pub http: Client,
+    contract: &'static Contract,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<()>>,
+}
+
+impl App {
+    /// Starts what `run` makes of a listener and a token that stops it; returns when it answers.
+    pub async fn start<F>(
+        contract: &'static Contract,
+        run: impl FnOnce(TcpListener, CancellationToken) -> F,
+    ) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let listener = listener().await;
+        let url = format!("http://{}", expect("tell the port", listener.local_addr()));
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(run(listener, shutdown.clone()));
+        let http = expect("make a client", Client::builder().no_proxy().build());
+        let app = Self { url, http, contract, shutdown, task };
+        wait_until("the service answers", async || {
+            assert!(!app.task.is_finished(), "the service ended by itself");
+            app.http.get(app.at("/livez")).send().await.is_ok()
+        })
+        .await;
+        app
+    }
+
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.contract.send(self.http.get(self.at(path))).await
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        expect("read JSON", self.get(path).await.json().await)
+    }
+
+    /// Status and body of `/readyz`.
+    pub async fn readiness(&self) -> (u16, Value) {
+        let answer = self.get("/readyz").await;
+        (answer.status().as_u16(), expect("read JSON", answer.json().await))
+    }
+
+    /// Waits until `/readyz` tells this of the broker.
+    pub async fn until_broker_is(&self, word: &str) {
+        let what = format!("the service calls the broker {word}");
+        wait_until(&what, async || self.readiness().await.1["broker"] == word).await;
+    }
+
+    /// Drains and waits for the end, which must be a clean one.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        expect("drain the service", expect("wait for the service", (&mut self.task).await));
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Why a service does not start.
+pub async fn refusal<F: Future<Output = Result<()>>>(
+    run: impl FnOnce(TcpListener, CancellationToken) -> F,
+) -> String {
+    let ended = timeout(Duration::from_secs(10), run(listener().await, CancellationToken::new())).await;
+    match expect("see the service end, which started", ended) {
+        Ok(()) => panic!("the service ended as if nothing were wrong"),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+async fn listener() -> TcpListener {
+    expect("listen", TcpListener::bind("127.0.0.1:0").await)
+}

@@ -1,0 +1,94 @@
+//! A service's database as somebody else sees it.
+
+use std::path::Path;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection, FromRow, SqliteConnection, SqlitePool};
+
+use crate::expect;
+
+/// Connections beside the service's own; the service must have created the file.
+pub struct Db(SqlitePool);
+
+impl Db {
+    pub fn of(file: &Path) -> Self {
+        Self(SqlitePool::connect_lazy_with(SqliteConnectOptions::new().filename(file)))
+    }
+
+    /// What a person sees who opens the file with `sqlite3 -readonly`.
+    pub fn read_only(file: &Path) -> Self {
+        Self(SqlitePool::connect_lazy_with(SqliteConnectOptions::new().filename(file).read_only(true)))
+    }
+
+    pub fn pool(&self) -> SqlitePool {
+        self.0.clone()
+    }
+
+    /// The one row that `sql` selects.
+    pub async fn row<T>(&self, sql: &str) -> T
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        expect(sql, sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&self.0).await)
+    }
+
+    /// All rows that `sql` selects.
+    pub async fn rows<T>(&self, sql: &str) -> Vec<T>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        expect(sql, sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&self.0).await)
+    }
+
+    /// The one integer that `sql` selects.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let (number,) = self.row(sql).await;
+        number
+    }
+
+    /// The one text that `sql` selects.
+    pub async fn text(&self, sql: &str) -> String {
+        let (text,) = self.row(sql).await;
+        text
+    }
+
+    /// All texts that `sql` selects.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        self.rows(sql).await.into_iter().map(|(text,)| text).collect()
+    }
+
+    /// Changes something behind the service's back; returns how many rows.
+    pub async fn change(&self, sql: &str) -> u64 {
+        expect(sql, sqlx::query(AssertSqlSafe(sql)).execute(&self.0).await).rows_affected()
+    }
+
+    pub async fn orders(&self) -> i64 {
+        self.number("SELECT count(*) FROM orders").await
+    }
+
+    pub async fn reservations(&self) -> i64 {
+        self.number("SELECT count(*) FROM reservations").await
+    }
+
+    pub async fn outbox(&self) -> i64 {
+        self.number("SELECT count(*) FROM outbox").await
+    }
+}
+
+/// A write transaction in somebody else's hands.
+pub struct WriteLock(SqliteConnection);
+
+impl WriteLock {
+    /// Takes the write lock of the database, as another process would.
+    pub async fn take(file: &Path) -> Self {
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut connection = expect("open the database", SqliteConnection::connect_with(&options).await);
+        expect("take its lock", sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await);
+        Self(connection)
+    }
+
+    pub async fn release(mut self) {
+        expect("give the lock back", sqlx::query("ROLLBACK").execute(&mut self.0).await);
+        expect("close the database", self.0.close().await);
+    }
+}

@@ -1,0 +1,102 @@
+//! The real binary of a service.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
+
+use processes::{Logs, Process};
+use reqwest::Client;
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::contract::Contract;
+use crate::{DEADLINE, expect, wait_until};
+
+/// Runs a command to its end; its error output as text, too.
+pub async fn run(mut command: Command) -> (Output, String) {
+    let output = timeout(DEADLINE, command.kill_on_drop(true).output()).await;
+    let output = expect("run the command", output.expect("the command ends by itself"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, errors)
+}
+
+/// A service as a process of its own, with JSON lines in a file.
+pub struct ServiceProcess {
+    process: Process,
+    log: PathBuf,
+    pub port: u16,
+    pub http: Client,
+    contract: &'static Contract,
+}
+
+impl ServiceProcess {
+    /// Starts it on a free port, or the command's own, with its log in `folder`; returns when it listens.
+    pub async fn spawn(contract: &'static Contract, mut command: Command, folder: &Path) -> Self {
+        let log = folder.join("service.log");
+        // A log of an earlier process would tell its address.
+        let _ = fs::remove_file(&log);
+        if !command.as_std().get_envs().any(|(name, _)| name == "PORT") {
+            command.env("PORT", "0");
+        }
+        command.env("LOG_FORMAT", "json");
+        let logs = Logs::Folder(folder.to_owned());
+        let process = expect("start the service", Process::spawn("service", command, &logs));
+        wait_until("the service listens", async || port(&log).is_some()).await;
+        let port = port(&log).unwrap_or_default();
+        let http = expect("make a client", Client::builder().no_proxy().build());
+        Self { process, log, port, http, contract }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Status and body of an answer, which the OpenAPI document must have; 0 without an answer.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        match self.contract.try_send(self.http.get(format!("{}{path}", self.url()))).await {
+            Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_default()),
+            Err(_) => (0, String::new()),
+        }
+    }
+
+    pub async fn until_readyz_is(&self, status: u16) {
+        let what = format!("readyz answers {status}");
+        wait_until(&what, async || self.get("/readyz").await.0 == status).await;
+    }
+
+    /// Waits until the process ends by itself.
+    pub async fn end(&mut self) -> ExitStatus {
+        let end = timeout(DEADLINE, self.process.wait()).await;
+        expect("wait for the process", end.expect("the process ends by itself"))
+    }
+
+    /// SIGTERM, and how the process ended.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        expect("stop the process", self.process.terminate(DEADLINE).await)
+    }
+
+    /// SIGTERM, without waiting.
+    pub async fn signal_termination(&self) {
+        let pid = self.process.pid().expect("the process runs").to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(expect("send a signal", status).success());
+    }
+
+    pub async fn kill(&mut self) {
+        expect("kill the process", self.process.kill().await);
+    }
+
+    /// All that was logged so far.
+    pub fn log(&self) -> String {
+        expect("read the log", fs::read_to_string(&self.log))
+    }
+}
+
+/// The port that the service names in its log.
+fn port(log: &Path) -> Option<u16> {
+    let text = fs::read_to_string(log).ok()?;
+    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let listening = lines.rfind(|line| line["message"] == "listening")?;
+    listening["address"].as_str()?.rsplit(':').next()?.parse().ok()
+}
