@@ -22,13 +22,11 @@ pub enum AdjustmentKind {
 /// A validated request for a change.
 #[derive(Debug, Clone)]
 pub struct NewAdjustment {
-    /// 1–64 characters.
     pub product_id: String,
     /// 0 to [`STOCK_MAX`] for a correction, 1 to [`STOCK_MAX`] for a restock.
     pub kind: AdjustmentKind,
     /// 1–200 characters.
     pub reason: String,
-    /// The `sub` of the caller.
     pub user_id: String,
     /// 1–255 characters, the caller's own.
     pub idempotency_key: Option<String>,
@@ -77,7 +75,6 @@ pub struct StockChange {
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Adjusted {
-    /// The stock is changed.
     Made(StockChange),
     /// The key had made this change before. Nothing was stored.
     Replayed(StockChange),

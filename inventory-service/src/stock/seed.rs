@@ -65,7 +65,7 @@ pub async fn apply(database: &Database, products: &[SeedProduct]) -> Result<()> 
     Ok(())
 }
 
-/// Returns how many products are new.
+/// Returns how many are new.
 async fn add(tx: &mut Tx, products: &[SeedProduct]) -> sqlx::Result<u64> {
     let added = sqlx::query(
         "INSERT INTO products (id, stock)

@@ -26,20 +26,17 @@ use sqlx::{FromRow, SqlitePool};
 pub struct Order {
     /// A UUID v7.
     pub id: String,
-    /// The `sub` of the token that placed it.
     pub user_id: String,
-    /// 1–64 characters.
     pub product_id: String,
-    /// 1–1,000,000.
     pub quantity: i64,
     pub status: Status,
     /// Present exactly when cancelled.
     pub reason: Option<Reason>,
-    /// Unix milliseconds.
+    /// Unix milliseconds, as all times here.
     pub created_at: i64,
-    /// When the inventory decided, by its own clock, in Unix milliseconds; absent when it did not say.
+    /// When the inventory decided, by its own clock; absent when it did not say.
     pub decided_at: Option<i64>,
-    /// Unix milliseconds; present exactly when settled.
+    /// Present exactly when settled.
     pub settled_at: Option<i64>,
     /// The trace of the POST.
     pub traceparent: String,

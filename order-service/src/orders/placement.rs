@@ -21,13 +21,9 @@ pub const KEY_LIFETIME_MS: i64 = 24 * 3600 * 1000;
 /// A validated request for an order.
 #[derive(Debug, Clone)]
 pub struct NewOrder {
-    /// The `sub` of the caller.
     pub user_id: String,
-    /// 1–64 characters.
     pub product_id: String,
-    /// 1–1,000,000.
     pub quantity: i64,
-    /// The trace of the request.
     pub traceparent: String,
     /// 1–255 characters, unique for the caller while it lives.
     pub idempotency_key: Option<String>,
@@ -36,7 +32,6 @@ pub struct NewOrder {
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
-    /// A new order.
     Created(Order),
     /// The key had made this order before; the order as it is now.
     Replayed(Order),

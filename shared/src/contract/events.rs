@@ -45,7 +45,6 @@ pub struct Received<E> {
 pub struct OrderCreated {
     /// 1–64 characters as [`is_order_id`] has them; a UUID v7 for every order that the order service made.
     pub order_id: String,
-    /// 1–64 characters.
     pub product_id: String,
     /// 1–1,000,000.
     #[serde(deserialize_with = "integer_field")]
@@ -135,13 +134,11 @@ fn check_order_id(order_id: &str) -> Result<(), String> {
 /// An event on its way to the outbox: the encoded body and the CloudEvents attributes that are not derived.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The NATS subject, which is the CloudEvents type too.
     pub subject: &'static str,
     /// The order that the event is about (`ce-subject`).
     pub order_id: String,
     /// When the fact happened, in Unix milliseconds; it never changes, however often the event is sent.
     pub time_ms: i64,
-    /// The trace that caused the event.
     pub traceparent: String,
     /// One line of JSON.
     pub body: String,

@@ -16,12 +16,9 @@ use crate::{
     },
 };
 
-/// One delivery of a message.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The NATS subject.
     pub subject: String,
-    /// The body as it came.
     pub body: Bytes,
     /// The headers as they came; hand-made messages have none.
     pub headers: Option<HeaderMap>,

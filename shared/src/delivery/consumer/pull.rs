@@ -44,19 +44,17 @@ impl Pull {
     }
 
     /// Waits for one message, then takes what has arrived and what still arrives until [`GATHER`] after the
-    /// batch before; empty at the end of the pull.
-    pub async fn next_batch(&mut self) -> Result<Vec<Message>> {
-        let mut batch = Vec::new();
-        if let Some(first) = self.next().await {
-            batch.push(first.map_err(|error| anyhow!(error))?.into());
-            // The future is polled before the deadline is checked, so what has arrived is taken in any case.
-            while let Ok(Some(Ok(message))) = timeout_at(self.gather_until, self.messages.next()).await {
-                batch.push(message.into());
-            }
+    /// batch before; `None` at the end of the pull.
+    pub async fn next_batch(&mut self) -> Result<Option<Vec<Message>>> {
+        let Some(first) = self.next().await else { return Ok(None) };
+        let mut batch = vec![first.map_err(|error| anyhow!(error))?.into()];
+        // The future is polled before the deadline is checked, so what has arrived is taken in any case.
+        while let Ok(Some(Ok(message))) = timeout_at(self.gather_until, self.messages.next()).await {
+            batch.push(message.into());
         }
         self.gather_until = Instant::now() + GATHER;
         self.delivered += batch.len();
-        Ok(batch)
+        Ok(Some(batch))
     }
 
     /// The next message; `None` at the end of the pull, and once that is overdue.

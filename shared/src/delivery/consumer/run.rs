@@ -127,27 +127,22 @@ impl<H: EventHandler> Consumer<H> {
     /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat. A
     /// pull that ends before its time is an error.
     pub async fn consume_once(&self, pulls: &PullConsumer) -> Result<Consumed> {
-        let mut pull = Pull::start(pulls).await?;
-        loop {
-            let batch = pull.next_batch().await?;
-            if batch.is_empty() {
-                pull.check_end()?;
-                return Ok(Consumed::Handled(pull.delivered));
+        let (mut pull, mut is_writable) = (Pull::start(pulls).await?, true);
+        while let Some(batch) = pull.next_batch().await? {
+            if !is_writable {
+                // Dropped with the pull, it would wait for `ack_wait`.
+                give_back(&batch).await?;
+                continue;
             }
             fail_point::reach("consumer: pulled, nothing decided");
             self.handling.handle(batch).await?;
-            if !self.handling.database.is_writable() {
-                break;
-            }
+            is_writable = self.handling.database.is_writable();
         }
-        // What the pull still delivers is given back, too: dropped with it, it would wait for `ack_wait`.
-        loop {
-            let rest = pull.next_batch().await?;
-            if rest.is_empty() {
-                return Ok(Consumed::NotWritable);
-            }
-            give_back(&rest).await?;
+        if !is_writable {
+            return Ok(Consumed::NotWritable);
         }
+        pull.check_end()?;
+        Ok(Consumed::Handled(pull.delivered))
     }
 }
 

@@ -24,7 +24,6 @@ const WAITING_MAX: usize = 16;
 /// Whether what was done is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// It is committed.
     Commit,
     /// All of it is done and then rolled back.
     DryRun,
@@ -46,7 +45,6 @@ pub enum Redriven {
 /// What became of a row that was to be discarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discarded {
-    /// It is gone.
     Done,
     /// There was no such row, or no longer.
     Gone,

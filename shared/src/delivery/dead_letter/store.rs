@@ -18,12 +18,10 @@ const LIST_BODY_BYTES: i64 = 1024;
 /// The headers of a message as they are stored: a name may have several values.
 type Headers = BTreeMap<String, Vec<String>>;
 
-/// One row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct DeadLetter {
-    /// Orders the rows by arrival.
+    /// In the order of arrival.
     pub id: i64,
-    /// The NATS subject.
     pub subject: String,
     /// The body as it came; only its beginning in a list.
     pub body: Vec<u8>,
@@ -137,7 +135,6 @@ pub async fn delete(tx: &mut Tx, id: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// How many there are.
 pub async fn count(reader: &SqlitePool) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT count(*) FROM dead_letters").fetch_one(reader).await
 }
