@@ -1,5 +1,5 @@
-//! Looks at the database once a second, also while nobody uses it: whether its files are in place, and whether it can be
-//! written.
+//! Looks at the database once a second, also while nobody uses it: whether its files are in place, and whether
+//! it can be written.
 
 use std::time::Duration;
 

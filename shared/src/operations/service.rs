@@ -113,8 +113,8 @@ impl Service {
         queue
     }
 
-    /// Runs the durable consumer `name` on `subject`, as long as it belongs to this database. What can never succeed may be
-    /// redriven.
+    /// Runs the durable consumer `name` on `subject`, as long as it belongs to this database. The same handler
+    /// decides what is redriven.
     pub fn consume<H: EventHandler + Copy>(
         &mut self,
         name: &'static str,
@@ -137,8 +137,8 @@ impl Service {
         dead_letters
     }
 
-    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once when the database
-    /// is found damaged or a task dies.
+    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once
+    /// when the database is found damaged or a task dies.
     pub async fn run(self, listener: TcpListener, own: Own) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
         let app = self.routes(own);

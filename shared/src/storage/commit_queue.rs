@@ -80,7 +80,8 @@ impl<R: Batched> CommitQueue<R> {
 }
 
 impl<R: Batched> Batches<R> {
-    /// Commits whatever waits until every [`CommitQueue`] is gone and the queue is empty. Calls `committed` after each batch.
+    /// Commits whatever waits until every [`CommitQueue`] is gone and the queue is empty. Calls `committed` after
+    /// each batch.
     pub async fn run(mut self, committed: impl Fn()) {
         let mut queued = Vec::with_capacity(BATCH_MAX);
         while self.receiver.recv_many(&mut queued, BATCH_MAX).await > 0 {
