@@ -53,11 +53,13 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let open_requests = OpenRequests::new(feed, database.clone(), shutdown);
     let open = open_requests.clone();
     let gauges = vec![
-        Gauge::new(metrics::gauge!("http_requests_waiting"), move |_| {
+        Gauge::new("open requests", metrics::gauge!("http_requests_waiting"), move |_| {
             let taken = open.taken() as i64;
             Box::pin(async move { Ok(taken) })
         }),
-        Gauge::new(metrics::gauge!("orders_pending"), |reader| Box::pin(pending::count(reader))),
+        Gauge::new("pending orders", metrics::gauge!("orders_pending"), |reader| {
+            Box::pin(pending::count(reader))
+        }),
     ];
 
     let routes = routes().with_state(AppState { tokens, database, queue, open_requests });

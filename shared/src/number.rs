@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer,
     de::{Error, Unexpected, Visitor},
 };
 use utoipa::{
@@ -12,7 +12,7 @@ use utoipa::{
 };
 
 /// An integer from `MIN` to `MAX`: nothing else can be read as one, and its schema says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Within<const MIN: i64, const MAX: i64>(i64);
 
 impl<const MIN: i64, const MAX: i64> Within<MIN, MAX> {

@@ -44,8 +44,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The settings of every service, and those that only one has. Each service gives PORT, DATABASE and NATS_USER its own
-/// defaults.
+/// The settings of every service, with those that only one has in their place. Each service gives PORT,
+/// DATABASE, NATS_USER and NATS_PASSWORD its own defaults.
 #[derive(Debug, Clone, Args)]
 pub struct ServiceSettings<Own: Args> {
     /// Port to listen on; 0 takes a free one

@@ -16,7 +16,8 @@ pub fn is_text(text: &str, max_chars: usize) -> bool {
     (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0')
 }
 
-/// A text of 1 to `MAX` characters as [`is_text`] has them: nothing else can be read as one, and its schema says so.
+/// A text of 1 to `MAX` characters as [`is_text`] has them. Nothing else can be read as one, and its schema says
+/// so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Text<const MAX: usize>(String);
 

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use shared::{
-    contract::events::ID_MAX_CHARS,
+    contract::events::ProductId,
     http::{
         auth::StockKeeper,
         body::JsonBody,
@@ -34,7 +34,6 @@ const RESTOCK: &str = "restock";
 type Stock = Within<0, STOCK_MAX>;
 type Quantity = Within<1, STOCK_MAX>;
 type Reason = Text<200>;
-type ProductId = Text<ID_MAX_CHARS>;
 
 /// What was counted.
 #[derive(Deserialize, ToSchema)]
@@ -72,7 +71,7 @@ fn reason_schema() -> Object {
 /// 503 means certainly not stored. 504 means that it is not known: repeat the request with the same `Idempotency-Key`.
 #[utoipa::path(put, path = "/inventory/{productId}", tag = "inventory", security(("token" = ["inventory:write"])),
     params(
-        ("productId" = String, Path, min_length = 1, max_length = 64, pattern = r"^[^\x00]+$"),
+        ("productId" = inline(ProductId), Path),
         IdempotencyKey,
     ),
     request_body = CorrectionBody,
@@ -108,7 +107,7 @@ pub async fn correct(
 /// 503 means certainly not stored. 504 means that it is not known: repeat the request with the same `Idempotency-Key`.
 #[utoipa::path(post, path = "/inventory/{productId}/restock", tag = "inventory", security(("token" = ["inventory:write"])),
     params(
-        ("productId" = String, Path, min_length = 1, max_length = 64, pattern = r"^[^\x00]+$"),
+        ("productId" = inline(ProductId), Path),
         IdempotencyKey,
     ),
     request_body = RestockBody,

@@ -10,18 +10,14 @@ mod watching;
 use axum::extract::FromRef;
 use serde_json::Value;
 use shared::{
-    contract::events::ID_MAX_CHARS,
     http::{auth::Tokens, openapi},
     operations,
     storage::{Database, commit_queue::CommitQueue},
-    text::Text,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::open_requests::OpenRequests;
 use crate::orders::placement::NewOrder;
-
-type ProductId = Text<ID_MAX_CHARS>;
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]

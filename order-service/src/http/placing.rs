@@ -11,7 +11,7 @@ use axum::{
 use serde::Deserialize;
 use shared::{
     contract::{
-        events::QUANTITY_MAX,
+        events::{ProductId, QUANTITY_MAX},
         trace::{self, TRACEPARENT},
     },
     fail_point,
@@ -28,7 +28,6 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    ProductId,
     open_requests::OpenRequests,
     prefer::{self, Wait},
     view::OrderView,

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use shared::{
-    contract::status::Status,
+    contract::{events::ProductId, status::Status},
     http::{
         auth::User,
         paging::{PageParameters, PageQuery},
@@ -20,7 +20,6 @@ use shared::{
 use utoipa::IntoParams;
 
 use super::{
-    ProductId,
     open_requests::OpenRequests,
     prefer::{self, Wait},
     view::{OrderDetail, OrderView},

@@ -9,10 +9,15 @@ use super::{
     status::{Reason, Status},
     subjects::{ORDER_CREATED, ORDER_PROCESSED},
 };
-use crate::{number::integer_field, text::is_text};
+use crate::{
+    number::integer_field,
+    text::{Text, is_text},
+};
 
 /// The longest order id and product id, in characters.
 pub const ID_MAX_CHARS: usize = 64;
+/// What names a product in a request.
+pub type ProductId = Text<ID_MAX_CHARS>;
 /// The largest quantity of one order.
 pub const QUANTITY_MAX: i64 = 1_000_000;
 

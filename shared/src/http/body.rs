@@ -1,4 +1,4 @@
-//! The JSON object of a request body, bounded in size and time, with a clear error for everything that is wrong.
+//! The JSON object of a request body, bounded in size and time, with a clear error for all that is wrong.
 
 use std::{fmt, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Changing the database for a request that waits. The change does not live in the request's future: a client that goes away
-//! undoes nothing.
+//! A change of the database for a request that waits. It does not live in the request's future: a client that
+//! goes away undoes nothing.
 
 use std::time::Duration;
 

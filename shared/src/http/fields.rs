@@ -1,6 +1,6 @@
 //! The named values of a request, from a body or a query, as the struct that the document shows.
 //!
-//! The struct says with its types what is allowed. A value that is not becomes a 400 that names the field and its rule.
+//! Its types say what is allowed. A value that is not becomes a 400 that names the field and its rule.
 
 use serde::{
     Deserialize, Deserializer,

@@ -1,4 +1,5 @@
-//! Gauges that are read with each scrape: anybody may ask at any rate, and counting reads the whole of a table or index.
+//! Gauges that are read with each scrape. Anybody may ask at any rate, and counting reads the whole of a table
+//! or index; so a count that took long is kept for a while.
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
@@ -19,6 +20,8 @@ type Count = Box<dyn for<'a> Fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i6
 
 /// One gauge, and where its number comes from.
 pub struct Gauge {
+    /// What it counts, for the log.
+    what: &'static str,
     gauge: metrics::Gauge,
     count: Count,
     /// The latest count, and until when it is told again.
@@ -27,10 +30,11 @@ pub struct Gauge {
 
 impl Gauge {
     pub fn new(
+        what: &'static str,
         gauge: metrics::Gauge,
         count: impl for<'a> Fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i64>> + Send + Sync + 'static,
     ) -> Self {
-        Self { gauge, count: Box::new(count), kept: Mutex::default() }
+        Self { what, gauge, count: Box::new(count), kept: Mutex::default() }
     }
 
     /// Sets it; one that cannot be counted stays as it was.
@@ -39,7 +43,7 @@ impl Gauge {
             Ok(number) => self.gauge.set(number as f64),
             Err(error) => {
                 database.note_failure(&error);
-                tracing::warn!(%error, "rows not counted for a gauge");
+                tracing::warn!(%error, "{} not counted", self.what);
             }
         }
     }
@@ -70,7 +74,7 @@ mod tests {
     #[tokio::test]
     async fn a_count_that_takes_long_is_made_once_for_all_who_ask_at_the_same_time() {
         static MADE: AtomicI64 = AtomicI64::new(0);
-        let gauge = Gauge::new(metrics::Gauge::noop(), |_| {
+        let gauge = Gauge::new("test", metrics::Gauge::noop(), |_| {
             Box::pin(async {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 Ok(MADE.fetch_add(1, Ordering::Relaxed) + 1)

@@ -70,8 +70,12 @@ impl Probes {
         (database, broker, shutdown): (Database, Broker, CancellationToken),
     ) -> Self {
         let mut gauges = own;
-        gauges.push(Gauge::new(metrics::gauge!("outbox_rows"), |reader| Box::pin(outbox::count(reader))));
-        gauges.push(Gauge::new(metrics::gauge!("dead_letters"), |reader| Box::pin(store::count(reader))));
+        gauges.push(Gauge::new("outbox", metrics::gauge!("outbox_rows"), |reader| {
+            Box::pin(outbox::count(reader))
+        }));
+        gauges.push(Gauge::new("dead letters", metrics::gauge!("dead_letters"), |reader| {
+            Box::pin(store::count(reader))
+        }));
         Self { service, families, gauges, database, broker, shutdown }
     }
 

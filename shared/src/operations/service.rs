@@ -116,8 +116,8 @@ impl Service {
         dead_letters
     }
 
-    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once when the database
-    /// is found damaged or a task dies.
+    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once
+    /// when the database is found damaged or a task dies.
     pub async fn run(self, listener: TcpListener, own: Own) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
         let app = self.routes(own);

@@ -5,8 +5,16 @@ use axum::{
     http::{HeaderMap, header::AUTHORIZATION, request::Parts},
 };
 
-use super::{ADMIN_SCOPE, Claims, INVENTORY_WRITE_SCOPE, NumericDate, Tokens};
+use super::{
+    numeric_date::NumericDate,
+    tokens::{Claims, Tokens},
+};
 use crate::http::problem::Problem;
+
+/// The scope of operators: the admin routes, and everybody's orders.
+pub const ADMIN_SCOPE: &str = "admin";
+/// The scope of those who change stock.
+pub const INVENTORY_WRITE_SCOPE: &str = "inventory:write";
 
 /// The authenticated user of a request.
 #[derive(Debug, Clone)]

@@ -8,11 +8,6 @@ mod keys;
 mod numeric_date;
 mod tokens;
 
-pub use extractors::{Admin, StockKeeper, User};
+pub use extractors::{ADMIN_SCOPE, Admin, INVENTORY_WRITE_SCOPE, StockKeeper, User};
 pub use numeric_date::NumericDate;
 pub use tokens::{Audience, Claims, Tokens};
-
-/// The scope of operators: the admin routes, and everybody's orders.
-pub const ADMIN_SCOPE: &str = "admin";
-/// The scope of those who change stock.
-pub const INVENTORY_WRITE_SCOPE: &str = "inventory:write";
