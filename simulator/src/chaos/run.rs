@@ -9,7 +9,8 @@ use tokio::time::{sleep, sleep_until};
 
 use super::arguments::Plan;
 use super::fault::Kind;
-use super::messages::{self, Poison};
+use super::messages;
+use super::messages::Poison;
 use super::schedule::Planned;
 use super::site::Site;
 use super::timeline::{Entry, Timeline};

@@ -3,17 +3,12 @@
 
 use std::time::Duration;
 
-use simulator::{
-    binaries::Binaries,
-    chaos::{
-        Finished, Plan,
-        fault::{KINDS, Kind, Wanted},
-        inject, keep_if_failed,
-        report::Report,
-        schedule,
-    },
-};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use simulator::binaries::Binaries;
+use simulator::chaos::fault::{KINDS, Kind, Wanted};
+use simulator::chaos::report::Report;
+use simulator::chaos::{Finished, Plan, inject, keep_if_failed, schedule};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
 /// Small enough for a debug build beside other tests, and enough for a kill to hit something.

@@ -1,9 +1,9 @@
 //! The authenticated user of a request. A handler that takes one of these as an argument cannot be reached without it.
 
-use axum::{
-    extract::{FromRef, FromRequestParts},
-    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
-};
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 
 use super::{ADMIN_SCOPE, Claims, INVENTORY_WRITE_SCOPE, NumericDate, Tokens};
 use crate::http::problem::Problem;
