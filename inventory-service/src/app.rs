@@ -1,24 +1,18 @@
 //! Puts the inventory service together.
 
 use anyhow::Result;
-use shared::{
-    broker::adoption::Healing,
-    contract::{
-        events::{EventBody, OrderCreated},
-        subjects::INVENTORY_CONSUMER,
-    },
-    operations::service::{About, Own, Service},
-};
+use shared::broker::adoption::Healing;
+use shared::contract::events::{EventBody, OrderCreated};
+use shared::contract::subjects::INVENTORY_CONSUMER;
+use shared::operations::service::{About, Own, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    event_handlers::DecideOrders,
-    families::FAMILIES,
-    http::{AppState, routes},
-    settings::Settings,
-    stock::seed,
-};
+use crate::event_handlers::DecideOrders;
+use crate::families::FAMILIES;
+use crate::http::{AppState, routes};
+use crate::settings::Settings;
+use crate::stock::seed;
 
 pub const ABOUT: About = About {
     name: INVENTORY_CONSUMER,

@@ -1,12 +1,11 @@
 //! What the inventory service does with `order_created`.
 
 use anyhow::Result;
-use shared::{
-    clock::now_ms,
-    contract::events::{OrderCreated, Received},
-    delivery::{handler::EventHandler, outcome::Outcome},
-    storage::Tx,
-};
+use shared::clock::now_ms;
+use shared::contract::events::{OrderCreated, Received};
+use shared::delivery::handler::EventHandler;
+use shared::delivery::outcome::Outcome;
+use shared::storage::Tx;
 
 use crate::stock::reservation;
 

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use inventory_service::{app, settings::Cli};
+use inventory_service::app;
+use inventory_service::settings::Cli;
 use shared::operations::{command_line, start};
 
 #[tokio::main]

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
-use shared::{
-    operations::commands::{Command, adopt},
-    settings::{ServiceSettings, any_path},
-};
+use shared::operations::commands::{Command, adopt};
+use shared::settings::{ServiceSettings, any_path};
 
 /// Takes stock for orders or refuses, and answers over NATS.
 #[derive(Debug, Parser)]

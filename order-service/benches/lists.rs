@@ -7,9 +7,11 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use order_service::{app, settings::Cli};
+use order_service::app;
+use order_service::settings::Cli;
 use reqwest::{Client, Response};
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -1,31 +1,22 @@
 //! Puts the order service together.
 
 use anyhow::Result;
-use shared::{
-    broker::adoption::Healing,
-    contract::{
-        events::{EventBody, OrderProcessed},
-        subjects::ORDER_CONSUMER,
-    },
-    operations::{
-        gauge::Gauge,
-        service::{About, Own, Service},
-    },
-};
+use shared::broker::adoption::Healing;
+use shared::contract::events::{EventBody, OrderProcessed};
+use shared::contract::subjects::ORDER_CONSUMER;
+use shared::operations::gauge::Gauge;
+use shared::operations::service::{About, Own, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    event_handlers::SettleOrders,
-    families::FAMILIES,
-    http::{AppState, open_requests::OpenRequests, routes},
-    orders::{
-        feed::{Feed, FeedReader},
-        pending,
-    },
-    settings::Settings,
-    sweeper::Sweeper,
-};
+use crate::event_handlers::SettleOrders;
+use crate::families::FAMILIES;
+use crate::http::open_requests::OpenRequests;
+use crate::http::{AppState, routes};
+use crate::orders::feed::{Feed, FeedReader};
+use crate::orders::pending;
+use crate::settings::Settings;
+use crate::sweeper::Sweeper;
 
 pub const ABOUT: About = About {
     name: ORDER_CONSUMER,

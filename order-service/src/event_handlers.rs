@@ -1,12 +1,11 @@
 //! What the order service does with `order_processed`.
 
 use anyhow::Result;
-use shared::{
-    clock::now_ms,
-    contract::events::{OrderProcessed, Received},
-    delivery::{handler::EventHandler, outcome::Outcome},
-    storage::Tx,
-};
+use shared::clock::now_ms;
+use shared::contract::events::{OrderProcessed, Received};
+use shared::delivery::handler::EventHandler;
+use shared::delivery::outcome::Outcome;
+use shared::storage::Tx;
 
 use crate::orders::settlement;
 

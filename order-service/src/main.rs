@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use order_service::{app, settings::Cli};
+use order_service::app;
+use order_service::settings::Cli;
 use shared::operations::{command_line, start};
 
 #[tokio::main]

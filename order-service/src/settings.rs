@@ -1,10 +1,8 @@
 //! The order service's settings: its own, and its defaults of those that every service has.
 
 use clap::{Args, Parser};
-use shared::{
-    operations::commands::{Command, adopt},
-    settings::ServiceSettings,
-};
+use shared::operations::commands::{Command, adopt};
+use shared::settings::ServiceSettings;
 
 /// Accepts orders over HTTP and settles them with the inventory's answers over NATS.
 #[derive(Debug, Parser)]

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use shared::{
-    broker::{Broker, BrokerState, Session, stored_message, stream_memory},
-    clock::now_ms,
-    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
-    delivery::outbox,
-    fail_point,
-    storage::Database,
-};
+use shared::broker::{Broker, BrokerState, Session, stored_message, stream_memory};
+use shared::clock::now_ms;
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
+use shared::delivery::outbox;
+use shared::fail_point;
+use shared::storage::Database;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 

@@ -4,7 +4,8 @@
 //! stopped part can never get its port; a lock file keeps parallel test processes apart while the [`Port`]
 //! lives.
 
-use std::fs::{self, File};
+use std::fs;
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -54,15 +54,23 @@ pub struct Proxy {
     _carrying: JoinSet<()>,
 }
 
+/// What every connection goes over.
+#[derive(Clone)]
+struct Wire {
+    broker: SocketAddr,
+    link: watch::Receiver<Link>,
+    reset: Arc<Notify>,
+}
+
 impl Proxy {
     /// Listens on a free port and carries every connection to `broker`, which may be away.
     pub fn start(broker: SocketAddr) -> Result<Self> {
         let port = Port::claim()?;
         let link = watch::Sender::new(Link::Pass);
-        let reset = Arc::new(Notify::new());
+        let wire = Wire { broker, link: link.subscribe(), reset: Arc::default() };
         let listener = listen(port.number()).context("cannot listen for the proxy")?;
-        let mut carrying = JoinSet::new();
-        carrying.spawn(accept(Some(listener), port.number(), broker, link.subscribe(), reset.clone()));
+        let (reset, mut carrying) = (wire.reset.clone(), JoinSet::new());
+        carrying.spawn(accept(Some(listener), port.number(), wire));
         Ok(Self { port, link, reset, _carrying: carrying })
     }
 
@@ -82,18 +90,12 @@ impl Proxy {
 }
 
 /// Accepts while the link is not cut; then nobody listens, so that the system itself refuses.
-async fn accept(
-    mut listener: Option<TcpListener>,
-    port: u16,
-    broker: SocketAddr,
-    mut link: watch::Receiver<Link>,
-    reset: Arc<Notify>,
-) {
+async fn accept(mut listener: Option<TcpListener>, port: u16, mut wire: Wire) {
     let mut connections = JoinSet::new();
     loop {
-        if *link.borrow_and_update() == Link::Cut {
+        if *wire.link.borrow_and_update() == Link::Cut {
             drop(listener.take());
-            if link.wait_for(|link| *link != Link::Cut).await.is_err() {
+            if wire.link.wait_for(|link| *link != Link::Cut).await.is_err() {
                 return;
             }
         }
@@ -106,9 +108,9 @@ async fn accept(
         };
         tokio::select! {
             accepted = bound.accept() => if let Ok((client, _)) = accepted {
-                connections.spawn(carry(client, broker, link.clone(), reset.clone()));
+                connections.spawn(carry(client, wire.clone()));
             },
-            changed = link.changed() => if changed.is_err() { return },
+            changed = wire.link.changed() => if changed.is_err() { return },
             Some(_) = connections.join_next() => {}
         }
     }
@@ -123,22 +125,17 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 }
 
 /// One connection from its first byte to its end.
-async fn carry(
-    mut client: TcpStream,
-    broker: SocketAddr,
-    mut link: watch::Receiver<Link>,
-    reset: Arc<Notify>,
-) {
-    let Ok(mut server) = TcpStream::connect(broker).await else { return };
+async fn carry(mut client: TcpStream, mut wire: Wire) {
+    let Ok(mut server) = TcpStream::connect(wire.broker).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (to_broker, from_broker) = (link.clone(), link.clone());
+    let (to_broker, from_broker) = (wire.link.clone(), wire.link.clone());
     let was_reset = {
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         tokio::select! {
             () = pump(from_client, to_server, to_broker, Direction::ToBroker) => false,
             () = pump(from_server, to_client, from_broker, Direction::FromBroker) => false,
-            _ = link.wait_for(|link| *link == Link::Cut) => false,
-            () = reset.notified() => true,
+            _ = wire.link.wait_for(|link| *link == Link::Cut) => false,
+            () = wire.reset.notified() => true,
         }
     };
     if was_reset {

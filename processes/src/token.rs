@@ -3,10 +3,8 @@
 use std::env;
 
 use anyhow::Result;
-use shared::{
-    http::auth::Tokens,
-    settings::{DEMO_SECRET, JwtSettings},
-};
+use shared::http::auth::Tokens;
+use shared::settings::{DEMO_SECRET, JwtSettings};
 
 const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 

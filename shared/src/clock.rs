@@ -1,6 +1,7 @@
 //! The wall clock, and times as they are written.
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Now, in Unix milliseconds, the unit of every time column.
 pub fn now_ms() -> i64 {

@@ -23,14 +23,10 @@ pub fn in_task<F: Future<Output = ()>>(_name: &'static str, task: F) -> F {
 
 #[cfg(feature = "fail-points")]
 mod armed {
-    use std::{
-        io::Write,
-        pin::pin,
-        sync::{
-            OnceLock,
-            atomic::{AtomicU32, Ordering},
-        },
-    };
+    use std::io::Write;
+    use std::pin::pin;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     struct Armed {
         name: String,

@@ -1,18 +1,14 @@
 //! Settings that both services have. Each is a flag and an environment variable of the same name, read once.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
-use clap::{
-    ArgAction, Args, ValueEnum,
-    builder::{OsStringValueParser, TypedValueParser},
-};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgAction, Args, ValueEnum};
 
 /// The secret of the seed's published sample tokens; fine for a demonstration, and for nothing else.
 pub const DEMO_SECRET: &str = "a-string-secret-at-least-256-bits-long";

@@ -2,14 +2,10 @@
 
 use std::any::Any;
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{Error, Unexpected},
-};
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, Type},
-};
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Whether `text` has 1 to `max_chars` characters, none of them U+0000, at which SQLite's `length` stops counting.
 pub fn is_text(text: &str, max_chars: usize) -> bool {

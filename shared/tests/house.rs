@@ -1,10 +1,8 @@
 //! The house as ARCHITECTURE.md draws it: the same folders and files, and arrows that point down only.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// The rooms of `shared`, each above all that stand before it. The files beside them are the ground below.
 const ROOMS: [&str; 6] = ["contract", "storage", "broker", "delivery", "http", "operations"];

@@ -4,12 +4,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use shared::operations::{log::STDOUT, telemetry};
-use simulator::chaos::{self, ChaosArgs};
-use simulator::check::{self, CheckArgs};
-use simulator::load::{self, LoadArgs};
-use simulator::reset::{self, ResetArgs};
-use simulator::up::{self, UpArgs};
+use shared::operations::log::STDOUT;
+use shared::operations::telemetry;
+use simulator::chaos;
+use simulator::chaos::ChaosArgs;
+use simulator::check;
+use simulator::check::CheckArgs;
+use simulator::load;
+use simulator::load::LoadArgs;
+use simulator::reset;
+use simulator::reset::ResetArgs;
+use simulator::up;
+use simulator::up::UpArgs;
 
 /// Runs the order and inventory services with their broker on this machine.
 #[derive(Parser)]

@@ -1,6 +1,7 @@
 //! `sim reset`: erases the data of `sim up`, and nothing while it runs.
 
-use std::fs::{self, File};
+use std::fs;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,8 @@
 //! What `/metrics` must say of every family that the sources use: its kind, a help text, a first sample.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use processes::workspace;
 

@@ -4,14 +4,12 @@
 //! test, however the test ends, so nothing is left behind. Needs Linux with user namespaces, or root. Where
 //! neither is there, a test is skipped with a message; under CI it fails instead.
 
-use std::{
-    env,
-    ffi::{OsStr, OsString},
-    fs::{self, File},
-    io::{self, BufRead, BufReader, ErrorKind, Write},
-    path::{Path, PathBuf},
-    process::{self, Child, Stdio},
-};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::{env, fs, io, process};
 
 use tokio::process::Command;
 

@@ -4,11 +4,9 @@ use std::fs;
 
 use processes::workspace;
 use serde_json::{Value, json};
-use shared::contract::{
-    events::{EventBody, OrderCreated, OrderProcessed},
-    status::Status,
-    subjects::{ORDER_CREATED, ORDER_PROCESSED},
-};
+use shared::contract::events::{EventBody, OrderCreated, OrderProcessed};
+use shared::contract::status::Status;
+use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED};
 use testing::event_contract::EVENTS;
 
 fn decodes(subject: &str, body: &[u8]) -> Result<(), String> {

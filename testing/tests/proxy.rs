@@ -2,20 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing step fails the test")]
 
-use std::{
-    io::ErrorKind,
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use processes::proxy::{Direction, Link, Proxy};
 use testing::{Broker, wait_until};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Far more than a round trip on this machine takes, and less than a client waits before it gives a
 /// connection up.

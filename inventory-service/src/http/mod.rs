@@ -2,31 +2,26 @@
 
 mod stock_changes;
 
-use axum::{
-    Json,
-    extract::{FromRef, State},
-    response::{IntoResponse, Response},
-};
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
-use shared::{
-    http::{
-        auth::{StockKeeper, Tokens},
-        openapi,
-        paging::{PageParameters, PageQuery},
-        path::Name,
-        problem::Problem,
-        read::read,
-    },
-    operations,
-    storage::{Database, commit_queue::CommitQueue},
-};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use shared::http::auth::{StockKeeper, Tokens};
+use shared::http::openapi;
+use shared::http::paging::{PageParameters, PageQuery};
+use shared::http::path::Name;
+use shared::http::problem::Problem;
+use shared::http::read::read;
+use shared::operations;
+use shared::storage::Database;
+use shared::storage::commit_queue::CommitQueue;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::stock::{
-    self, Product,
-    adjustment::NewAdjustment,
-    movement::{self, Movement, Position},
-};
+use crate::stock;
+use crate::stock::adjustment::NewAdjustment;
+use crate::stock::movement::{Movement, Position};
+use crate::stock::{Product, movement};
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]

@@ -1,32 +1,27 @@
 //! The two routes that change stock. Both need the scope `inventory:write`, and take an `Idempotency-Key`.
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::{StatusCode, Uri, header},
-    response::{IntoResponse, Response},
-};
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use shared::{
-    contract::events::ProductId,
-    http::{
-        auth::StockKeeper,
-        body::JsonBody,
-        commit::commit,
-        fields::given,
-        idempotency_key::{self, IdempotencyKey},
-        problem::Problem,
-    },
-    number::Within,
-    storage::commit_queue::CommitQueue,
-    text::Text,
-};
-use utoipa::{ToSchema, openapi::Object};
+use shared::contract::events::ProductId;
+use shared::http::auth::StockKeeper;
+use shared::http::body::JsonBody;
+use shared::http::commit::commit;
+use shared::http::fields::given;
+use shared::http::idempotency_key;
+use shared::http::idempotency_key::IdempotencyKey;
+use shared::http::problem::Problem;
+use shared::number::Within;
+use shared::storage::commit_queue::CommitQueue;
+use shared::text::Text;
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
 
-use crate::stock::{
-    STOCK_MAX,
-    adjustment::{Adjusted, AdjustmentKind, NewAdjustment, StockChange},
-};
+use crate::stock::STOCK_MAX;
+use crate::stock::adjustment::{Adjusted, AdjustmentKind, NewAdjustment, StockChange};
 
 /// The reason of a restock that gives none.
 const RESTOCK: &str = "restock";

@@ -1,14 +1,11 @@
 //! The group commit of stock changes: one transaction for all that wait at the same time.
 
-use shared::{
-    clock::now_ms,
-    storage::{
-        Tx,
-        commit_queue::{Batched, CommitError},
-    },
-};
+use shared::clock::now_ms;
+use shared::storage::Tx;
+use shared::storage::commit_queue::{Batched, CommitError};
 
-use super::adjustment::{self, Adjusted, Adjustment, NewAdjustment, StockChange};
+use super::adjustment;
+use super::adjustment::{Adjusted, Adjustment, NewAdjustment, StockChange};
 
 impl Batched for NewAdjustment {
     type Outcome = Adjusted;

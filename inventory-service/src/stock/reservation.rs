@@ -6,17 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
-use shared::{
-    contract::{
-        events::{Event, OrderCreated, OrderProcessed, Received},
-        status::{Reason, Status},
-    },
-    delivery::{
-        outbox,
-        outcome::{Never, Outcome},
-    },
-    storage::{Tx, json},
-};
+use shared::contract::events::{Event, OrderCreated, OrderProcessed, Received};
+use shared::contract::status::{Reason, Status};
+use shared::delivery::outbox;
+use shared::delivery::outcome::{Never, Outcome};
+use shared::storage::{Tx, json};
 use sqlx::FromRow;
 
 /// One row of the table `reservations`.

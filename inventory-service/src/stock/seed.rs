@@ -1,15 +1,15 @@
 //! The first stock: read from a file or built in, applied once per product and never again over real stock.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Error, Result, ensure};
 use serde::{Deserialize, Serialize};
-use shared::{
-    clock::now_ms,
-    contract::events::ID_MAX_CHARS,
-    storage::{Database, Tx, json},
-    text::{is_text, without_byte_order_mark},
-};
+use shared::clock::now_ms;
+use shared::contract::events::ID_MAX_CHARS;
+use shared::storage::{Database, Tx, json};
+use shared::text::{is_text, without_byte_order_mark};
 
 use super::STOCK_MAX;
 

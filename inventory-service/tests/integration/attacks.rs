@@ -2,15 +2,11 @@
 
 use reqwest::{Client, Method};
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::{
-    fixture::{CONTRACT, Home, Inventory},
-    keeper::token,
-};
+use crate::fixture::{CONTRACT, Home, Inventory};
+use crate::keeper::token;
 
 /// OWASP REST Security Cheat Sheet, "Security Headers".
 const SECURITY_HEADERS: [(&str, &str); 5] = [

@@ -2,7 +2,8 @@
 
 use testing::{Broker, wait_until};
 
-use crate::{bus::Publisher, fixture::Home};
+use crate::bus::Publisher;
+use crate::fixture::Home;
 
 /// Orders that are decided meanwhile.
 const ORDERS: usize = 4_000;

@@ -1,20 +1,17 @@
 //! Exact batches, decided in one transaction on a real database, with no broker between test and rule.
 
-use inventory_service::{
-    event_handlers::DecideOrders,
-    stock::{reservation, seed},
-};
-use shared::{
-    clock::now_ms,
-    contract::{
-        events::{EventBody, OrderCreated, Received},
-        subjects::ORDER_CREATED,
-    },
-    delivery::{handler, message::Delivery, outcome::Outcome},
-    storage::Database,
-};
+use inventory_service::event_handlers::DecideOrders;
+use inventory_service::stock::{reservation, seed};
+use shared::clock::now_ms;
+use shared::contract::events::{EventBody, OrderCreated, Received};
+use shared::contract::subjects::ORDER_CREATED;
+use shared::delivery::handler;
+use shared::delivery::message::Delivery;
+use shared::delivery::outcome::Outcome;
+use shared::storage::Database;
 
-use crate::{bus::order, fixture::Home};
+use crate::bus::order;
+use crate::fixture::Home;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

@@ -2,31 +2,22 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{
-    self,
-    consumer::{FromConsumer, PullConsumer, pull},
-    stream::{self, SubjectTransform},
-};
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{FromConsumer, PullConsumer, pull};
+use async_nats::jetstream::stream;
+use async_nats::jetstream::stream::SubjectTransform;
 use inventory_service::stock::{reservation, seed};
 use serde_json::json;
-use shared::{
-    clock::now_ms,
-    contract::{
-        events::{EventBody, OrderCreated, Received},
-        subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
-    },
-    delivery::{
-        outbox,
-        relay::{DELETE_AFTER, Relay, Relayed},
-    },
-    storage::Database,
-};
+use shared::clock::now_ms;
+use shared::contract::events::{EventBody, OrderCreated, Received};
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM};
+use shared::delivery::outbox;
+use shared::delivery::relay::{DELETE_AFTER, Relay, Relayed};
+use shared::storage::Database;
 use testing::{Broker, wait_until};
 
-use crate::{
-    bus::{Observer, Publisher, body, confirmed, connection, order},
-    fixture::Home,
-};
+use crate::bus::{Observer, Publisher, body, confirmed, connection, order};
+use crate::fixture::Home;
 
 /// Seeds and decides orders without any broker, as a service does that then dies before its relay comes to it.
 async fn decide_unsent(database: &Database, order_ids: &[&str]) {

@@ -4,10 +4,8 @@ use std::ops::Deref;
 
 use async_nats::{Message, jetstream};
 use serde_json::json;
-use shared::{
-    broker::Broker as Connection,
-    contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
-};
+use shared::broker::Broker as Connection;
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM};
 pub use testing::service::{cancelled, confirmed, header, inventory_connection as connection, take};
 use testing::{Broker, service};
 

@@ -4,14 +4,14 @@ use std::process::Output;
 
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use shared::{http::auth::ADMIN_SCOPE, settings::DEMO_SECRET};
-use testing::{Broker, service::Db, wait_until};
+use shared::http::auth::ADMIN_SCOPE;
+use shared::settings::DEMO_SECRET;
+use testing::service::Db;
+use testing::{Broker, wait_until};
 
-use crate::{
-    bus::{Observer, Publisher, confirmed, order},
-    fixture::{CONTRACT, Home, Inventory},
-    keeper::token,
-};
+use crate::bus::{Observer, Publisher, confirmed, order};
+use crate::fixture::{CONTRACT, Home, Inventory};
+use crate::keeper::token;
 
 async fn ask(inventory: &Inventory, method: Method, path: &str, scope: Option<&str>) -> Response {
     let url = inventory.at(&format!("/admin/dead-letters{path}"));

@@ -1,13 +1,12 @@
 //! An announced order is decided once, and its answer says how, however often it is asked for.
 
 use async_nats::HeaderMap;
-use shared::{clock::rfc3339, contract::trace::TRACEPARENT};
+use shared::clock::rfc3339;
+use shared::contract::trace::TRACEPARENT;
 use testing::{Broker, wait_until};
 
-use crate::{
-    bus::{Observer, Publisher, body, cancelled, confirmed, header, order},
-    fixture::Home,
-};
+use crate::bus::{Observer, Publisher, body, cancelled, confirmed, header, order};
+use crate::fixture::Home;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

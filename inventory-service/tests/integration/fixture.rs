@@ -1,25 +1,20 @@
 //! A folder with one inventory database, and the service running on it inside the test.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::Parser;
-use inventory_service::{
-    app,
-    settings::{Cli, Settings},
-};
+use inventory_service::app;
+use inventory_service::settings::{Cli, Settings};
 use processes::{Port, broker};
-use shared::{settings::DEMO_SECRET, storage::Database};
+use shared::settings::DEMO_SECRET;
+use shared::storage::Database;
 use sqlx::SqlitePool;
 use tempfile::TempDir;
+use testing::contract::Contract;
 pub use testing::service::App as Inventory;
-use testing::{
-    Broker, SmallDisk,
-    contract::Contract,
-    service::{self, Db, ServiceProcess, WriteLock},
-};
+use testing::service::{Db, ServiceProcess, WriteLock};
+use testing::{Broker, SmallDisk, service};
 use tokio::process::Command;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

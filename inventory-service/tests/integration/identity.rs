@@ -2,18 +2,15 @@
 
 use std::fs;
 
-use async_nats::jetstream::{self, consumer::PullConsumer};
-use shared::{
-    contract::subjects::{INVENTORY_CONSUMER, STREAM},
-    settings::DEMO_SECRET,
-};
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::PullConsumer;
+use shared::contract::subjects::{INVENTORY_CONSUMER, STREAM};
+use shared::settings::DEMO_SECRET;
 use testing::{Broker, wait_until};
 
-use crate::{
-    bus::{self, Observer, Publisher, confirmed, connection, order},
-    command,
-    fixture::{CONTRACT, Home, Inventory},
-};
+use crate::bus::{Observer, Publisher, confirmed, connection, order};
+use crate::fixture::{CONTRACT, Home, Inventory};
+use crate::{bus, command};
 
 /// Waits until the service says that the consumer is not its own; returns what it says.
 async fn not_owned(inventory: &Inventory) -> String {

@@ -5,12 +5,12 @@ use std::fs;
 use serde_json::json;
 use sqlx::migrate::Migrator;
 use testing::{SmallDisk, wait_until};
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
-use crate::{
-    fixture::{CONTRACT, Home, Inventory},
-    keeper::{Keeper, token},
-};
+use crate::fixture::{CONTRACT, Home, Inventory};
+use crate::keeper::{Keeper, token};
 
 /// Clients that go away.
 const CLIENTS: i64 = 20;

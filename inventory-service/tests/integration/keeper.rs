@@ -4,7 +4,8 @@ use std::ops::Deref;
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::json;
-use shared::{http::auth::INVENTORY_WRITE_SCOPE, settings::DEMO_SECRET};
+use shared::http::auth::INVENTORY_WRITE_SCOPE;
+use shared::settings::DEMO_SECRET;
 pub use testing::service::Answer;
 use testing::service::Caller;
 

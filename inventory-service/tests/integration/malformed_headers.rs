@@ -7,11 +7,9 @@ use serde_json::{Value, json};
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
 use testing::{Broker, DEADLINE, RawPublisher, wait_until};
 
-use crate::{
-    bus::{Observer, body, confirmed, order},
-    dead_letters::redrive,
-    fixture::Home,
-};
+use crate::bus::{Observer, body, confirmed, order};
+use crate::dead_letters::redrive;
+use crate::fixture::Home;
 
 /// What good orders may wait for somebody else's message.
 const PATIENCE: Duration = Duration::from_secs(10);

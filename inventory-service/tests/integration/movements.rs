@@ -4,11 +4,9 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use testing::{Broker, wait_until};
 
-use crate::{
-    bus::{Observer, Publisher, order},
-    fixture::Home,
-    keeper::{Keeper, answer_to, token},
-};
+use crate::bus::{Observer, Publisher, order};
+use crate::fixture::Home;
+use crate::keeper::{Keeper, answer_to, token};
 
 /// Orders before the first page, and then before each further one.
 const ORDERS: usize = 100;

@@ -3,24 +3,19 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use inventory_service::{event_handlers::DecideOrders, stock::seed};
+use inventory_service::event_handlers::DecideOrders;
+use inventory_service::stock::seed;
 use serde_json::json;
-use shared::{
-    contract::events::{OrderCreated, Received},
-    delivery::{
-        consumer::{Consumed, Consumer},
-        handler::EventHandler,
-        outcome::Outcome,
-    },
-    storage::Tx,
-};
+use shared::contract::events::{OrderCreated, Received};
+use shared::delivery::consumer::{Consumed, Consumer};
+use shared::delivery::handler::EventHandler;
+use shared::delivery::outcome::Outcome;
+use shared::storage::Tx;
 use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    bus::{Observer, Publisher, confirmed, connection, consumer, order},
-    fixture::Home,
-};
+use crate::bus::{Observer, Publisher, confirmed, connection, consumer, order};
+use crate::fixture::Home;
 
 /// Decides orders as the service does, until one is of the product that it cannot bear.
 struct Panicking;

@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use processes::Port;
-use testing::{Broker, service::ServiceProcess, wait_until};
+use testing::service::ServiceProcess;
+use testing::{Broker, wait_until};
 use tokio::process::Command;
 
-use crate::{
-    bus::{Observer, Publisher, connection},
-    fixture::Home,
-};
+use crate::bus::{Observer, Publisher, connection};
+use crate::fixture::Home;
 
 /// Orders that wait, many pulls' worth.
 const BACKLOG: usize = 8_000;

@@ -1,37 +1,29 @@
 //! Messages that come again: because a process died with them, or because they themselves cannot be handled.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
+use async_nats::jetstream;
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::PullConsumer;
 use processes::proxy::{Link, Proxy};
-use shared::{
-    broker::{Broker as Connection, jetstream::ACK_WAIT},
-    contract::{
-        events::{EventBody, Received},
-        subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM},
-    },
-    delivery::{
-        consumer::{Consumed, Consumer},
-        handler::EventHandler,
-        outcome::Outcome,
-    },
-    storage::{Database, Tx},
-};
+use shared::broker::Broker as Connection;
+use shared::broker::jetstream::ACK_WAIT;
+use shared::contract::events::{EventBody, Received};
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
+use shared::delivery::consumer::{Consumed, Consumer};
+use shared::delivery::handler::EventHandler;
+use shared::delivery::outcome::Outcome;
+use shared::storage::{Database, Tx};
 use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    bus::{self, Observer, Publisher, body, confirmed, connection, order, take},
-    dead_letters::change,
-    fixture::Home,
-};
+use crate::bus;
+use crate::bus::{Observer, Publisher, body, confirmed, connection, order, take};
+use crate::dead_letters::change;
+use crate::fixture::Home;
 
 /// Any body.
 struct Raw(String);

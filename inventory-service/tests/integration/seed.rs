@@ -3,10 +3,8 @@
 use serde_json::json;
 use testing::Broker;
 
-use crate::{
-    bus::{Observer, Publisher, body, confirmed, order},
-    fixture::Home,
-};
+use crate::bus::{Observer, Publisher, body, confirmed, order};
+use crate::fixture::Home;
 
 #[tokio::test]
 async fn a_seed_is_applied_once_per_product_and_never_over_real_stock() {

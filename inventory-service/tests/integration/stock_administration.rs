@@ -6,11 +6,9 @@ use serde_json::json;
 use shared::http::auth::{ADMIN_SCOPE, INVENTORY_WRITE_SCOPE};
 use testing::{Broker, wait_until};
 
-use crate::{
-    bus::{Observer, Publisher, body, cancelled, confirmed, order},
-    fixture::Home,
-    keeper::{Keeper, answer_to, token},
-};
+use crate::bus::{Observer, Publisher, body, cancelled, confirmed, order};
+use crate::fixture::Home;
+use crate::keeper::{Keeper, answer_to, token};
 
 /// Corrections and restocks made while orders are decided.
 const CHANGES: i64 = 40;

@@ -4,10 +4,8 @@ use std::fs;
 
 use testing::{Broker, SmallDisk, wait_until};
 
-use crate::{
-    bus::{Observer, Publisher, connection, order},
-    fixture::Home,
-};
+use crate::bus::{Observer, Publisher, connection, order};
+use crate::fixture::Home;
 
 /// Room for the WAL and the file that a probe makes.
 const DISK_MEGABYTES: usize = 32;

@@ -3,11 +3,9 @@
 use serde_json::json;
 use testing::{Broker, wait_until};
 
-use crate::{
-    bus::{Observer, Publisher, body, confirmed, order},
-    dead_letters::{change, redrive},
-    fixture::Home,
-};
+use crate::bus::{Observer, Publisher, body, confirmed, order};
+use crate::dead_letters::{change, redrive};
+use crate::fixture::Home;
 
 #[tokio::test]
 async fn an_order_id_that_no_header_can_carry_is_a_dead_letter_and_holds_nobody_up() {

@@ -9,12 +9,13 @@ mod watching;
 
 use axum::extract::FromRef;
 use serde_json::Value;
-use shared::{
-    http::{auth::Tokens, openapi},
-    operations,
-    storage::{Database, commit_queue::CommitQueue},
-};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use shared::http::auth::Tokens;
+use shared::http::openapi;
+use shared::operations;
+use shared::storage::Database;
+use shared::storage::commit_queue::CommitQueue;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use self::open_requests::OpenRequests;
 use crate::orders::placement::NewOrder;

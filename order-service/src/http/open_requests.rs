@@ -2,19 +2,19 @@
 //!
 //! None of them holds a database connection while it waits, and all end with the drain.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use shared::{
-    http::{problem::Problem, read::read, server::connections_max},
-    storage::Database,
-};
+use shared::http::problem::Problem;
+use shared::http::read::read;
+use shared::http::server::connections_max;
+use shared::storage::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::orders::{
-    self, Order,
-    feed::{Feed, Topic},
-};
+use crate::orders;
+use crate::orders::Order;
+use crate::orders::feed::{Feed, Topic};
 
 /// What requests that stay open work with. Cheap to clone.
 #[derive(Clone)]

@@ -2,40 +2,31 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::State,
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use shared::{
-    contract::{
-        events::{ProductId, QUANTITY_MAX},
-        trace::{self, TRACEPARENT},
-    },
-    fail_point,
-    http::{
-        auth::User,
-        body::JsonBody,
-        commit::commit,
-        idempotency_key::{self, IdempotencyKey},
-        problem::Problem,
-    },
-    number::Within,
-    storage::commit_queue::CommitQueue,
-};
+use shared::contract::events::{ProductId, QUANTITY_MAX};
+use shared::contract::trace;
+use shared::contract::trace::TRACEPARENT;
+use shared::fail_point;
+use shared::http::auth::User;
+use shared::http::body::JsonBody;
+use shared::http::commit::commit;
+use shared::http::idempotency_key;
+use shared::http::idempotency_key::IdempotencyKey;
+use shared::http::problem::Problem;
+use shared::number::Within;
+use shared::storage::commit_queue::CommitQueue;
 use utoipa::ToSchema;
 
-use super::{
-    open_requests::OpenRequests,
-    prefer::{self, Wait},
-    view::OrderView,
-};
-use crate::orders::{
-    Order,
-    placement::{NewOrder, Placed},
-};
+use super::open_requests::OpenRequests;
+use super::prefer;
+use super::prefer::Wait;
+use super::view::OrderView;
+use crate::orders::Order;
+use crate::orders::placement::{NewOrder, Placed};
 
 type Quantity = Within<1, QUANTITY_MAX>;
 

@@ -2,13 +2,13 @@
 //!
 //! A preference is no demand: whatever is unknown or malformed is ignored, and never an error.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
+use std::time::Duration;
 
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
-    response::Response,
-};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 use utoipa::IntoParams;
 
 static PREFER: HeaderName = HeaderName::from_static("prefer");

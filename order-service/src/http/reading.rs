@@ -1,30 +1,25 @@
 //! `GET /orders` and `GET /orders/{id}`.
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use shared::{
-    contract::{events::ProductId, status::Status},
-    http::{
-        auth::User,
-        paging::{PageParameters, PageQuery},
-        path::Name,
-        problem::Problem,
-        read::read,
-    },
-    storage::Database,
-};
+use shared::contract::events::ProductId;
+use shared::contract::status::Status;
+use shared::http::auth::User;
+use shared::http::paging::{PageParameters, PageQuery};
+use shared::http::path::Name;
+use shared::http::problem::Problem;
+use shared::http::read::read;
+use shared::storage::Database;
 use utoipa::IntoParams;
 
-use super::{
-    open_requests::OpenRequests,
-    prefer::{self, Wait},
-    view::{OrderDetail, OrderView},
-};
-use crate::orders::list::{self, Filter};
+use super::open_requests::OpenRequests;
+use super::prefer;
+use super::prefer::Wait;
+use super::view::{OrderDetail, OrderView};
+use crate::orders::list;
+use crate::orders::list::Filter;
 
 /// Which orders a list holds.
 #[derive(Deserialize, Serialize, IntoParams)]

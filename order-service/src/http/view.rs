@@ -1,13 +1,9 @@
 //! Orders as they are shown: in lists, and one alone with its history.
 
 use serde::Serialize;
-use shared::{
-    clock::rfc3339,
-    contract::{
-        status::{Reason, Status},
-        trace,
-    },
-};
+use shared::clock::rfc3339;
+use shared::contract::status::{Reason, Status};
+use shared::contract::trace;
 use utoipa::ToSchema;
 
 use crate::orders::Order;

@@ -6,33 +6,30 @@
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderName, Uri, header},
-    response::{
-        IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
-};
-use futures_util::{
-    StreamExt,
-    stream::{once, unfold},
-};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use futures_util::stream::{once, unfold};
 use serde::Serialize;
-use shared::{
-    clock::{now_ms, rfc3339},
-    contract::status::{Reason, Status},
-    http::{auth::User, problem::Problem, query::parameters, read::read},
-};
+use shared::clock::{now_ms, rfc3339};
+use shared::contract::status::{Reason, Status};
+use shared::http::auth::User;
+use shared::http::problem::Problem;
+use shared::http::query::parameters;
+use shared::http::read::read;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::open_requests::OpenRequests;
-use crate::orders::{
-    feed::{Subscription, Topic},
-    status_changes::{self, StatusChange},
-};
+use crate::orders::feed::{Subscription, Topic};
+use crate::orders::status_changes;
+use crate::orders::status_changes::StatusChange;
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// The same in the query, as `event-source-polyfill` sends it.

@@ -1,15 +1,12 @@
 //! The group commit of new orders: one transaction for all that wait at the same time.
 
-use shared::{
-    clock::now_ms,
-    fail_point,
-    storage::{
-        Tx,
-        commit_queue::{Batched, CommitError},
-    },
-};
+use shared::clock::now_ms;
+use shared::fail_point;
+use shared::storage::Tx;
+use shared::storage::commit_queue::{Batched, CommitError};
 
-use super::placement::{self, NewOrder, Placed};
+use super::placement;
+use super::placement::{NewOrder, Placed};
 
 impl Batched for NewOrder {
     type Outcome = Placed;

@@ -3,17 +3,18 @@
 //! It never waits for a subscriber. One that falls behind is told so, and reads the database itself. Everybody
 //! subscribes first and reads second: what the database does not show yet is then handed over later.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use shared::{contract::status::Status, storage::Database};
-use tokio::sync::broadcast::{self, error::RecvError};
+use shared::contract::status::Status;
+use shared::storage::Database;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::status_changes::{self, StatusChange};
+use super::status_changes;
+use super::status_changes::StatusChange;
 
 /// Changes read in one step, at most.
 const PAGE_MAX: i64 = 1_000;

@@ -51,7 +51,8 @@ fn query(filter: Filter<'_>, below: Option<&str>, limit: i64) -> QueryBuilder<Sq
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{AssertSqlSafe, sqlite::SqlitePoolOptions};
+    use sqlx::AssertSqlSafe;
+    use sqlx::sqlite::SqlitePoolOptions;
 
     use super::*;
 

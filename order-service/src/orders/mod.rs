@@ -12,13 +12,9 @@ pub mod placement;
 pub mod settlement;
 pub mod status_changes;
 
-use shared::{
-    clock::rfc3339,
-    contract::{
-        events::{Event, OrderCreated},
-        status::{Reason, Status},
-    },
-};
+use shared::clock::rfc3339;
+use shared::contract::events::{Event, OrderCreated};
+use shared::contract::status::{Reason, Status};
 use sqlx::{FromRow, SqlitePool};
 
 /// One row of the table `orders`, without what only [`pending`] asks for.

@@ -6,11 +6,9 @@
 
 use std::ops::RangeInclusive;
 
-use shared::{
-    contract::events::Event,
-    delivery::outbox,
-    storage::{Tx, json},
-};
+use shared::contract::events::Event;
+use shared::delivery::outbox;
+use shared::storage::{Tx, json};
 use sqlx::SqlitePool;
 
 use super::Order;

@@ -5,11 +5,9 @@
 
 use std::collections::HashMap;
 
-use shared::{
-    contract::status::Status,
-    delivery::outbox,
-    storage::{Tx, json},
-};
+use shared::contract::status::Status;
+use shared::delivery::outbox;
+use shared::storage::{Tx, json};
 use sqlx::FromRow;
 use uuid::Uuid;
 

@@ -6,14 +6,10 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
-use shared::{
-    contract::{
-        events::{OrderProcessed, Received},
-        status::{Reason, Status},
-    },
-    delivery::outcome::{Never, Outcome},
-    storage::{Tx, json},
-};
+use shared::contract::events::{OrderProcessed, Received};
+use shared::contract::status::{Reason, Status};
+use shared::delivery::outcome::{Never, Outcome};
+use shared::storage::{Tx, json};
 
 type State = (Status, Option<Reason>);
 

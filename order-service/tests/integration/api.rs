@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::fixture::{App, Files, NO_BROKER, caller::CONTRACT};
+use crate::fixture::caller::CONTRACT;
+use crate::fixture::{App, Files, NO_BROKER};
 
 #[tokio::test]
 async fn an_order_is_answered_with_201_its_location_and_exactly_its_fields() {

@@ -2,10 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::fixture::{
-    App, Files, NO_BROKER,
-    raw::{exchange, post_head, statuses},
-};
+use crate::fixture::raw::{exchange, post_head, statuses};
+use crate::fixture::{App, Files, NO_BROKER};
 
 const BODY: &str = r#"{"productId":"1","quantity":1}"#;
 /// What an attacker hides in a body, for the server to take as a request of its own.

@@ -1,20 +1,17 @@
 //! What every answer tells a browser or a cache, whatever the answer is.
 
-use reqwest::{Method, header::HeaderMap};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::json;
-use shared::{
-    http::auth::{ADMIN_SCOPE, Tokens},
-    settings::JwtSettings,
-};
+use shared::http::auth::{ADMIN_SCOPE, Tokens};
+use shared::settings::JwtSettings;
 use tokio::task::JoinSet;
 
-use crate::fixture::{
-    App, Caller, Files, NO_BROKER,
-    app::SECRET,
-    caller::{Answer, answer_to},
-    raw::{exchange, post_head},
-    signer::hmac_token,
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::caller::{Answer, answer_to};
+use crate::fixture::raw::{exchange, post_head};
+use crate::fixture::signer::hmac_token;
+use crate::fixture::{App, Caller, Files, NO_BROKER};
 
 /// OWASP REST Security Cheat Sheet, "Security Headers".
 const EXPECTED: [(&str, &str); 5] = [

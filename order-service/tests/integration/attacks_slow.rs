@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-use crate::fixture::{
-    App, Caller, Files, NO_BROKER,
-    process::{Service, command},
-    raw::{connect, drip, post_head, read_to_end, statuses},
-};
+use crate::fixture::process::{Service, command};
+use crate::fixture::raw::{connect, drip, post_head, read_to_end, statuses};
+use crate::fixture::{App, Caller, Files, NO_BROKER};
 
 /// A connection that does not deliver a whole head is closed within this time.
 const CLOSED_WITHIN: Duration = Duration::from_secs(6);

@@ -1,17 +1,13 @@
 //! Requests that are answered before they are read to their end: the answer arrives, and an endless rest is cut.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    time::Duration,
-};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::fixture::{
-    App, Files, NO_BROKER,
-    raw::{connect, post_head, read_to_end, statuses},
-};
+use crate::fixture::raw::{connect, post_head, read_to_end, statuses};
+use crate::fixture::{App, Files, NO_BROKER};
 
 const MEGABYTES: usize = 1024 * 1024;
 

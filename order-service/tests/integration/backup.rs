@@ -1,31 +1,23 @@
 //! The `backup` command, beside a running service and without one.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, SqlitePool};
 use testing::DEADLINE;
-use tokio::{
-    io::AsyncReadExt,
-    process::{Child, Command},
-    task::JoinSet,
-};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{
-    App, Files, NO_BROKER,
-    process::{command, run},
-    wait_until,
-};
+use crate::fixture::process::{command, run};
+use crate::fixture::{App, Files, NO_BROKER, wait_until};
 
 /// Runs `backup` on the test's database; returns the exit code, standard output, and standard error.
 async fn backup(files: &Files, arguments: &[&str]) -> (Option<i32>, Vec<u8>, String) {

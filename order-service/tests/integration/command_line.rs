@@ -2,12 +2,10 @@
 
 use shared::settings::DEMO_SECRET;
 
-use crate::fixture::{
-    App, Broker, Files, NO_BROKER,
-    app::{SECRET, settings},
-    caller::Caller,
-    process::{Service, command, run},
-};
+use crate::fixture::app::{SECRET, settings};
+use crate::fixture::caller::Caller;
+use crate::fixture::process::{Service, command, run};
+use crate::fixture::{App, Broker, Files, NO_BROKER};
 
 const VARIABLES: [&str; 18] = [
     "HOST",

@@ -1,19 +1,16 @@
 //! The database belongs to one process, by whatever name, and stays the file that was opened.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::fixture::{
-    Files, NO_BROKER,
-    caller::CONTRACT,
-    process::{Service, command, run},
-};
+use crate::fixture::caller::CONTRACT;
+use crate::fixture::process::{Service, command, run};
+use crate::fixture::{Files, NO_BROKER};
 
 /// Why the service does not start on this file.
 async fn refusal(database: &Path) -> String {

@@ -6,23 +6,16 @@ use futures_util::FutureExt;
 use order_service::event_handlers::SettleOrders;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::{
-    contract::events::{OrderProcessed, Received},
-    delivery::{
-        dead_letter::redrive::{Mode, Redriven, redriver},
-        handler::EventHandler,
-        outcome::Outcome,
-    },
-    storage::Tx,
-};
+use shared::contract::events::{OrderProcessed, Received};
+use shared::delivery::dead_letter::redrive::{Mode, Redriven, redriver};
+use shared::delivery::handler::EventHandler;
+use shared::delivery::outcome::Outcome;
+use shared::storage::Tx;
 
-use crate::fixture::{
-    App, Broker, Caller, Db, Files, NO_BROKER,
-    caller::{Answer, answer_to},
-    nats::{Inventory, confirmed},
-    parts::Parts,
-    wait_until,
-};
+use crate::fixture::caller::{Answer, answer_to};
+use crate::fixture::nats::{Inventory, confirmed};
+use crate::fixture::parts::Parts;
+use crate::fixture::{App, Broker, Caller, Db, Files, NO_BROKER, wait_until};
 
 /// An order that somebody writes into the database behind the service's back.
 pub async fn write_order(look: &Db, id: &str) {

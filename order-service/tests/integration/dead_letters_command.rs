@@ -2,15 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{
-    dead_letters::{write_dead_letter, write_order},
-    fixture::{
-        Files, NO_BROKER,
-        caller::CONTRACT,
-        nats::confirmed,
-        process::{Service, command, run},
-    },
-};
+use crate::dead_letters::{write_dead_letter, write_order};
+use crate::fixture::caller::CONTRACT;
+use crate::fixture::nats::confirmed;
+use crate::fixture::process::{Service, command, run};
+use crate::fixture::{Files, NO_BROKER};
 
 /// What a command printed, its exit code and what it said on standard error.
 async fn dead_letters(service: &Service, arguments: &[&str]) -> (String, Option<i32>, String) {

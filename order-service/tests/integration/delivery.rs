@@ -4,12 +4,9 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::fixture::{
-    App, Broker, Files,
-    caller::answer_to,
-    nats::{Observer, header},
-    wait_until,
-};
+use crate::fixture::caller::answer_to;
+use crate::fixture::nats::{Observer, header};
+use crate::fixture::{App, Broker, Files, wait_until};
 
 #[tokio::test]
 async fn an_order_is_announced_with_exactly_this_body_and_these_headers() {

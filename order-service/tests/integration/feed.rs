@@ -1,12 +1,13 @@
 //! The feed's steps, one by one.
 
-use order_service::{
-    event_handlers::SettleOrders,
-    orders::feed::{Feed, FeedReader, Read, Subscription, Topic},
-};
-use shared::delivery::{handler, message::Delivery};
+use order_service::event_handlers::SettleOrders;
+use order_service::orders::feed::{Feed, FeedReader, Read, Subscription, Topic};
+use shared::delivery::handler;
+use shared::delivery::message::Delivery;
 
-use crate::fixture::{Files, nats::confirmed, parts::Parts};
+use crate::fixture::Files;
+use crate::fixture::nats::confirmed;
+use crate::fixture::parts::Parts;
 
 /// The ids of the orders that the next changes are about, with their status.
 async fn take(subscription: &mut Subscription, count: usize) -> Vec<(String, String)> {

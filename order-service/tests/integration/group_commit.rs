@@ -1,14 +1,13 @@
 //! Concurrent orders are one transaction, and one bad row spoils nothing for the others.
 
 use shared::storage::commit_queue::{CommitError, commit_batch};
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
-use crate::fixture::{
-    App, Files, NO_BROKER,
-    app::SECRET,
-    parts::{Parts, created, new_order},
-    wait_until,
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::parts::{Parts, created, new_order};
+use crate::fixture::{App, Files, NO_BROKER, wait_until};
 
 #[tokio::test]
 async fn a_batch_of_orders_is_one_commit() {

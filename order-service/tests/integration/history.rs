@@ -4,12 +4,9 @@ use async_nats::HeaderMap;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::fixture::{
-    App, Broker, Files,
-    caller::answer_to,
-    nats::{Inventory, cancelled, confirmed},
-    wait_until,
-};
+use crate::fixture::caller::answer_to;
+use crate::fixture::nats::{Inventory, cancelled, confirmed};
+use crate::fixture::{App, Broker, Files, wait_until};
 
 /// The headers of an answer that was decided at this time.
 fn decided_at(time: &str) -> HeaderMap {

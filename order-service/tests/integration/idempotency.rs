@@ -1,18 +1,17 @@
 //! `Idempotency-Key`: a request that is repeated makes no second order.
 
 use futures_util::future::join_all;
-use order_service::orders::placement::{self, KEY_LIFETIME_MS, Placed};
+use order_service::orders::placement;
+use order_service::orders::placement::{KEY_LIFETIME_MS, Placed};
 use reqwest::Method;
 use serde_json::json;
-use shared::{clock::now_ms, storage::commit_queue::commit_batch};
+use shared::clock::now_ms;
+use shared::storage::commit_queue::commit_batch;
 
-use crate::fixture::{
-    App, Broker, Files, NO_BROKER,
-    caller::answer_to,
-    nats::Inventory,
-    parts::{Parts, created, new_order},
-    wait_until,
-};
+use crate::fixture::caller::answer_to;
+use crate::fixture::nats::Inventory;
+use crate::fixture::parts::{Parts, created, new_order};
+use crate::fixture::{App, Broker, Files, NO_BROKER, wait_until};
 
 #[tokio::test]
 async fn a_repeated_request_gets_its_order_as_it_is_now() {

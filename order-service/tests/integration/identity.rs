@@ -4,14 +4,11 @@ use std::fs;
 
 use reqwest::Method;
 
-use crate::fixture::{
-    App, Broker, Files,
-    app::SECRET,
-    caller::{Caller, answer_to},
-    nats::{Inventory, stored_messages},
-    process::{Service, command, run},
-    wait_until,
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::caller::{Caller, answer_to};
+use crate::fixture::nats::{Inventory, stored_messages};
+use crate::fixture::process::{Service, command, run};
+use crate::fixture::{App, Broker, Files, wait_until};
 
 /// Waits until the service says that the consumer is not its own; returns what it says.
 async fn not_owned(app: &App) -> String {

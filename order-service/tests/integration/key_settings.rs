@@ -4,12 +4,10 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::fixture::{
-    Caller, Files, NO_BROKER,
-    app::SECRET,
-    process::{Service, command, run},
-    signer::Signer,
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::process::{Service, command, run};
+use crate::fixture::signer::Signer;
+use crate::fixture::{Caller, Files, NO_BROKER};
 
 /// What the process says that must not start with these variables.
 async fn start_error(files: &Files, variables: &[(&str, &str)]) -> String {

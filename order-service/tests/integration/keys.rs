@@ -5,11 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 use shared::clock::now_ms;
 
-use crate::fixture::{
-    App, Caller, Files, NO_BROKER,
-    app::SECRET,
-    signer::{Signer, hmac_token, token},
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::signer::{Signer, hmac_token, token};
+use crate::fixture::{App, Caller, Files, NO_BROKER};
 
 /// A service that verifies with the public key of `signer`; `flags` are added.
 async fn app_of(signer: &Signer, files: &Files, flags: &[&str]) -> App {

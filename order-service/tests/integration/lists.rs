@@ -3,7 +3,8 @@
 use serde_json::Value;
 use shared::http::paging::LIMIT_MAX;
 
-use crate::fixture::{App, Caller, Files, NO_BROKER, caller::Answer};
+use crate::fixture::caller::Answer;
+use crate::fixture::{App, Caller, Files, NO_BROKER};
 
 /// The ids of a page.
 fn ids(answer: &Answer) -> Vec<String> {

@@ -1,21 +1,19 @@
 //! Nobody takes the log: then the log is lost, and nothing else.
 
-use std::{
-    fs::File,
-    net::TcpListener,
-    process::{ExitStatus, Stdio},
-};
+use std::fs::File;
+use std::net::TcpListener;
+use std::process::{ExitStatus, Stdio};
 
 use processes::Port;
 use reqwest::Client;
 use testing::DEADLINE;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, ChildStderr, Command},
-    time::timeout,
-};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
 
-use crate::fixture::{Caller, Files, NO_BROKER, app::SECRET, process::command, wait_until};
+use crate::fixture::app::SECRET;
+use crate::fixture::process::command;
+use crate::fixture::{Caller, Files, NO_BROKER, wait_until};
 
 /// With `RUST_LOG=trace` they log a multiple of what a pipe holds.
 const ORDERS: usize = 200;

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use processes::raw_nats::MALFORMED_HEADERS;
-use shared::{
-    broker::stored_message,
-    clock::now_ms,
-    contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM},
-};
+use shared::broker::stored_message;
+use shared::clock::now_ms;
+use shared::contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use testing::RawPublisher;
 
-use crate::fixture::{App, Broker, Files, nats::confirmed, parts::Parts, wait_until};
+use crate::fixture::nats::confirmed;
+use crate::fixture::parts::Parts;
+use crate::fixture::{App, Broker, Files, wait_until};
 
 const PLAIN: &[u8] = b"NATS/1.0\r\n\r\n";
 /// What good orders may wait for somebody else's message.

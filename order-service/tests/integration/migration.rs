@@ -3,7 +3,8 @@
 use shared::storage::Database;
 use sqlx::migrate::{Migration, Migrator};
 
-use crate::fixture::{App, Files, NO_BROKER, parts::Parts};
+use crate::fixture::parts::Parts;
+use crate::fixture::{App, Files, NO_BROKER};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 

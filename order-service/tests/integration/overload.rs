@@ -1,16 +1,14 @@
 //! Bounded queues: more than fits is refused at once, and certainly not stored.
 
-use std::{fs, time::Instant};
+use std::fs;
+use std::time::Instant;
 
 use shared::storage::commit_queue::{CommitError, commit_batch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{
-    App, Files, NO_BROKER,
-    parts::{Parts, new_order},
-    wait_until,
-};
+use crate::fixture::parts::{Parts, new_order};
+use crate::fixture::{App, Files, NO_BROKER, wait_until};
 
 #[tokio::test]
 async fn a_full_queue_is_answered_503_at_once_while_reads_go_on() {

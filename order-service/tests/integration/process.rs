@@ -1,9 +1,7 @@
 //! The real process: signals, exit codes, log lines, metrics.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -11,14 +9,11 @@ use shared::settings::DEMO_SECRET;
 use testing::families;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::fixture::{
-    Broker, Files, NO_BROKER,
-    app::SECRET,
-    caller::CONTRACT,
-    nats::stored_messages,
-    process::{Service, command, run},
-    wait_until,
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::caller::CONTRACT;
+use crate::fixture::nats::stored_messages;
+use crate::fixture::process::{Service, command, run};
+use crate::fixture::{Broker, Files, NO_BROKER, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_ends_cleanly_and_every_201_is_stored_and_announced() {

@@ -2,16 +2,14 @@
 
 use std::time::Instant;
 
-use shared::{broker::BrokerState, operations::tasks::Tasks};
+use shared::broker::BrokerState;
+use shared::operations::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{
-    App, Broker, Files,
-    nats::{Inventory, stored_messages},
-    parts::Parts,
-    process::Service,
-    wait_until,
-};
+use crate::fixture::nats::{Inventory, stored_messages};
+use crate::fixture::parts::Parts;
+use crate::fixture::process::Service;
+use crate::fixture::{App, Broker, Files, wait_until};
 
 async fn wait_for_empty_outbox(files: &Files) {
     let look = files.look();

@@ -2,11 +2,9 @@
 
 use reqwest::{Client, Method};
 
-use crate::fixture::{
-    App, Caller, Files, NO_BROKER,
-    app::SECRET,
-    caller::{answer_to, send_raw},
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::caller::{answer_to, send_raw};
+use crate::fixture::{App, Caller, Files, NO_BROKER};
 
 #[tokio::test]
 async fn a_body_that_breaks_a_rule_is_refused_by_the_name_of_the_field_and_stores_nothing() {

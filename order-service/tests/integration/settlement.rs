@@ -2,14 +2,13 @@
 
 use async_nats::{HeaderMap, jetstream};
 use order_service::event_handlers::SettleOrders;
-use shared::delivery::{handler, message::Delivery, outcome::Outcome};
+use shared::delivery::handler;
+use shared::delivery::message::Delivery;
+use shared::delivery::outcome::Outcome;
 
-use crate::fixture::{
-    App, Broker, Db, Files,
-    nats::{Inventory, cancelled, confirmed},
-    parts::Parts,
-    wait_until,
-};
+use crate::fixture::nats::{Inventory, cancelled, confirmed};
+use crate::fixture::parts::Parts;
+use crate::fixture::{App, Broker, Db, Files, wait_until};
 
 async fn wait_for_dead_letters(look: &Db, count: i64) {
     let what = format!("there are {count} dead letters");

@@ -1,23 +1,19 @@
 //! The disk is full, or the file on it is damaged.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use testing::SmallDisk;
 use tokio::task::JoinSet;
 
-use crate::fixture::{
-    Broker, Caller, Files, NO_BROKER,
-    caller::CONTRACT,
-    nats::{Inventory, stored_messages},
-    process::{Service, command, run},
-    wait_until,
-};
+use crate::fixture::caller::CONTRACT;
+use crate::fixture::nats::{Inventory, stored_messages};
+use crate::fixture::process::{Service, command, run};
+use crate::fixture::{Broker, Caller, Files, NO_BROKER, wait_until};
 
 /// Room for the WAL and the file that a probe makes.
 const DISK_MEGABYTES: usize = 32;

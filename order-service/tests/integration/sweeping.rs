@@ -2,16 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use order_service::{orders::pending::BACKOFF_MAX_MS, sweeper::Sweeper};
+use order_service::orders::pending::BACKOFF_MAX_MS;
+use order_service::sweeper::Sweeper;
 use shared::clock::now_ms;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{
-    Broker, Files,
-    nats::{InventoryConsumer, header},
-    parts::Parts,
-    wait_until,
-};
+use crate::fixture::nats::{InventoryConsumer, header};
+use crate::fixture::parts::Parts;
+use crate::fixture::{Broker, Files, wait_until};
 
 const SECOND: i64 = 1_000;
 const DAY: i64 = 24 * 3600 * SECOND;

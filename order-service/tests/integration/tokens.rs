@@ -1,14 +1,14 @@
 //! Who may not come in.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use reqwest::{
-    Method,
-    header::{AUTHORIZATION, HeaderMap},
-};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use shared::clock::now_ms;
 
-use crate::fixture::{App, Caller, Files, NO_BROKER, app::SECRET, caller::answer_to};
+use crate::fixture::app::SECRET;
+use crate::fixture::caller::answer_to;
+use crate::fixture::{App, Caller, Files, NO_BROKER};
 
 fn signed(algorithm: Algorithm, secret: &str, claims: Value) -> String {
     encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()

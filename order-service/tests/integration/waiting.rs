@@ -7,12 +7,9 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::fixture::{
-    App, Broker, Caller, Files, NO_BROKER,
-    caller::{Answer, CONTRACT, answer_to},
-    nats::{Inventory, cancelled},
-    wait_until,
-};
+use crate::fixture::caller::{Answer, CONTRACT, answer_to};
+use crate::fixture::nats::{Inventory, cancelled};
+use crate::fixture::{App, Broker, Caller, Files, NO_BROKER, wait_until};
 
 fn post(caller: &Caller, prefer: &str) -> RequestBuilder {
     let request = caller.request(Method::POST, "/orders").header("Prefer", prefer);

@@ -1,27 +1,20 @@
 //! `GET /orders/events`: every change once, in order, however often a client comes back.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 use shared::clock::now_ms;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpSocket,
-    task::JoinSet,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::task::JoinSet;
 
-use crate::fixture::{
-    App, Broker, Caller, Db, Files, NO_BROKER,
-    app::SECRET,
-    caller::{CONTRACT, answer_to},
-    events::Events,
-    nats::{Inventory, cancelled},
-    raw, wait_until,
-};
+use crate::fixture::app::SECRET;
+use crate::fixture::caller::{CONTRACT, answer_to};
+use crate::fixture::events::Events;
+use crate::fixture::nats::{Inventory, cancelled};
+use crate::fixture::{App, Broker, Caller, Db, Files, NO_BROKER, raw, wait_until};
 
 /// Stores settled orders of a user behind the service's back, which makes one change each.
 async fn store_orders(look: &Db, user: &str, count: usize) {

@@ -7,7 +7,8 @@ mod download;
 mod version;
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};

@@ -10,9 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use async_nats::jetstream::consumer::PullConsumer;
 use uuid::Uuid;
 
-use crate::broker::{
-    connection::Broker, identity::Identity, ownership::Ownership, state::BrokerState, watch::OBSERVE_EVERY,
-};
+use crate::broker::connection::Broker;
+use crate::broker::identity::Identity;
+use crate::broker::ownership::Ownership;
+use crate::broker::state::BrokerState;
+use crate::broker::watch::OBSERVE_EVERY;
 
 /// After this time a previous owner has looked at its consumer, and stopped.
 const NOTICED_AFTER: Duration = Duration::from_millis(2 * OBSERVE_EVERY.as_millis() as u64);

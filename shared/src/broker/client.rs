@@ -1,16 +1,18 @@
 //! One client of the broker: how it begins, and how its end shows.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use async_nats::{
-    Client, ConnectOptions, RequestErrorKind,
-    jetstream::{Context, context::ContextBuilder},
-};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::{Client, ConnectOptions, RequestErrorKind};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use crate::{broker::link::Link, contract::subjects::STREAM, settings::NatsSettings};
+use crate::broker::link::Link;
+use crate::contract::subjects::STREAM;
+use crate::settings::NatsSettings;
 
 /// The longest pause between two attempts to connect.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);

@@ -1,9 +1,7 @@
 //! What is wrong at the broker, as lines of the log.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The same complaint is logged again only after this time.
 const REPEAT_LOG_AFTER: Duration = Duration::from_secs(30);

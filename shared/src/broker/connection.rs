@@ -5,16 +5,16 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context as _, Result, ensure};
-use async_nats::jetstream::{Context, consumer::PullConsumer};
-use tokio::{
-    sync::{Mutex, watch},
-    time::{Duration, timeout},
-};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::PullConsumer;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Duration, timeout};
 
-use crate::{
-    broker::{client::dial, link::Link, ownership::Ownership, state::BrokerState},
-    settings::NatsSettings,
-};
+use crate::broker::client::dial;
+use crate::broker::link::Link;
+use crate::broker::ownership::Ownership;
+use crate::broker::state::BrokerState;
+use crate::settings::NatsSettings;
 
 /// An answer of the broker's API that takes longer is late.
 pub(super) const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);

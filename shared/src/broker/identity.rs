@@ -1,6 +1,8 @@
 //! Who a database is: an id, and a generation that grows with its life.
 
-use std::{collections::HashMap, fs, os::unix::fs::MetadataExt};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context as _, Error, Result};
 use async_nats::jetstream::consumer::PullConsumer;

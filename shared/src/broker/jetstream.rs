@@ -2,15 +2,14 @@
 //!
 //! Created if missing, updated if different, never deleted.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use async_nats::jetstream::{
-    Context, ErrorCode,
-    consumer::{AckPolicy, FromConsumer, PullConsumer, pull},
-    context::GetStreamErrorKind,
-    stream::{self, ConsumerErrorKind},
-};
+use async_nats::jetstream::consumer::{AckPolicy, FromConsumer, PullConsumer, pull};
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::ConsumerErrorKind;
+use async_nats::jetstream::{Context, ErrorCode, stream};
 
 use crate::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_nats::Event;
 use tokio::sync::{Notify, watch};
 
-use crate::broker::{complaints::Complaints, state::BrokerState};
+use crate::broker::complaints::Complaints;
+use crate::broker::state::BrokerState;
 
 /// Outlives the client, which is replaced when it dies.
 #[derive(Default)]

@@ -6,12 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use async_nats::jetstream::stream;
 use tokio::time::timeout;
 
-use crate::broker::{
-    connection::{Broker, ROUND_TRIP_TIMEOUT},
-    jetstream::{provision_stream, require_version},
-    ownership::Owner,
-    state::{BrokerState, Session},
-};
+use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
+use crate::broker::jetstream::{provision_stream, require_version};
+use crate::broker::ownership::Owner;
+use crate::broker::state::{BrokerState, Session};
 
 impl Broker {
     /// Looks once, creates or updates the stream and the consumer, and sets the state.

@@ -7,17 +7,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Error, Result};
-use async_nats::jetstream::{Context, consumer::PullConsumer};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::PullConsumer;
 
-use crate::{
-    broker::{
-        complaints::Complaints,
-        identity::Identity,
-        jetstream::{create_consumer, find_consumer, update_consumer},
-    },
-    fail_point,
-    storage::Database,
-};
+use crate::broker::complaints::Complaints;
+use crate::broker::identity::Identity;
+use crate::broker::jetstream::{create_consumer, find_consumer, update_consumer};
+use crate::fail_point;
+use crate::storage::Database;
 
 /// Whose the consumer is.
 #[derive(Debug, PartialEq, Eq)]

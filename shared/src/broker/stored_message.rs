@@ -5,15 +5,16 @@
 //! [`StoredMessage::check_headers`].
 
 use anyhow::{Context as _, Result};
-use async_nats::{
-    HeaderName,
-    jetstream::{Context, ErrorCode, response::Response},
-};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use async_nats::HeaderName;
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::{Context, ErrorCode};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{clock::parse_rfc3339, contract::subjects::STREAM};
+use crate::clock::parse_rfc3339;
+use crate::contract::subjects::STREAM;
 
 /// The first line of every header block.
 const VERSION_LINE: &str = "NATS/1.0";

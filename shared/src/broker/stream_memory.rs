@@ -6,11 +6,11 @@
 use anyhow::{Context, Error, Result};
 use sqlx::{FromRow, SqlitePool};
 
-use crate::{
-    broker::{connection::Broker, state::Session, stored_message},
-    contract::subjects::STREAM,
-    storage::{Database, Tx},
-};
+use crate::broker::connection::Broker;
+use crate::broker::state::Session;
+use crate::broker::stored_message;
+use crate::contract::subjects::STREAM;
+use crate::storage::{Database, Tx};
 
 /// The message with the highest sequence that the stream acknowledged.
 #[derive(Debug, Clone, Default, FromRow)]

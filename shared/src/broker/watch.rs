@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Error;
-use tokio::time::{error::Elapsed, timeout};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{
-    client::{answers, death_of, dial},
-    connection::{Broker, ROUND_TRIP_TIMEOUT},
-    state::BrokerState,
-};
+use crate::broker::client::{answers, death_of, dial};
+use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
+use crate::broker::state::BrokerState;
 
 /// How often the broker is observed.
 pub(super) const OBSERVE_EVERY: Duration = Duration::from_secs(1);

@@ -3,16 +3,13 @@
 //! Decoders ignore unknown fields and accept what a person types by hand; they check every value that an
 //! event handler relies on, so that an undecodable message is told apart from one that can be handled.
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{
-    status::{Reason, Status},
-    subjects::{ORDER_CREATED, ORDER_PROCESSED},
-};
-use crate::{
-    number::integer_field,
-    text::{Text, is_text},
-};
+use super::status::{Reason, Status};
+use super::subjects::{ORDER_CREATED, ORDER_PROCESSED};
+use crate::number::integer_field;
+use crate::text::{Text, is_text};
 
 /// The longest order id and product id, in characters.
 pub const ID_MAX_CHARS: usize = 64;

@@ -1,11 +1,11 @@
 //! What became of an order, in the words that the wire, both databases and the OpenAPI documents share.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
-use serde::{
-    Deserialize, Serialize,
-    de::{IntoDeserializer, value::Error as UnknownWord},
-};
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as UnknownWord;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What became of an order so far.

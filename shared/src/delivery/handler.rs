@@ -3,20 +3,20 @@
 //! Handlers are called through [`handle`] only. A message that does not decode never reaches one, and one
 //! that panics is a failure of its messages, and not of the process.
 
-use std::{borrow::Borrow, error::Error, fmt, future::Future, panic::AssertUnwindSafe};
+use std::borrow::Borrow;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 
 use anyhow::{Result, ensure};
 use futures_util::FutureExt;
 
-use super::{
-    message::Delivery,
-    outcome::{Never, Outcome},
-};
-use crate::{
-    contract::events::{EventBody, Received},
-    storage::Tx,
-    text,
-};
+use super::message::Delivery;
+use super::outcome::{Never, Outcome};
+use crate::contract::events::{EventBody, Received};
+use crate::storage::Tx;
+use crate::text;
 
 /// Decides a batch inside the transaction that the consumer commits.
 pub trait EventHandler: Send + Sync + 'static {

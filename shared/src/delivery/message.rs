@@ -2,19 +2,14 @@
 
 use std::borrow::Borrow;
 
-use async_nats::{
-    HeaderMap,
-    jetstream::{self, message::Acker},
-};
+use async_nats::jetstream::message::Acker;
+use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 
-use crate::{
-    clock::parse_rfc3339,
-    contract::{
-        events::{EventBody, Received},
-        trace::{self, TRACEPARENT},
-    },
-};
+use crate::clock::parse_rfc3339;
+use crate::contract::events::{EventBody, Received};
+use crate::contract::trace;
+use crate::contract::trace::TRACEPARENT;
 
 #[derive(Debug)]
 pub struct Delivery {

@@ -5,10 +5,8 @@
 use sqlx::{FromRow, SqlitePool};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::{
-    contract::events::Event,
-    storage::{Tx, json},
-};
+use crate::contract::events::Event;
+use crate::storage::{Tx, json};
 
 /// One event that waits for its PubAck.
 #[derive(Debug, FromRow)]

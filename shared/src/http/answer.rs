@@ -2,18 +2,17 @@
 
 use std::time::Instant;
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use super::{head, problem::Problem};
+use super::head;
+use super::problem::Problem;
 
 /// The longest request id that is taken over from a client, in bytes.
 const REQUEST_ID_MAX_BYTES: usize = 128;

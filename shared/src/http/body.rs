@@ -1,23 +1,19 @@
 //! The JSON object of a request body, bounded in size and time, with a clear error for all that is wrong.
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
-use axum::{
-    body::{Bytes, HttpBody},
-    extract::{FromRequest, Request},
-    http::{
-        HeaderMap,
-        header::{CONTENT_ENCODING, CONTENT_TYPE},
-    },
-};
+use axum::body::{Bytes, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
-};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{fields, problem::Problem};
+use super::fields;
+use super::problem::Problem;
 use crate::text::without_byte_order_mark;
 
 /// The largest body, in bytes.

@@ -2,10 +2,9 @@
 //!
 //! Its types say what is allowed. A value that is not becomes a 400 that names the field and its rule.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, value::MapDeserializer},
-};
+use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::http::problem::Problem;
@@ -46,7 +45,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{contract::status::Status, number::Within, text::Text};
+    use crate::contract::status::Status;
+    use crate::number::Within;
+    use crate::text::Text;
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]

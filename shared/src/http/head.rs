@@ -5,12 +5,10 @@
 
 use std::net::Ipv6Addr;
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, Version, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::extract::Request;
+use axum::http::{HeaderMap, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 
 use crate::http::problem::Problem;
 

@@ -3,11 +3,10 @@
 //! A convention (the IETF draft -07 has lapsed): the draft's form is a quoted string of RFC 9651, section 3.3.3,
 //! and most clients send it bare.
 
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
-    response::Response,
-};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 use utoipa::IntoParams;
 
 use crate::http::problem::Problem;

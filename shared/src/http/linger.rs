@@ -3,24 +3,19 @@
 //! A socket that is closed with unread bytes is reset, and the reset destroys the answer: a client that sends its whole body
 //! before it reads would see a broken pipe instead of the 413 or the 401 (RFC 9112, section 9.6). A rest without end is cut.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::{Timeout, timeout},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Timeout, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The longest rest that is taken, in bytes.

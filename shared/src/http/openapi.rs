@@ -3,20 +3,16 @@
 //! A handler documents what is its own. What the machinery around it answers (problems, the request id) is added here
 //! once for all, by rule, so that no route can forget it.
 
-use axum::{
-    Router,
-    extract::Request,
-    http::{HeaderValue, header},
-    middleware::{self, Next},
-    response::Response,
-};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::{Router, middleware};
 use serde_json::{Value, json};
-use utoipa::openapi::{
-    Info, OpenApi, OpenApiBuilder, ServerBuilder,
-    info::LicenseBuilder,
-    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-    tag::TagBuilder,
-};
+use utoipa::openapi::info::LicenseBuilder;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, ServerBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 

@@ -2,23 +2,20 @@
 //!
 //! A list is an array; its `Link: …; rel="next"` (RFC 8288) leads to the next page. The cursor in it is opaque to clients.
 
-use axum::{
-    Json,
-    extract::FromRequestParts,
-    http::{HeaderValue, Uri, header, request::Parts},
-    response::{IntoResponse, Response},
-};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::{
-    IntoParams, PartialSchema, ToSchema,
-    openapi::{KnownFormat, RefOr, Schema, SchemaFormat},
-};
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::{
-    problem::Problem,
-    query::{numbers, parameters, texts},
-};
+use super::problem::Problem;
+use super::query::{numbers, parameters, texts};
 use crate::number::Within;
 
 /// Rows of one page, at most.

@@ -1,9 +1,7 @@
 //! What the path of a request names.
 
-use axum::{
-    extract::{FromRequestParts, Path},
-    http::request::Parts,
-};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;

@@ -1,13 +1,13 @@
 //! The query of a request as the struct that the document shows.
 
-use axum::{
-    extract::FromRequestParts,
-    http::{Uri, request::Parts},
-};
+use axum::extract::FromRequestParts;
+use axum::http::Uri;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{fields, problem::Problem};
+use super::fields;
+use super::problem::Problem;
 
 /// All parameters of a query that holds only numbers and truths.
 pub struct Query<T>(pub T);

@@ -2,33 +2,28 @@
 //!
 //! `axum::serve` has no header timeout, so connections are served through hyper directly.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    http::{HeaderValue, header},
-    response::Response,
-};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::{JoinError, JoinSet},
-};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{
-    linger::{Lingering, Unread},
-    write_deadline::WriteDeadline,
-};
+use super::linger::{Lingering, Unread};
+use super::write_deadline::WriteDeadline;
 
 /// A connection that does not deliver a whole request head within this time is closed, idle ones too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);

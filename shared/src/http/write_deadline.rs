@@ -1,17 +1,14 @@
 //! A connection whose peer takes nothing is closed: an answer that cannot be written must not hold memory, a place or a drain
 //! for ever. A stream on which nothing is to be written has no deadline.
 
-use std::{
-    io::{self, ErrorKind, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::io;
+use std::io::{ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// The time in which the peer must take at least one byte of what waits for it.
 const STALL_MAX: Duration = Duration::from_secs(5);

@@ -1,15 +1,14 @@
 //! How the binary's own commands reach the running service: its admin routes, with a given token or one signed on the spot.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::{
-    http::auth::{ADMIN_SCOPE, Tokens},
-    settings::JwtSettings,
-};
+use crate::http::auth::{ADMIN_SCOPE, Tokens};
+use crate::settings::JwtSettings;
 
 /// Who the commands are, in logs.
 const SUBJECT: &str = "command-line";

@@ -5,7 +5,8 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, Parser, parser::ValueSource};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Parser};
 
 const ADDRESS: &[&str] = &["host", "port"];
 const KEYS: &[&str] = &[

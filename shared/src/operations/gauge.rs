@@ -3,10 +3,8 @@
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use tokio::sync::Mutex;
+use tokio::time::{Duration, Instant};
 
 use crate::storage::Database;
 

@@ -4,15 +4,11 @@
 //! lost, and nothing else: one that cannot be written or finds no room in the queue is dropped and counted,
 //! and nobody waits for it.
 
-use std::{
-    io::{self, Write},
-    sync::{
-        LazyLock,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::io::Write;
+use std::sync::LazyLock;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
 /// Lines that wait to be written, at most; some seconds of a busy service.
 const LINES_MAX: usize = 10_000;

@@ -2,27 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::{
-    broker::{Broker, BrokerState},
-    delivery::{dead_letter::store, outbox},
-    http::answer::text,
-    operations::{
-        families::{self, Family},
-        gauge::Gauge,
-        telemetry,
-    },
-    storage::Database,
-};
+use crate::broker::{Broker, BrokerState};
+use crate::delivery::dead_letter::store;
+use crate::delivery::outbox;
+use crate::http::answer::text;
+use crate::operations::families::Family;
+use crate::operations::gauge::Gauge;
+use crate::operations::{families, telemetry};
+use crate::storage::Database;
 
 /// The body of `/livez`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -162,13 +157,16 @@ pub async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, http::Request, routing::get};
+    use axum::body::Body;
+    use axum::http::Request;
+    use axum::routing::get;
     use clap::Parser;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{broker::ownership::Ownership, settings::NatsSettings};
+    use crate::broker::ownership::Ownership;
+    use crate::settings::NatsSettings;
 
     #[derive(Parser)]
     struct Settings {

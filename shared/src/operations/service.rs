@@ -6,7 +6,8 @@
 //! A background task that dies ends the service at once, with an error that names it: a drain would wait for what that task no longer
 //! does, and whatever was committed goes on after the next start.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use axum::Router;
@@ -16,29 +17,24 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{
-    broker::{Broker, adoption::Healing, ownership::Ownership},
-    delivery::{
-        consumer::Consumer,
-        dead_letter::redrive::{DeadLetters, redriver},
-        handler::EventHandler,
-        relay::Relay,
-    },
-    http::{auth::Tokens, server::serve},
-    operations::{
-        families::Family,
-        gauge::Gauge,
-        probes::Probes,
-        routes::{self, OperatorState},
-        tasks::Tasks,
-        telemetry,
-    },
-    settings::ServiceSettings,
-    storage::{
-        Database,
-        commit_queue::{Batched, CommitQueue, commit_queue},
-    },
-};
+use crate::broker::Broker;
+use crate::broker::adoption::Healing;
+use crate::broker::ownership::Ownership;
+use crate::delivery::consumer::Consumer;
+use crate::delivery::dead_letter::redrive::{DeadLetters, redriver};
+use crate::delivery::handler::EventHandler;
+use crate::delivery::relay::Relay;
+use crate::http::auth::Tokens;
+use crate::http::server::serve;
+use crate::operations::families::Family;
+use crate::operations::gauge::Gauge;
+use crate::operations::probes::Probes;
+use crate::operations::routes::OperatorState;
+use crate::operations::tasks::Tasks;
+use crate::operations::{routes, telemetry};
+use crate::settings::ServiceSettings;
+use crate::storage::Database;
+use crate::storage::commit_queue::{Batched, CommitQueue, commit_queue};
 
 /// What tells one service from another.
 #[derive(Clone, Copy)]

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::operations::{log, tasks::Tasks};
+use crate::operations::log;
+use crate::operations::tasks::Tasks;
 
 /// Runs `work` with a token that the first SIGINT or SIGTERM cancels. A second one ends the process at once.
 pub async fn on_signal<T, F: Future<Output = Result<T>>>(

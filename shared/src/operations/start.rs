@@ -7,10 +7,9 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    operations::{commands::Command, shutdown, telemetry},
-    settings::ServiceSettings,
-};
+use crate::operations::commands::Command;
+use crate::operations::{shutdown, telemetry};
+use crate::settings::ServiceSettings;
 
 /// Runs the tool, or `serve` without one, and tells the error that ends it.
 pub async fn start<Own: Args, F: Future<Output = Result<()>>>(

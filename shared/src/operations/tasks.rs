@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
-use tokio::{task::JoinError, time::timeout};
-use tokio_util::{sync::CancellationToken, task::JoinMap};
+use tokio::task::JoinError;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::JoinMap;
 
 use crate::{fail_point, text};
 

@@ -1,21 +1,17 @@
 //! Log lines, panics and metrics, set up once per process. Logs go to standard error, see [`log`].
 
-use std::{
-    backtrace::{Backtrace, BacktraceStatus},
-    io::IsTerminal,
-    panic::PanicHookInfo,
-    process::ExitCode,
-    sync::OnceLock,
-};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    operations::log,
-    settings::{LogFormat, LogSettings},
-};
+use crate::operations::log;
+use crate::settings::{LogFormat, LogSettings};
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 

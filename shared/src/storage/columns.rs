@@ -2,11 +2,9 @@
 
 use std::str::FromStr;
 
-use sqlx::{
-    Decode, Sqlite, Type,
-    error::BoxDynError,
-    sqlite::{SqliteTypeInfo, SqliteValueRef},
-};
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Sqlite, Type};
 
 use crate::contract::status::{Reason, Status};
 

@@ -2,16 +2,15 @@
 //!
 //! What may pass is waited for. A file that is damaged or gone ends the service.
 
-use std::{
-    error::Error,
-    io,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::storage::{failure::StorageFailure, suspect};
+use crate::storage::failure::StorageFailure;
+use crate::storage::suspect;
 
 /// The condition of one database.
 #[derive(Debug)]

@@ -1,13 +1,12 @@
 //! The connections to a database file: one that writes, a few that read, all of them with full durability.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::{
-    SqlitePool,
-    migrate::{Migration, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::SqlitePool;
+use sqlx::migrate::{Migration, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::storage::suspect;
 

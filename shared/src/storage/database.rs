@@ -5,16 +5,23 @@
 //! or locked is waited for ([`condition`]); a file that is damaged is [`suspect`](crate::storage::suspect)
 //! and ends the process.
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
-use sqlx::{Sqlite, SqlitePool, Transaction, migrate::Migrator};
+use sqlx::migrate::Migrator;
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
-use crate::storage::{
-    condition::Condition, connect::connect, failure::StorageFailure, files::Files, lock::Lock, stamp::Stamp,
-    suspect, wal::WalBound,
-};
+use crate::storage::condition::Condition;
+use crate::storage::connect::connect;
+use crate::storage::failure::StorageFailure;
+use crate::storage::files::Files;
+use crate::storage::lock::Lock;
+use crate::storage::stamp::Stamp;
+use crate::storage::suspect;
+use crate::storage::wal::WalBound;
 
 /// A write transaction. It holds the only write connection until it is committed or dropped.
 pub type Tx = Transaction<'static, Sqlite>;

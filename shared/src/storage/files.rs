@@ -3,16 +3,16 @@
 //! A file that was moved, removed or replaced is written on by SQLite without a word, and nobody would find
 //! those commits again.
 
-use std::{
-    fs::{self, Metadata},
-    io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::storage::{lock::Lock, stamp::Stamp, suspect::beside};
+use crate::storage::lock::Lock;
+use crate::storage::stamp::Stamp;
+use crate::storage::suspect::beside;
 
 /// What SQLite keeps beside the file while it is open: the newest commits, and their index.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];

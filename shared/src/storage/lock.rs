@@ -3,15 +3,15 @@
 //! It belongs to the file and not to its name, and lasts as long as the process holds it, also when the
 //! process is killed.
 
-use std::{
-    fs::{self, File, TryLockError},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::storage::suspect::{self, beside};
+use crate::storage::suspect;
+use crate::storage::suspect::beside;
 
 /// A database file in the hands of this process.
 #[derive(Debug)]

@@ -3,7 +3,9 @@
 //! The stamp is the application id, which SQLite only carries. Each start gives another one.
 //! Source: <https://www.sqlite.org/fileformat2.html#application_id>.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use sqlx::{AssertSqlSafe, SqlitePool};
 use uuid::Uuid;

@@ -3,19 +3,16 @@
 //! Whoever finds the damage leaves a marker beside the file, `<file>.suspect`, and the process ends. The next
 //! start checks the file while the marker is there: a sound file loses the marker, a damaged one is refused.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow};
 use sqlx::SqlitePool;
 
-use crate::{
-    clock::{now_ms, rfc3339},
-    storage::failure::StorageFailure,
-};
+use crate::clock::{now_ms, rfc3339};
+use crate::storage::failure::StorageFailure;
 
 /// Findings named in a refusal, at most; the first ones say enough.
 const FINDINGS_MAX: usize = 5;

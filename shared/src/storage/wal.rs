@@ -3,15 +3,14 @@
 //! SQLite folds the WAL back into the file by itself, but writes it from its start again only at a moment in
 //! which nobody reads. While reads overlap there is no such moment, and the WAL grows until the disk is full.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use crate::storage::{connect::BUSY_TIMEOUT, suspect::beside};
+use crate::storage::connect::BUSY_TIMEOUT;
+use crate::storage::suspect::beside;
 
 /// From this size on the WAL is cut back, in bytes.
 const MAX_BYTES: u64 = 64 << 20;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::storage::{database::Database, failure::StorageFailure};
+use crate::storage::database::Database;
+use crate::storage::failure::StorageFailure;
 
 /// The time between two looks.
 const EVERY: Duration = Duration::from_secs(1);

@@ -2,10 +2,8 @@
 
 use anyhow::{Error, Result, anyhow};
 
-use crate::storage::{
-    database::{Database, Tx},
-    failure::{StorageFailure, commit_never_happened},
-};
+use crate::storage::database::{Database, Tx};
+use crate::storage::failure::{StorageFailure, commit_never_happened};
 
 /// Why a write has no result.
 #[derive(Debug)]

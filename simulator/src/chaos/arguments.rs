@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::fault::{Fault, Wanted};
 use super::preset::{Minimums, Preset};
-use super::schedule::{self, Planned};
+use super::schedule;
+use super::schedule::Planned;
 use super::site::Site;
 use crate::load::parse_duration;
 

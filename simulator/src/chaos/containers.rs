@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use processes::{broker, poll};
 
 use super::fault::{Fault, Kind};
-use crate::compose::{self, docker};
+use crate::compose;
+use crate::compose::docker;
 use crate::http;
 use crate::topology::Part;
 

@@ -43,26 +43,29 @@ pub enum Kind {
     Panic,
 }
 
-/// Every kind, with the word for it.
-pub const KINDS: [(Kind, &str); 18] = [
-    (Kind::Kill, "kill"),
-    (Kind::Restart, "restart"),
-    (Kind::Pause, "pause"),
-    (Kind::Cut, "cut"),
-    (Kind::StallToBroker, "stall-to-broker"),
-    (Kind::StallFromBroker, "stall-from-broker"),
-    (Kind::Slow, "slow"),
-    (Kind::Reset, "reset"),
-    (Kind::Wipe, "wipe"),
-    (Kind::Duplicate, "duplicate"),
-    (Kind::Poison, "poison"),
-    (Kind::Malformed, "malformed"),
-    (Kind::Attack, "attack"),
-    (Kind::LogGone, "log-gone"),
-    (Kind::MoveDatabase, "move-database"),
-    (Kind::Clock, "clock"),
-    (Kind::Lock, "lock"),
-    (Kind::Panic, "panic"),
+const ALL: &[Part] = &Part::IN_START_ORDER;
+const SERVICES: &[Part] = &[Part::Order, Part::Inventory];
+
+/// Every kind, with the word for it, whom it may hit, and how many seconds it lasts when nobody says so.
+pub const KINDS: [(Kind, &str, &[Part], u64); 18] = [
+    (Kind::Kill, "kill", ALL, 0),
+    (Kind::Restart, "restart", ALL, 0),
+    (Kind::Pause, "pause", ALL, 2),
+    (Kind::Cut, "cut", SERVICES, 5),
+    (Kind::StallToBroker, "stall-to-broker", SERVICES, 5),
+    (Kind::StallFromBroker, "stall-from-broker", SERVICES, 5),
+    (Kind::Slow, "slow", SERVICES, 5),
+    (Kind::Reset, "reset", SERVICES, 0),
+    (Kind::Wipe, "wipe", &[], 0),
+    (Kind::Duplicate, "duplicate", &[], 0),
+    (Kind::Poison, "poison", &[], 0),
+    (Kind::Malformed, "malformed", &[], 0),
+    (Kind::Attack, "attack", &[], 0),
+    (Kind::LogGone, "log-gone", SERVICES, 2),
+    (Kind::MoveDatabase, "move-database", SERVICES, 0),
+    (Kind::Clock, "clock", SERVICES, 2),
+    (Kind::Lock, "lock", SERVICES, 3),
+    (Kind::Panic, "panic", SERVICES, 0),
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,25 +87,7 @@ pub struct Wanted {
 
 impl Kind {
     pub fn word(self) -> &'static str {
-        KINDS.iter().find(|(kind, _)| *kind == self).map_or("fault", |(_, word)| word)
-    }
-
-    fn possible_targets(self) -> &'static [Part] {
-        match self {
-            Self::Kill | Self::Restart | Self::Pause => &Part::IN_START_ORDER,
-            Self::Wipe | Self::Duplicate | Self::Poison | Self::Malformed | Self::Attack => &[],
-            _ => &[Part::Order, Part::Inventory],
-        }
-    }
-
-    /// How long it lasts when nobody says so.
-    fn usual_length(self) -> Duration {
-        match self {
-            Self::Pause | Self::LogGone | Self::Clock => Duration::from_secs(2),
-            Self::Lock => Duration::from_secs(3),
-            Self::Cut | Self::StallToBroker | Self::StallFromBroker | Self::Slow => Duration::from_secs(5),
-            _ => Duration::ZERO,
-        }
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or("fault", |(_, word, ..)| word)
     }
 
     pub fn is_partition(self) -> bool {
@@ -147,31 +132,26 @@ impl FromStr for Wanted {
     fn from_str(text: &str) -> Result<Self, String> {
         let (head, argument) = text.split_once(':').map_or((text, None), |(head, rest)| (head, Some(rest)));
         let (word, at) = head.split_once('@').map_or((head, None), |(word, at)| (word, Some(at)));
-        let kind = KINDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind);
-        let kind = kind.ok_or_else(|| {
-            let words: Vec<&str> = KINDS.iter().map(|(_, word)| *word).collect();
+        let known = KINDS.into_iter().find(|(_, known, ..)| *known == word);
+        let (kind, _, possible, seconds) = known.ok_or_else(|| {
+            let words: Vec<&str> = KINDS.iter().map(|(_, word, ..)| *word).collect();
             format!("{word} is no fault; there are {}", words.join(", "))
         })?;
-        let (targets, lasts) = parse_argument(kind, argument)?;
-        Ok(Self { at: at.map(parse_duration).transpose()?, fault: Fault { kind, targets, lasts } })
-    }
-}
-
-/// Targets and a length, either of which may be left out: `order+broker,2s`.
-fn parse_argument(kind: Kind, argument: Option<&str>) -> Result<(Vec<Part>, Duration), String> {
-    let (mut targets, mut lasts) = (kind.possible_targets().to_vec(), kind.usual_length());
-    for word in argument.into_iter().flat_map(|argument| argument.split(',')) {
-        if word.starts_with(|first: char| first.is_ascii_digit()) {
-            lasts = parse_duration(word)?;
-        } else if word != "all" {
-            targets = word.split('+').map(|name| parse_target(kind, name)).collect::<Result<_, _>>()?;
+        let mut fault = Fault::new(kind, possible, Duration::from_secs(seconds));
+        // Targets and a length, either of which may be left out: `order+broker,2s`.
+        for word in argument.into_iter().flat_map(|argument| argument.split(',')) {
+            if word.starts_with(|first: char| first.is_ascii_digit()) {
+                fault.lasts = parse_duration(word)?;
+            } else if word != "all" {
+                let targets = word.split('+').map(|name| parse_target(kind, possible, name));
+                fault.targets = targets.collect::<Result<_, _>>()?;
+            }
         }
+        Ok(Self { at: at.map(parse_duration).transpose()?, fault })
     }
-    Ok((targets, lasts))
 }
 
-fn parse_target(kind: Kind, name: &str) -> Result<Part, String> {
-    let possible = kind.possible_targets();
+fn parse_target(kind: Kind, possible: &[Part], name: &str) -> Result<Part, String> {
     let found = possible.iter().find(|part| target_word(**part) == name);
     found.copied().ok_or_else(|| {
         let names: Vec<&str> = possible.iter().map(|part| target_word(*part)).collect();

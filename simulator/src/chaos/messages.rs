@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::HeaderMap;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Stream;
-use async_nats::jetstream::{Context, context::ContextBuilder, message::PublishMessage};
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::future::try_join_all;

@@ -15,7 +15,8 @@ use super::timeline::Entry;
 use super::traffic::{Endpoints, PRODUCTS, SCARCE, Traffic};
 use super::{dead_letters, recovery};
 use crate::binaries::Binaries;
-use crate::check::{self, Databases, Moment};
+use crate::check;
+use crate::check::{Databases, Moment};
 use crate::compose;
 use crate::load::PLENTY;
 use crate::topology::TopologyConfig;
@@ -40,7 +41,7 @@ pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&E
     let site = OwnSite::start(config).await?;
     let endpoints = Endpoints::of(site.topology());
     let mut site = Site::Own(Box::new(site));
-    let mut finished = drive(plan, &mut site, &endpoints, folder, print).await?;
+    let mut finished = drive(plan, &mut site, endpoints, folder, print).await?;
     if let Site::Own(mut site) = site
         && let Err(error) = site.stop().await
     {
@@ -53,24 +54,24 @@ pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&E
 pub async fn on_compose(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
     let containers = Containers::find().await?;
     let endpoints = Endpoints::of_containers(&containers);
-    let finished = drive(plan, &mut Site::Compose(containers), &endpoints, folder, print).await?;
+    let finished = drive(plan, &mut Site::Compose(containers), endpoints, folder, print).await?;
     audit(finished.report, &compose::copy_databases(folder).await?, folder).await
 }
 
 async fn drive(
     plan: &Plan,
     site: &mut Site,
-    endpoints: &Endpoints,
+    endpoints: Endpoints,
     folder: &Path,
     print: fn(&Entry),
 ) -> Result<Finished> {
     let traffic = Traffic::start(plan, endpoints, &folder.join(ANSWERS)).await?;
-    let mut injector = Injector::new(plan, site, (endpoints, &traffic), print);
+    let mut injector = Injector::new(plan, site, traffic, print);
     injector.run().await;
-    traffic.end_load().await?;
-    let recovered = recovery::wait(endpoints, &traffic).await;
-    let injected = injector.finish().await;
-    let (totals, counts) = (traffic.finish()?, injected.timeline.counts(plan.min_pending));
+    injector.traffic.end_load().await?;
+    let recovered = recovery::wait(&injector.traffic).await;
+    let (injected, totals) = injector.finish().await?;
+    let counts = injected.timeline.counts(plan.min_pending);
     let remaining = recovered
         .err()
         .map(|remaining| format!("{} s after the last fault {remaining}", recovery::WITHIN.as_secs()));

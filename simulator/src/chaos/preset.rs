@@ -93,8 +93,8 @@ fn surroundings() -> impl Iterator<Item = &'static str> {
     let possible = |kind: Kind| kind != Kind::Clock || clocks_can_move();
     KINDS
         .into_iter()
-        .filter(move |(kind, _)| kind.is_of_surroundings() && possible(*kind))
-        .map(|(_, word)| word)
+        .filter(move |(kind, ..)| kind.is_of_surroundings() && possible(*kind))
+        .map(|(_, word, ..)| word)
 }
 
 #[cfg(test)]

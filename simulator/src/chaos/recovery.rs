@@ -32,11 +32,11 @@ impl Display for Remaining {
 }
 
 /// Waits until nothing is under way. Returns how long that took, or what was left after [`WITHIN`].
-pub async fn wait(endpoints: &Endpoints, traffic: &Traffic) -> Result<Duration, Remaining> {
+pub async fn wait(traffic: &Traffic) -> Result<Duration, Remaining> {
     let start = Instant::now();
     let mut last = None;
     let ended = poll(WITHIN, Duration::from_millis(100), async || {
-        last = look(endpoints, traffic).await.ok();
+        last = look(traffic).await.ok();
         matches!(last, Some(Remaining { open: 0, pending: 0, outbox: 0 })).then(|| start.elapsed())
     });
     // A service that cannot be asked leaves everything open.
@@ -44,8 +44,9 @@ pub async fn wait(endpoints: &Endpoints, traffic: &Traffic) -> Result<Duration, 
     ended.await.ok_or_else(|| last.unwrap_or_else(unknown))
 }
 
-async fn look(endpoints: &Endpoints, traffic: &Traffic) -> Result<Remaining> {
-    let (order, inventory) = (Metrics::of(&endpoints.order).await?, Metrics::of(&endpoints.inventory).await?);
+async fn look(traffic: &Traffic) -> Result<Remaining> {
+    let Endpoints { order, inventory, .. } = &traffic.endpoints;
+    let (order, inventory) = (Metrics::of(order).await?, Metrics::of(inventory).await?);
     let gauge = |metrics: &Metrics, name: &str| {
         metrics.gauge(name).with_context(|| format!("there is no metric {name}"))
     };

@@ -9,12 +9,14 @@ use tokio::time::{sleep, sleep_until};
 
 use super::arguments::Plan;
 use super::fault::Kind;
-use super::messages::{self, Poison};
+use super::messages;
+use super::messages::Poison;
 use super::schedule::Planned;
 use super::site::Site;
 use super::timeline::{Entry, Timeline};
-use super::traffic::{Endpoints, Traffic};
+use super::traffic::Traffic;
 use super::{attack, surroundings};
+use crate::load::{SharedTally, Totals};
 
 /// How long a kill waits for enough pending orders; then it comes anyway, and does not count.
 const PENDING_WITHIN: Duration = Duration::from_secs(5);
@@ -49,8 +51,7 @@ pub struct Injected {
 pub struct Injector<'a> {
     plan: &'a Plan,
     site: &'a mut Site,
-    endpoints: &'a Endpoints,
-    traffic: &'a Traffic,
+    pub traffic: Traffic,
     rng: Rng,
     started: Instant,
     recoveries: JoinSet<Entry>,
@@ -61,16 +62,11 @@ pub struct Injector<'a> {
 
 impl<'a> Injector<'a> {
     /// An injector that calls `print` for each fault once it is recovered from.
-    pub fn new(
-        plan: &'a Plan,
-        site: &'a mut Site,
-        (endpoints, traffic): (&'a Endpoints, &'a Traffic),
-        print: fn(&Entry),
-    ) -> Self {
+    pub fn new(plan: &'a Plan, site: &'a mut Site, traffic: Traffic, print: fn(&Entry)) -> Self {
         // Another sequence than the schedule's, from the same seed.
         let rng = Rng::with_seed(plan.seed.rotate_left(32) ^ 1);
         let (started, recoveries, injected) = (Instant::now(), JoinSet::new(), Injected::default());
-        Self { plan, site, endpoints, traffic, rng, started, recoveries, print, injected, wipes: 0 }
+        Self { plan, site, traffic, rng, started, recoveries, print, injected, wipes: 0 }
     }
 
     /// Injects the whole schedule; ends with the run's duration, or when a fault cannot be mended.
@@ -87,11 +83,11 @@ impl<'a> Injector<'a> {
         sleep_until((self.started + self.plan.duration).into()).await;
     }
 
-    /// What was done, once every fault is recovered from or given up.
-    pub async fn finish(mut self) -> Injected {
+    /// What was done, once every fault is recovered from or given up, and what clients were told.
+    pub async fn finish(mut self) -> Result<(Injected, Totals)> {
         self.wait_for_recoveries().await;
         self.injected.timeline.entries.sort_by_key(|entry| entry.at);
-        self.injected
+        Ok((self.injected, self.traffic.finish()?))
     }
 
     fn note(&mut self, entry: Option<Entry>) {
@@ -127,7 +123,7 @@ impl<'a> Injector<'a> {
         if entry.fault.kind.is_messages() {
             self.recover_now(entry).await;
         } else {
-            self.recoveries.spawn(recover(entry, self.traffic.clone(), RECOVERY_WITHIN));
+            self.recoveries.spawn(recover(entry, self.traffic.tally().clone(), RECOVERY_WITHIN));
         }
         Ok(())
     }
@@ -141,7 +137,7 @@ impl<'a> Injector<'a> {
 
     /// Waits with the next fault, so that what is measured is this one's doing alone.
     async fn recover_now(&mut self, entry: Entry) {
-        let entry = recover(entry, self.traffic.clone(), MESSAGES_WITHIN).await;
+        let entry = recover(entry, self.traffic.tally().clone(), MESSAGES_WITHIN).await;
         if entry.recovery.is_none() {
             let (kind, at) = (entry.fault.kind.word(), entry.at.as_secs_f64());
             let limit = MESSAGES_WITHIN.as_secs();
@@ -153,7 +149,7 @@ impl<'a> Injector<'a> {
     }
 
     /// Sends bursts on top of the steady load until enough orders are pending, so that a kill hits something.
-    async fn wait_for_pending(&self) {
+    async fn wait_for_pending(&mut self) {
         let start = Instant::now();
         while self.traffic.tally().pending() < self.plan.min_pending && start.elapsed() < PENDING_WITHIN {
             if !self.traffic.is_bursting() {
@@ -164,7 +160,7 @@ impl<'a> Injector<'a> {
     }
 
     async fn send_messages(&mut self, kind: Kind) -> Result<Option<usize>> {
-        let nats = &self.endpoints.nats;
+        let nats = &self.traffic.endpoints.nats;
         let sent = match kind {
             Kind::Duplicate => return messages::duplicate(nats, &mut self.rng).await.map(Some),
             Kind::Attack => return attack::attack(nats).await.map(Some),
@@ -182,11 +178,11 @@ impl<'a> Injector<'a> {
 }
 
 /// Waits, for so long at most, until every order is settled that was pending when the fault was mended.
-async fn recover(mut entry: Entry, traffic: Traffic, within: Duration) -> Entry {
+async fn recover(mut entry: Entry, tally: SharedTally, within: Duration) -> Entry {
     let mended = Instant::now();
-    let mut waiting = traffic.tally().open();
+    let mut waiting = tally.open();
     while mended.elapsed() < within {
-        traffic.tally().keep_open(&mut waiting);
+        tally.keep_open(&mut waiting);
         if waiting.is_empty() {
             entry.recovery = Some(mended.elapsed());
             break;

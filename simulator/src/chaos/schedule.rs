@@ -128,7 +128,7 @@ mod tests {
             let schedule = random(seed, CI);
             let kills = schedule.iter().filter(|planned| planned.fault.kind == Kind::Kill);
             assert_eq!(kills.map(|planned| planned.fault.targets.len()).sum::<usize>(), 27);
-            for (kind, word) in super::super::fault::KINDS {
+            for (kind, word, ..) in super::super::fault::KINDS {
                 assert!(count(&schedule, |fault| fault.kind == kind) > 0, "seed {seed} has no {word}");
             }
         }

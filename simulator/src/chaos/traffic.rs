@@ -1,14 +1,12 @@
 //! The load under which faults happen: steady, with bursts on top, all recorded and watched until settled.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use processes::{poll, token};
 use shared::contract::status::Status;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::Plan;
@@ -43,7 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an order is asked for until its own service shows it settled.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Clone)]
 pub struct Endpoints {
     pub order: String,
     pub inventory: String,
@@ -53,21 +50,17 @@ pub struct Endpoints {
     coverage: Coverage,
 }
 
-/// The load of one run. Clones share it.
-#[derive(Clone)]
+/// The load of one run.
 pub struct Traffic {
+    pub endpoints: Endpoints,
     load: Load,
     recorder: Recorder,
     stop: CancellationToken,
-    sending: Arc<Mutex<JoinSet<Result<()>>>>,
-    bursts: Arc<Bursts>,
-    watch: Arc<Watch>,
-}
-
-#[derive(Default)]
-struct Bursts {
-    sent: AtomicU64,
-    under_way: AtomicU64,
+    sending: JoinSet<Result<()>>,
+    /// How many bursts were sent, and the latest of them.
+    bursts: u64,
+    burst: Option<AbortHandle>,
+    watch: Watch,
 }
 
 impl Endpoints {
@@ -95,7 +88,7 @@ impl Endpoints {
 
 impl Traffic {
     /// Begins to send; every answer goes to the file `answers`.
-    pub async fn start(plan: &Plan, endpoints: &Endpoints, answers: &Path) -> Result<Self> {
+    pub async fn start(plan: &Plan, endpoints: Endpoints, answers: &Path) -> Result<Self> {
         let pace = Pace::Open { rate: plan.rate.into(), connections: plan.connections };
         let load_plan = load_plan(plan.seed, pace, Limit::Count(u64::MAX));
         let mut target = Target::signed(&endpoints.order, &endpoints.secret, &load_plan.mix)?;
@@ -105,9 +98,9 @@ impl Traffic {
         let recorder = Recorder::create(answers, endpoints.coverage)?;
         let load = Load::new(load_plan, target, Some(recorder.clone()));
         let watch = load.watch(Some(&endpoints.nats)).await?;
-        let (stop, sending) = (CancellationToken::new(), Arc::default());
-        let traffic = Self { load, recorder, stop, sending, bursts: Arc::default(), watch: watch.into() };
-        traffic.spawn(traffic.load.clone(), || {});
+        let (stop, sending) = (CancellationToken::new(), JoinSet::new());
+        let mut traffic = Self { endpoints, load, recorder, stop, sending, bursts: 0, burst: None, watch };
+        traffic.send(traffic.load.clone());
         Ok(traffic)
     }
 
@@ -116,21 +109,22 @@ impl Traffic {
     }
 
     pub fn is_bursting(&self) -> bool {
-        self.bursts.under_way.load(Ordering::Relaxed) > 0
+        self.burst.as_ref().is_some_and(|burst| !burst.is_finished())
     }
 
     /// Sends so many orders on top of the steady load, most of them at the same time.
-    pub fn burst(&self, orders: usize) {
-        let number = self.bursts.sent.fetch_add(1, Ordering::Relaxed) + 1;
-        self.bursts.under_way.fetch_add(1, Ordering::Relaxed);
+    pub fn burst(&mut self, orders: usize) {
+        self.bursts += 1;
         let connections = orders.min(BURST_CONNECTIONS) as u32;
         // A seed of its own: the seed is a part of every key.
-        let seed = self.load.plan.seed.wrapping_add(number << 32);
+        let seed = self.load.plan.seed.wrapping_add(self.bursts << 32);
         let plan = load_plan(seed, Pace::Closed { connections }, Limit::Count(orders as u64));
-        let bursts = self.bursts.clone();
-        self.spawn(self.load.with_plan(plan), move || {
-            bursts.under_way.fetch_sub(1, Ordering::Relaxed);
-        });
+        self.burst = Some(self.send(self.load.with_plan(plan)));
+    }
+
+    fn send(&mut self, load: Load) -> AbortHandle {
+        let stop = self.stop.clone();
+        self.sending.spawn(async move { load.send(&stop).await })
     }
 
     /// An order that its own service shows as settled; `None` before there is one.
@@ -145,10 +139,9 @@ impl Traffic {
     }
 
     /// Stops to send, and waits until the outcome of every order is known or given up.
-    pub async fn end_load(&self) -> Result<()> {
+    pub async fn end_load(&mut self) -> Result<()> {
         self.stop.cancel();
-        let mut sending = std::mem::take(&mut *self.sending.lock().unwrap_or_else(PoisonError::into_inner));
-        while let Some(sent) = sending.join_next().await {
+        while let Some(sent) = self.sending.join_next().await {
             sent.context("a load's task failed")??;
         }
         Ok(())
@@ -166,16 +159,6 @@ impl Traffic {
         let mut client = HttpClient::connect(&self.load.target.order_url).await?;
         let answer = client.get(&format!("/orders/{id}"), Some(authorization)).await?;
         serde_json::from_slice(&answer.body).context("the order is not readable")
-    }
-
-    fn spawn(&self, load: Load, ended: impl FnOnce() + Send + 'static) {
-        let stop = self.stop.clone();
-        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        sending.spawn(async move {
-            let sent = load.send(&stop).await;
-            ended();
-            sent
-        });
     }
 }
 

@@ -7,7 +7,8 @@ use anyhow::Result;
 use shared::contract::status::Status;
 
 use super::names::{Name, Names, OrderId, fingerprint};
-use crate::answers::{self, Answer, Line, Outcome, Witness};
+use crate::answers;
+use crate::answers::{Answer, Line, Outcome, Witness};
 
 /// A key means one order for this long, in milliseconds; afterwards it may make another one.
 pub(super) const KEY_LIFETIME_MS: i64 = 24 * 3600 * 1000;

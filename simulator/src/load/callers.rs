@@ -21,7 +21,8 @@ use super::tally::Open;
 use super::target::User;
 use super::watch;
 use crate::answers::{Answer, Line, Outcome};
-use crate::http::{self, HttpClient};
+use crate::http;
+use crate::http::HttpClient;
 
 /// Pause after a refusal in a closed loop, so that refusals do not become the load.
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);

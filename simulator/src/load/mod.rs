@@ -37,7 +37,8 @@ pub use self::target::{Target, User};
 pub use self::watch::Watch;
 use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
-use crate::check::{self, Databases, Moment};
+use crate::check;
+use crate::check::{Databases, Moment};
 use crate::topology::{Topology, TopologyConfig};
 
 /// More of a product than any run can order.

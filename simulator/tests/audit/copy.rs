@@ -4,8 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
-use simulator::answers::{self, Answer, Line, Outcome};
-use simulator::check::{self, Databases, Moment, Report, snapshot::Snapshot};
+use simulator::answers;
+use simulator::answers::{Answer, Line, Outcome};
+use simulator::check;
+use simulator::check::snapshot::Snapshot;
+use simulator::check::{Databases, Moment, Report};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use tempfile::TempDir;

@@ -3,7 +3,8 @@
 
 use shared::contract::status::Status;
 use simulator::answers::{Line, Witness};
-use simulator::check::{self, Databases, Moment};
+use simulator::check;
+use simulator::check::{Databases, Moment};
 
 use crate::copy::Copy;
 

@@ -1,16 +1,16 @@
 //! A client of the topology's two services, and the auditor's view of what it was told.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use shared::contract::status::Status;
-use simulator::{
-    answers::{Answer, Coverage, Line, Outcome, Recorder},
-    binaries::Binaries,
-    check::{self, Databases, Moment, Report},
-    topology::{Topology, TopologyConfig},
-};
+use simulator::answers::{Answer, Coverage, Line, Outcome, Recorder};
+use simulator::binaries::Binaries;
+use simulator::check;
+use simulator::check::{Databases, Moment, Report};
+use simulator::topology::{Topology, TopologyConfig};
 use tempfile::TempDir;
 
 /// A topology of its own on free ports, with this stock.

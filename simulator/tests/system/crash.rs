@@ -1,17 +1,13 @@
 //! `kill -9` of each process, and a wiped broker, in the middle of 1,000 concurrent orders for 500 units:
 //! nothing is lost, nothing is oversold, and every order ends.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use simulator::topology::Part;
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use crate::client::{Buyer, accepted, audited, topology};
 

@@ -1,23 +1,21 @@
 //! A process dies at each gap of the protocol, with orders under way, and is started again: nothing is lost,
 //! nothing is done twice, and every order ends.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    os::unix::process::ExitStatusExt,
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
 
 use processes::{broker, token, workspace};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use shared::{http::auth::ADMIN_SCOPE, settings::DEMO_SECRET};
-use simulator::{
-    answers::Line,
-    topology::{Part, Topology},
-};
+use shared::http::auth::ADMIN_SCOPE;
+use shared::settings::DEMO_SECRET;
+use simulator::answers::Line;
+use simulator::topology::{Part, Topology};
 use tempfile::TempDir;
 use testing::wait_until;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::client::{Buyer, accepted, audited, read_all, topology};
 

@@ -1,20 +1,16 @@
 //! The broker's storage is full: orders are accepted all the same and wait in the outbox, and settle when
 //! there is space.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use processes::{broker, workspace};
 use reqwest::StatusCode;
 use serde_json::json;
-use simulator::{
-    answers::Line,
-    binaries::Binaries,
-    topology::{Part, Topology, TopologyConfig},
-};
+use simulator::answers::Line;
+use simulator::binaries::Binaries;
+use simulator::topology::{Part, Topology, TopologyConfig};
 use tempfile::TempDir;
 use testing::{SmallDisk, wait_until};
 

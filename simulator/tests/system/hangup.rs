@@ -1,20 +1,16 @@
 //! `sim up` when its terminal is closed, or nobody reads what it prints.
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{ExitStatus, Stdio},
-};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
 
 use processes::{Port, ports};
 use simulator::binaries::Binaries;
 use tempfile::TempDir;
 use testing::{DEADLINE, wait_until};
-use tokio::{
-    io::AsyncReadExt,
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 /// The folder of a `sim up`, its ports, and a stand-in for cargo.
 struct Up {

@@ -1,17 +1,15 @@
 //! A load whose services go away under it: it finds out what became of every order, and the auditor agrees.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
-use simulator::{
-    answers::{Coverage, Recorder},
-    check::{self, Databases, Moment, Report},
-    load::{
-        Load, Target,
-        plan::{Limit, LoadPlan, Mix, Pace},
-    },
-    topology::{Part, Topology},
-};
+use simulator::answers::{Coverage, Recorder};
+use simulator::check;
+use simulator::check::{Databases, Moment, Report};
+use simulator::load::plan::{Limit, LoadPlan, Mix, Pace};
+use simulator::load::{Load, Target};
+use simulator::topology::{Part, Topology};
 use testing::{DEADLINE, wait_until};
 use tokio_util::sync::CancellationToken;
 

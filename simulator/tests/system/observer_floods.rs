@@ -1,9 +1,8 @@
 //! Observers need no password. Whatever they do with their connections, orders flow on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use processes::raw_nats::RawConnection;
 use serde_json::json;

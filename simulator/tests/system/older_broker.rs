@@ -1,14 +1,13 @@
 //! A broker that comes back with an older state of its files, as after a power cut that took what it had not
 //! flushed: the stream is the same, shorter, and soon uses the lost sequence numbers again.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use simulator::{answers::Line, topology::Part};
+use simulator::answers::Line;
+use simulator::topology::Part;
 use tokio::task::JoinSet;
 
 use crate::client::{Buyer, accepted, audited, topology};

@@ -1,13 +1,9 @@
 //! Many buyers, few units: exactly as many orders are confirmed as there were units, and nobody ever sees
 //! less than none.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use testing::wait_until;

@@ -6,22 +6,15 @@
 
 use std::time::Duration;
 
-use async_nats::{
-    Client, Event,
-    jetstream::{
-        self,
-        consumer::{AckPolicy, pull},
-        stream::Config,
-    },
-};
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::stream::Config;
+use async_nats::{Client, Event, jetstream};
 use bytes::Bytes;
 use processes::broker;
 use serde_json::Value;
 use testing::Broker;
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::timeout,
-};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
 
 /// How long an answer may take that must come.
 pub const ANSWER: Duration = Duration::from_secs(10);

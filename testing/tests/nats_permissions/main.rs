@@ -9,10 +9,8 @@ mod picture;
 mod replies;
 mod services;
 
-use async_nats::{
-    ConnectOptions,
-    jetstream::{self, consumer::pull},
-};
+use async_nats::jetstream::consumer::pull;
+use async_nats::{ConnectOptions, jetstream};
 use futures_util::StreamExt;
 use testing::{Broker, wait_until};
 use tokio::time::timeout;

@@ -2,16 +2,17 @@
 //! therefore have its answer published in its own account: as an event, as another request, as an
 //! acknowledgement. Here everybody tries to.
 
-use async_nats::{HeaderMap, jetstream::consumer::PullConsumer};
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use serde_json::json;
 use testing::Broker;
 use tokio::time::timeout;
 
-use crate::{
-    guest::{ANSWER, Guest, INVENTORY, Names, ORDER, consumer_config, furnish, messages, stream_config},
-    picture::Picture,
+use crate::guest::{
+    ANSWER, Guest, INVENTORY, Names, ORDER, consumer_config, furnish, messages, stream_config,
 };
+use crate::picture::Picture;
 
 /// Where an answer would do harm. `1.1.1.1.1` and `1.2.2.1.1` are what the consumers have delivered.
 const TARGETS: &[&str] = &[

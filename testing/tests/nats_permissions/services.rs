@@ -1,6 +1,8 @@
 //! A service does its work, and reaches nothing of the other's.
 
-use async_nats::jetstream::{self, consumer::PullConsumer, stream::Config};
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::stream::Config;
 use futures_util::StreamExt;
 use testing::Broker;
 

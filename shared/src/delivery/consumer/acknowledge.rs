@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use async_nats::jetstream::{AckKind, consumer, message::Acker};
+use async_nats::jetstream::message::Acker;
+use async_nats::jetstream::{AckKind, consumer};
 
-use crate::{
-    broker::Broker,
-    contract::subjects::STREAM,
-    delivery::{
-        message::{Delivery, Message},
-        outcome::{Never, Outcome},
-    },
-    fail_point,
-};
+use crate::broker::Broker;
+use crate::contract::subjects::STREAM;
+use crate::delivery::message::{Delivery, Message};
+use crate::delivery::outcome::{Never, Outcome};
+use crate::fail_point;
 
 /// The delay before a message that could not be handled comes again.
 const NAK_DELAY: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! The table `handling_attempts`: how often the handling of a suspected message was begun.
 
-use crate::{delivery::message::Delivery, storage::Tx};
+use crate::delivery::message::Delivery;
+use crate::storage::Tx;
 
 /// Counts one more attempt, the first as `first`. Committed before the handling, which may end the process.
 pub(super) async fn count(tx: &mut Tx, delivery: &Delivery, first: i64) -> sqlx::Result<i64> {

@@ -4,20 +4,15 @@
 
 use anyhow::{Error, Result};
 
-use super::{
-    acknowledge::{acknowledge, give_back},
-    attempts,
-};
-use crate::{
-    delivery::{
-        dead_letter::store,
-        handler::{self, EventHandler, Panicked},
-        message::{Delivery, Message},
-        outcome::{Never, Outcome},
-    },
-    fail_point,
-    storage::{Database, WriteError},
-};
+use super::acknowledge::{acknowledge, give_back};
+use super::attempts;
+use crate::delivery::dead_letter::store;
+use crate::delivery::handler;
+use crate::delivery::handler::{EventHandler, Panicked};
+use crate::delivery::message::{Delivery, Message};
+use crate::delivery::outcome::{Never, Outcome};
+use crate::fail_point;
+use crate::storage::{Database, WriteError};
 
 /// From this delivery on a message is handled alone: it may be what fails its batch.
 const ALONE_FROM_ATTEMPT: i64 = 5;

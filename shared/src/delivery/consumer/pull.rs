@@ -5,10 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, ensure};
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures_util::{FutureExt, Stream, StreamExt};
-use tokio::{
-    task::unconstrained,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::message::Message;
 

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use async_nats::jetstream::consumer::PullConsumer;
 
 use super::unreadable::Unreadable;
-use crate::{fail_point, storage::Database};
+use crate::fail_point;
+use crate::storage::Database;
 
 /// Who was given messages that are not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

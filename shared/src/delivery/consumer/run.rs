@@ -7,19 +7,15 @@ use async_nats::jetstream::consumer::PullConsumer;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    acknowledge::give_back,
-    handling::Handling,
-    pull::Pull,
-    reset::Reset,
-    unreadable::{ANSWERED_WITHIN, Unreadable},
-};
-use crate::{
-    broker::{Broker, BrokerState},
-    delivery::handler::EventHandler,
-    fail_point,
-    storage::Database,
-};
+use super::acknowledge::give_back;
+use super::handling::Handling;
+use super::pull::Pull;
+use super::reset::Reset;
+use super::unreadable::{ANSWERED_WITHIN, Unreadable};
+use crate::broker::{Broker, BrokerState};
+use crate::delivery::handler::EventHandler;
+use crate::fail_point;
+use crate::storage::Database;
 
 /// Without a quiet moment, what holds the ack floor back is inspected this often.
 const INSPECT_EVERY: Duration = Duration::from_secs(5);

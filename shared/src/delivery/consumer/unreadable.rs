@@ -7,29 +7,22 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
-use async_nats::{
-    HeaderMap,
-    jetstream::{
-        AckKind,
-        consumer::{Info, PullConsumer},
-    },
-};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use async_nats::HeaderMap;
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::{Info, PullConsumer};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, timeout};
 
-use super::{
-    acknowledge::{acknowledge_by_sequence, report_dead_letter},
-    pull::PULL_EXPIRES,
-};
-use crate::{
-    broker::{
-        Broker,
-        stored_message::{self, StoredMessage},
-    },
-    delivery::{dead_letter::store, message::Delivery, outcome::Never},
-    storage::Database,
-};
+use super::acknowledge::{acknowledge_by_sequence, report_dead_letter};
+use super::pull::PULL_EXPIRES;
+use crate::broker::stored_message::StoredMessage;
+use crate::broker::{Broker, stored_message};
+use crate::delivery::dead_letter::store;
+use crate::delivery::message::Delivery;
+use crate::delivery::outcome::Never;
+use crate::storage::Database;
 
 /// The one header of such a dead letter, also in a redrive: the whole block that could not be read.
 const UNREADABLE_HEADERS: &str = "unreadable-headers-base64";

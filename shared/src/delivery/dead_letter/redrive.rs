@@ -7,16 +7,14 @@
 use anyhow::Result;
 use tokio::sync::{mpsc, oneshot};
 
-use super::store::{self, DeadLetter};
-use crate::{
-    broker::{Broker, BrokerState},
-    delivery::{
-        handler::{self, EventHandler},
-        outcome::{Never, Outcome, UNSENDABLE},
-    },
-    fail_point,
-    storage::{Database, Tx, WriteError},
-};
+use super::store;
+use super::store::DeadLetter;
+use crate::broker::{Broker, BrokerState};
+use crate::delivery::handler;
+use crate::delivery::handler::EventHandler;
+use crate::delivery::outcome::{Never, Outcome, UNSENDABLE};
+use crate::fail_point;
+use crate::storage::{Database, Tx, WriteError};
 
 /// Requests that wait for the task; further ones wait for room.
 const WAITING_MAX: usize = 16;

@@ -6,11 +6,10 @@ use anyhow::{Context, Result};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use sqlx::{FromRow, SqliteExecutor, SqlitePool};
 
-use crate::{
-    clock::now_ms,
-    delivery::{message::Delivery, outcome::Never},
-    storage::Tx,
-};
+use crate::clock::now_ms;
+use crate::delivery::message::Delivery;
+use crate::delivery::outcome::Never;
+use crate::storage::Tx;
 
 /// Of each body a list holds so many bytes at most; a single dead letter has the whole.
 const LIST_BODY_BYTES: i64 = 1024;

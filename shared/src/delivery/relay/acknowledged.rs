@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
 
-use crate::{
-    broker::stream_memory::{self, Acknowledged},
-    delivery::outbox,
-    fail_point,
-    storage::Database,
-};
+use crate::broker::stream_memory;
+use crate::broker::stream_memory::Acknowledged;
+use crate::delivery::outbox;
+use crate::fail_point;
+use crate::storage::Database;
 
 /// Acknowledged rows are deleted at this number…
 const DELETE_AT_ROWS: usize = 4_000;

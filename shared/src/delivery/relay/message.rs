@@ -1,8 +1,11 @@
 //! An outbox row as a message: a CloudEvent in binary mode.
 
-use async_nats::{HeaderMap, HeaderValue, jetstream::message::PublishMessage};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::{HeaderMap, HeaderValue};
 
-use crate::{clock::rfc3339, contract::trace::TRACEPARENT, delivery::outbox::Row};
+use crate::clock::rfc3339;
+use crate::contract::trace::TRACEPARENT;
+use crate::delivery::outbox::Row;
 
 /// The row as a message; the error says why it can never be one.
 pub(super) fn build(row: &Row, service: &str) -> Result<PublishMessage, String> {

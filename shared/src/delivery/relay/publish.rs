@@ -1,15 +1,15 @@
 //! One batch of rows: published with all their PubAcks in flight at once.
 
-use async_nats::jetstream::{
-    Context,
-    context::{PublishAckFuture, PublishErrorKind},
-};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use super::message;
-use crate::{
-    broker::stream_memory::Acknowledged, contract::subjects::STREAM, delivery::outbox::Row, fail_point,
-};
+use crate::broker::stream_memory::Acknowledged;
+use crate::contract::subjects::STREAM;
+use crate::delivery::outbox::Row;
+use crate::fail_point;
 
 /// What became of the rows of one batch; what is in neither list is published again.
 #[derive(Default)]

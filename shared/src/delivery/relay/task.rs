@@ -5,17 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    acknowledged::{AcknowledgedRows, DELETE_AFTER},
-    publish::{Published, publish},
-    unsendable::set_aside,
-};
-use crate::{
-    broker::{Broker, BrokerState, Session, stream_memory},
-    delivery::outbox,
-    fail_point,
-    storage::Database,
-};
+use super::acknowledged::{AcknowledgedRows, DELETE_AFTER};
+use super::publish::{Published, publish};
+use super::unsendable::set_aside;
+use crate::broker::{Broker, BrokerState, Session, stream_memory};
+use crate::delivery::outbox;
+use crate::fail_point;
+use crate::storage::Database;
 
 /// Rows published in one step, with all their PubAcks in flight at once.
 const BATCH: i64 = 1_000;

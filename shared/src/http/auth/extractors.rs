@@ -1,14 +1,12 @@
 //! The authenticated user of a request. A handler that takes one of these as an argument cannot be reached without it.
 
-use axum::{
-    extract::{FromRef, FromRequestParts},
-    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
-};
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 
-use super::{
-    numeric_date::NumericDate,
-    tokens::{Claims, Tokens},
-};
+use super::numeric_date::NumericDate;
+use super::tokens::{Claims, Tokens};
 use crate::http::problem::Problem;
 
 /// The scope of operators: the admin routes, and everybody's orders.

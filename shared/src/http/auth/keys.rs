@@ -2,20 +2,18 @@
 //!
 //! A token cannot choose how it is verified (RFC 8725, section 3.1). Errors name the setting and the path, never the content.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_lc_rs::{
-    rsa,
-    signature::{ED25519, ParsedPublicKey},
-};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{ED25519, ParsedPublicKey};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
-use crate::{
-    settings::{DEMO_SECRET, JwtSettings},
-    text::without_byte_order_mark,
-};
+use crate::settings::{DEMO_SECRET, JwtSettings};
+use crate::text::without_byte_order_mark;
 
 /// RFC 7518, section 3.2: an HS256 key has at least the 256 bits of the hash.
 const SECRET_MIN_BYTES: usize = 32;
@@ -131,10 +129,8 @@ fn public_key_der(pem: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::{
-        encoding::AsDer,
-        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
-    };
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 
     use super::*;
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use jsonwebtoken::{Header, Validation, errors::ErrorKind};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::{keys::Key, numeric_date::NumericDate};
-use crate::{
-    clock::now_ms,
-    http::{fields::given, problem::Problem},
-    settings::JwtSettings,
-};
+use super::keys::Key;
+use super::numeric_date::NumericDate;
+use crate::clock::now_ms;
+use crate::http::fields::given;
+use crate::http::problem::Problem;
+use crate::settings::JwtSettings;
 
 /// No token of use is longer, in bytes.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
@@ -168,7 +169,8 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::hmac;
-    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use base64::Engine;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use jsonwebtoken::{Algorithm, EncodingKey};
 
     use super::*;

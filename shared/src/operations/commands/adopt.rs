@@ -5,7 +5,8 @@ use std::io::{Write, stdout};
 use anyhow::{Context, Result};
 use reqwest::Method;
 
-use crate::operations::{admin_client::AdminClient, routes::adopt::PATH};
+use crate::operations::admin_client::AdminClient;
+use crate::operations::routes::adopt::PATH;
 
 /// The `adopt` command: has the service that listens on `client`'s port adopt, and prints what was done.
 pub async fn command(client: &AdminClient) -> Result<()> {

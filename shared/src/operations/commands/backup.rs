@@ -4,18 +4,15 @@
 //! disk and only then given its name: there is never half a file under it. The copy is a database of its own, without an
 //! identity. What a killed backup left behind is removed by the next one.
 
-use std::{
-    fs::{self, File},
-    io::{self, IsTerminal, Write, stdout},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{IsTerminal, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use sqlx::{
-    AssertSqlSafe, Connection, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode},
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tempfile::{NamedTempFile, TempDir};
 use tokio::sync::oneshot;
 

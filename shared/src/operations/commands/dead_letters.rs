@@ -1,16 +1,16 @@
 //! The `dead-letters` command: calls the admin routes of the running service and prints for people, or JSON.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    http::paging::LIMIT_MAX,
-    operations::{admin_client::AdminClient, routes::dead_letters::PATH},
-};
+use crate::http::paging::LIMIT_MAX;
+use crate::operations::admin_client::AdminClient;
+use crate::operations::routes::dead_letters::PATH;
 
 /// Dead letters redriven in one request, so that it ends well within the client's patience.
 const REDRIVE_STEP: i64 = 50;

@@ -9,8 +9,12 @@ pub mod token;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use self::{backup::BackupCommand, dead_letters::DeadLettersCommand, token::TokenCommand};
-use crate::{http::auth::Tokens, operations::admin_client::AdminClient, settings::ServiceSettings};
+use self::backup::BackupCommand;
+use self::dead_letters::DeadLettersCommand;
+use self::token::TokenCommand;
+use crate::http::auth::Tokens;
+use crate::operations::admin_client::AdminClient;
+use crate::settings::ServiceSettings;
 
 /// Each reads only the variables that [`command_line`](crate::operations::command_line) names.
 #[derive(Debug, Subcommand)]

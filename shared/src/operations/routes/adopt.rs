@@ -1,16 +1,14 @@
 //! `POST /admin/adopt`: the running service takes over the consumer.
 
-use axum::{Json, extract::State};
+use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    broker::{
-        Broker,
-        adoption::{self, Adoption, Healing},
-    },
-    http::{auth::Admin, problem::Problem},
-};
+use crate::broker::adoption::{Adoption, Healing};
+use crate::broker::{Broker, adoption};
+use crate::http::auth::Admin;
+use crate::http::problem::Problem;
 
 /// Where the route is.
 pub const PATH: &str = "/admin/adopt";

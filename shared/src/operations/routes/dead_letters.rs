@@ -1,32 +1,26 @@
 //! The admin routes of the dead letters. Each needs a token with the scope `admin`.
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{
-    clock::rfc3339,
-    delivery::dead_letter::{
-        redrive::{DeadLetters, Discarded, Mode, RedriveError, Redriven},
-        store::{self, DeadLetter},
-    },
-    http::{
-        auth::Admin,
-        paging::{Limit, limit_default, page, rows_to_read},
-        path::Name,
-        problem::Problem,
-        query::Query,
-        read::read,
-    },
-    number::integer_field,
-};
+use crate::clock::rfc3339;
+use crate::delivery::dead_letter::redrive::{DeadLetters, Discarded, Mode, RedriveError, Redriven};
+use crate::delivery::dead_letter::store;
+use crate::delivery::dead_letter::store::DeadLetter;
+use crate::http::auth::Admin;
+use crate::http::paging::{Limit, limit_default, page, rows_to_read};
+use crate::http::path::Name;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::http::read::read;
+use crate::number::integer_field;
 
 /// Where the routes begin.
 pub const PATH: &str = "/admin/dead-letters";

@@ -5,16 +5,20 @@ pub mod dead_letters;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::FromRef};
+use axum::Router;
+use axum::extract::FromRef;
 use serde_json::Value;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::{
-    broker::{Broker, adoption::Healing},
-    delivery::dead_letter::redrive::DeadLetters,
-    http::{answer::with_defaults, auth::Tokens, openapi},
-    operations::probes::{self, Probes},
-};
+use crate::broker::Broker;
+use crate::broker::adoption::Healing;
+use crate::delivery::dead_letter::redrive::DeadLetters;
+use crate::http::answer::with_defaults;
+use crate::http::auth::Tokens;
+use crate::http::openapi;
+use crate::operations::probes;
+use crate::operations::probes::Probes;
 
 /// What the routes of every service work with.
 #[derive(Clone, FromRef)]
