@@ -15,12 +15,13 @@ use fastrand::Rng;
 use futures_util::future::try_join_all;
 use processes::raw_nats::{MALFORMED_HEADERS, RawConnection};
 use processes::{broker, poll};
-use serde::Deserialize;
 use serde_json::json;
 use shared::broker::stored_message;
 use shared::contract::status::Status;
 use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use uuid::Uuid;
+
+use crate::load::Order;
 
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;
@@ -43,16 +44,6 @@ pub struct Poison {
     pub subject: &'static str,
     pub body: Bytes,
     pub reason: &'static str,
-}
-
-/// An order that both services have settled.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SettledOrder {
-    pub id: String,
-    pub product_id: String,
-    pub quantity: i64,
-    pub status: Status,
 }
 
 /// Publishes messages of the stream again under fresh ids, shuffled: the newest, and as many from anywhere in
@@ -91,7 +82,7 @@ pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
 }
 
 /// Publishes one poison message of each kind and returns them; some need a real order.
-pub async fn poison(nats_url: &str, real: Option<&SettledOrder>, rng: &mut Rng) -> Result<Vec<Poison>> {
+pub async fn poison(nats_url: &str, real: Option<&Order>, rng: &mut Rng) -> Result<Vec<Poison>> {
     let poison = make_poison(real, &format!("{:016x}", rng.u64(..)));
     let [order, inventory] = [connect(nats_url, "order").await?, connect(nats_url, "inventory").await?];
     // Its stream must be there: without one, there is nobody to acknowledge.
@@ -127,7 +118,7 @@ pub async fn malformed(nats_url: &str, rng: &mut Rng) -> Result<Vec<Poison>> {
     Ok(sent)
 }
 
-fn make_poison(real: Option<&SettledOrder>, unique: &str) -> Vec<Poison> {
+fn make_poison(real: Option<&Order>, unique: &str) -> Vec<Poison> {
     let poison = |subject, body: String, reason| Poison { subject, body: body.into(), reason };
     let id = format!("poison-{unique}");
     let mut all = vec![
@@ -196,12 +187,8 @@ mod tests {
 
     #[test]
     fn every_poison_breaks_its_rule_and_has_a_body_of_its_own() {
-        let real = SettledOrder {
-            id: "a".to_owned(),
-            product_id: "1".to_owned(),
-            quantity: 2,
-            status: Status::Confirmed,
-        };
+        let real =
+            Order { id: "a".to_owned(), product_id: "1".to_owned(), quantity: 2, status: Status::Confirmed };
         let mut bodies = Vec::new();
         for poison in make_poison(Some(&real), "1").into_iter().chain(make_poison(Some(&real), "2")) {
             let decoded = match poison.subject {

@@ -11,11 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::Plan;
 use super::containers::Containers;
-use super::messages::SettledOrder;
 use crate::answers::{Coverage, Recorder};
 use crate::http::HttpClient;
 use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
-use crate::load::{Load, SharedTally, Target, Totals, Watch};
+use crate::load::{Load, Order, SharedTally, Target, Totals, Watch};
 use crate::topology::{Part, Topology};
 
 /// Products of the topology, by the numbers 1 to this one.
@@ -128,11 +127,12 @@ impl Traffic {
     }
 
     /// An order that its own service shows as settled; `None` before there is one.
-    pub async fn settled_order(&self) -> Option<SettledOrder> {
+    pub async fn settled_order(&self) -> Option<Order> {
         let (id, user) = self.load.tally.last_settled()?;
         let user = self.load.target.users.get(user)?;
         poll(LOOK_WITHIN, Duration::from_millis(50), async || {
-            let order = self.look_up(&id, &user.authorization).await.ok()?;
+            let mut client = HttpClient::connect(&self.load.target.order_url).await.ok()?;
+            let order = Order::get(&mut client, user, &id).await.ok()??;
             (order.status != Status::Created).then_some(order)
         })
         .await
@@ -153,12 +153,6 @@ impl Traffic {
         drop(self.watch);
         self.recorder.finish()?;
         Ok(self.load.tally.totals())
-    }
-
-    async fn look_up(&self, id: &str, authorization: &str) -> Result<SettledOrder> {
-        let mut client = HttpClient::connect(&self.load.target.order_url).await?;
-        let answer = client.get(&format!("/orders/{id}"), Some(authorization)).await?;
-        serde_json::from_slice(&answer.body).context("the order is not readable")
     }
 }
 

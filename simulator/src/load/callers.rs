@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use shared::clock::now_ms;
 use shared::contract::status::Status;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::Load;
+use super::order::Order;
 use super::plan::{Pace, PlannedOrder};
 use super::schedule::{Schedule, Turn};
 use super::tally::Open;
 use super::target::User;
-use super::watch;
 use crate::answers::{Answer, Line, Outcome};
 use crate::http;
 use crate::http::HttpClient;
@@ -89,13 +88,8 @@ pub(super) async fn warm_up(load: &Load) -> Result<()> {
     };
     caller.record(&order, user, Outcome::Accepted { order_id: id.clone(), status });
     let mut client = caller.connection.context("the connection was lost")?;
-    let settled = async {
-        while watch::status(&mut client, user, &id).await? == Some(Status::Created) {
-            sleep(Duration::from_millis(5)).await;
-        }
-        anyhow::Ok(())
-    };
-    timeout(WARM_UP, settled).await.context("the first order was not settled in time")?
+    let settled = Order::settled(&mut client, user, &id, WARM_UP).await?;
+    settled.map(drop).context("the first order was not settled in time")
 }
 
 struct Caller {
@@ -198,16 +192,8 @@ impl Caller {
 
 /// 503, 429 and what is wrong with the request mean *not stored*; every other failure leaves it open.
 fn told(answer: &http::Answer) -> Told {
-    #[derive(Deserialize)]
-    struct Order {
-        id: String,
-        status: Status,
-    }
     match answer.status.as_u16() {
-        201 => match serde_json::from_slice(&answer.body) {
-            Ok(Order { id, status }) => Told::Accepted(id, status),
-            Err(_) => Told::Nothing,
-        },
+        201 => Order::of(answer).map_or(Told::Nothing, |order| Told::Accepted(order.id, order.status)),
         status @ (400..=499 | 503) => Told::Refused(status),
         _ => Told::Nothing,
     }
@@ -224,7 +210,8 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             told(&http::Answer { status, body: body.into(), next: None })
         };
-        assert!(matches!(told(201, r#"{"id":"a","status":"created"}"#), Told::Accepted(_, Status::Created)));
+        let created = r#"{"id":"a","productId":"1","quantity":1,"status":"created"}"#;
+        assert!(matches!(told(201, created), Told::Accepted(_, Status::Created)));
         assert!(matches!(told(201, "cut o"), Told::Nothing));
         for status in [400, 401, 422, 429, 503] {
             assert!(matches!(told(status, ""), Told::Refused(_)), "{status}");

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use processes::poll;
-use shared::contract::status::Status;
 use tokio::time::sleep;
 
 use super::driver::Load;
+use super::order::Order;
 use super::tally::SharedTally;
-use super::target::User;
-use super::watch;
 use crate::http::HttpClient;
 use crate::metrics::Metrics;
 
@@ -32,7 +30,11 @@ pub(super) async fn wait(load: &Load) -> Result<End> {
     wait_for_news(&load.tally, STANDSTILL).await;
     if let Some((id, user)) = load.tally.last_settled() {
         let mut client = HttpClient::connect(&load.target.order_url).await?;
-        wait_for_order(&mut client, load.target.user(user)?, &id).await?;
+        // The event is seen a little before the order service has stored it.
+        let settled = Order::settled(&mut client, load.target.user(user)?, &id, STANDSTILL).await?;
+        settled.with_context(|| {
+            format!("the event of order {id} was seen, and the order service did not settle it")
+        })?;
     }
     Ok(End { at: Instant::now(), pending: pending(load).await? })
 }
@@ -61,16 +63,6 @@ async fn wait_for_news(tally: &SharedTally, standstill: Duration) {
         }
         sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// The event is seen a little before the order service has stored it.
-async fn wait_for_order(client: &mut HttpClient, user: &User, id: &str) -> Result<()> {
-    let settled = poll(STANDSTILL, Duration::from_millis(1), async || {
-        let status = watch::status(client, user, id).await.transpose()?;
-        status.map(|status| (status != Status::Created).then_some(())).transpose()
-    });
-    let never = || format!("the event of order {id} was seen, and the order service did not settle it");
-    settled.await.with_context(never)?
 }
 
 /// `orders_pending` once it is 0, or what it still is.

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use processes::raw_nats::{RawConnection, RawMessage};
 use serde::Deserialize;
+use shared::contract::events::OrderProcessed;
 use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::driver::Load;
+use super::order::Order;
 use super::tally::Open;
-use super::target::User;
 use crate::answers::{Line, Witness};
 use crate::http::HttpClient;
 
@@ -100,14 +101,8 @@ async fn subscribed(nats_url: &str) -> Result<RawConnection> {
 
 /// An answer that somebody made by hand says nothing about what the inventory decided.
 fn observe(load: &Load, event: &RawMessage) {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Processed {
-        order_id: String,
-        status: Status,
-    }
     let is_genuine = event.headers.windows(b"ce-source".len()).any(|name| name == b"ce-source");
-    if is_genuine && let Ok(Processed { order_id, status }) = serde_json::from_slice(&event.body) {
+    if is_genuine && let Ok(OrderProcessed { order_id, status, .. }) = serde_json::from_slice(&event.body) {
         load.observe(order_id, status, Witness::Event);
     }
 }
@@ -143,8 +138,8 @@ async fn ask_round(load: &Load, asker: Asker) -> Result<()> {
     open.sort_unstable();
     let mut client = load.target.connect().await?;
     for (_, id, user) in open.into_iter().take(ROUND_LIMIT) {
-        if let Some(status) = status(&mut client, load.target.user(user)?, &id).await? {
-            load.observe(id, status, Witness::Order);
+        if let Some(order) = Order::get(&mut client, load.target.user(user)?, &id).await? {
+            load.observe(id, order.status, Witness::Order);
         }
     }
     Ok(())
@@ -155,16 +150,6 @@ impl Asker {
     fn has(self, id: &str) -> bool {
         usize::from(id.bytes().last().unwrap_or_default()) % self.of == self.share
     }
-}
-
-/// The order's status as the service tells it to its owner; `None` when it does not.
-pub(super) async fn status(client: &mut HttpClient, user: &User, id: &str) -> Result<Option<Status>> {
-    #[derive(Deserialize)]
-    struct Order {
-        status: Status,
-    }
-    let answer = client.get(&format!("/orders/{id}"), Some(&user.authorization)).await?;
-    Ok(serde_json::from_slice::<Order>(&answer.body).ok().map(|order| order.status))
 }
 
 /// Records every stock that was read and differs from the last one.

@@ -1,7 +1,7 @@
 //! A client of the topology's two services, and the auditor's view of what it was told.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -77,6 +77,18 @@ impl Buyer {
     pub async fn gauge(&self, name: &str) -> Option<f64> {
         let text = self.http.get(format!("{}/metrics", self.url)).send().await.ok()?.text().await.ok()?;
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// Waits until every order is settled, which must be so at this time after `since`. Returns how long it took.
+    pub async fn until_all_is_settled(&self, since: Instant, within: Duration) -> Duration {
+        loop {
+            let pending = self.gauge("orders_pending").await;
+            if pending == Some(0.0) {
+                return since.elapsed();
+            }
+            assert!(since.elapsed() < within, "{pending:?} orders pending");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// What is left of a product.

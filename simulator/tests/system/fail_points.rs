@@ -246,12 +246,7 @@ impl World {
         }
         self.told.extend(orders.join_all().await.into_iter().flatten());
         let buyer = Buyer::new(&self.topology, "alice");
-        while buyer.gauge("orders_pending").await != Some(0.0) {
-            let pending = buyer.gauge("orders_pending").await;
-            assert!(mended.elapsed() < SETTLED_WITHIN, "{pending:?} orders pending");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        mended.elapsed()
+        buyer.until_all_is_settled(mended, SETTLED_WITHIN).await
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_broker_that_comes_back_older_is_noticed_and_all_pending_orders_are_se
     let buyer = Buyer::new(&topology, "alice");
     let (storage, older) = (folder.path().join("nats"), folder.path().join("older"));
     let mut told = place(&buyer, "before", 1).join_all().await;
-    wait_until_settled(&buyer, Instant::now()).await;
+    buyer.until_all_is_settled(Instant::now(), SETTLED_WITHIN).await;
     topology.kill(Part::Broker).await.unwrap();
     copy(&storage, &older);
     topology.start_part(Part::Broker).await.unwrap();
@@ -44,17 +44,10 @@ async fn a_broker_that_comes_back_older_is_noticed_and_all_pending_orders_are_se
     topology.start_part(Part::Inventory).await.unwrap();
     let mended = Instant::now();
     told.extend(meanwhile.join_all().await);
-    wait_until_settled(&buyer, mended).await;
-    println!("all {} orders settled {:?} after the broker came back older", told.len(), mended.elapsed());
+    let settled = buyer.until_all_is_settled(mended, SETTLED_WITHIN).await;
+    println!("all {} orders settled {settled:?} after the broker came back older", told.len());
     topology.stop().await.unwrap();
     audited(folder.path(), &told).await;
-}
-
-async fn wait_until_settled(buyer: &Buyer, since: Instant) {
-    while buyer.gauge("orders_pending").await != Some(0.0) {
-        assert!(since.elapsed() < SETTLED_WITHIN, "{:?} orders pending", buyer.gauge("orders_pending").await);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn place(buyer: &Buyer, run: &str, count: usize) -> JoinSet<Line> {
