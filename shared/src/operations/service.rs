@@ -97,8 +97,8 @@ impl Service {
 
     /// Commits requests of one kind in groups, of which `size` may wait.
     pub fn commit_queue<R: Batched>(&mut self, size: usize) -> CommitQueue<R> {
-        let (queue, batches) = commit_queue(size, self.database.clone());
-        self.spawn("committer", |_| batches.run());
+        let (queue, committer) = commit_queue(size, self.database.clone());
+        self.spawn("committer", |_| committer);
         queue
     }
 
