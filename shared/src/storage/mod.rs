@@ -1,8 +1,7 @@
 //! One SQLite file with one writer. Every write has a known outcome, and a failing storage is noticed.
 //!
-//! Of the contract it knows only the words that columns hold, and it knows no requests.
+//! It knows no requests, and no events.
 
-mod columns;
 pub mod commit_queue;
 mod condition;
 mod connect;
