@@ -11,9 +11,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Duration, timeout};
 
 use crate::broker::client::dial;
-use crate::broker::link::Link;
+use crate::broker::link::{BrokerState, Link};
 use crate::broker::ownership::Ownership;
-use crate::broker::state::BrokerState;
 use crate::settings::NatsSettings;
 
 /// An answer of the broker's API that takes longer is late.
@@ -25,7 +24,8 @@ pub struct Broker {
     // With another client once this one has died.
     context: Arc<RwLock<Context>>,
     pub(super) settings: NatsSettings,
-    ownership: Ownership,
+    /// Which consumer must belong to which database.
+    pub ownership: Ownership,
     pub(super) link: Arc<Link>,
     // One observation at a time, so that an older one never overwrites the result of a newer one.
     pub(super) observing: Arc<Mutex<()>>,
@@ -51,11 +51,6 @@ impl Broker {
             link,
             observing: Arc::default(),
         })
-    }
-
-    /// Which consumer must belong to which database.
-    pub fn ownership(&self) -> &Ownership {
-        &self.ownership
     }
 
     /// The latest observation, and a way to wait for the next change.

@@ -8,8 +8,7 @@ use tokio::time::timeout;
 
 use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
 use crate::broker::jetstream::{provision_stream, require_version};
-use crate::broker::ownership::Owner;
-use crate::broker::state::{BrokerState, Session};
+use crate::broker::link::{BrokerState, Session};
 
 impl Broker {
     /// Looks once, creates or updates the stream and the consumer, and sets the state.
@@ -19,12 +18,10 @@ impl Broker {
         ensure!(connection > 0, "no connection to the broker yet");
         require_version(&self.server_version())?;
         let inspected = timeout(ROUND_TRIP_TIMEOUT, self.inspect()).await;
-        let (info, owner) = inspected.context("the broker did not answer in time")??;
-        let found = match owner {
-            Owner::Ours => {
-                BrokerState::Connected(Session { connection, stream_created: info.created.to_string() })
-            }
-            Owner::Foreign(why) => BrokerState::Foreign(why),
+        let (info, foreign) = inspected.context("the broker did not answer in time")??;
+        let found = match foreign {
+            None => BrokerState::Connected(Session { connection, stream_created: info.created.to_string() }),
+            Some(why) => BrokerState::Foreign(why),
         };
         if let Some(former) = self.link.set(found.clone()) {
             self.log_change(&former, &found, &info);
@@ -32,10 +29,10 @@ impl Broker {
         Ok(())
     }
 
-    async fn inspect(&self) -> Result<(stream::Info, Owner)> {
+    async fn inspect(&self) -> Result<(stream::Info, Option<String>)> {
         let context = self.context();
         let info = provision_stream(&context, self.settings.nats_max_bytes).await?;
-        Ok((info, self.ownership().observe(&context).await?))
+        Ok((info, self.ownership.observe(&context).await?))
     }
 
     fn log_change(&self, former: &BrokerState, now: &BrokerState, info: &stream::Info) {

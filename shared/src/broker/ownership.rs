@@ -10,20 +10,11 @@ use anyhow::{Context as _, Error, Result};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::PullConsumer;
 
-use crate::broker::complaints::Complaints;
 use crate::broker::identity::Identity;
 use crate::broker::jetstream::{create_consumer, find_consumer, update_consumer};
+use crate::broker::link::Complaints;
 use crate::fail_point;
 use crate::storage::Database;
-
-/// Whose the consumer is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// This database's.
-    Ours,
-    /// Not this database's; the text says why, and what to do.
-    Foreign(String),
-}
 
 /// One database, and the durable consumer that should be its own.
 #[derive(Clone)]
@@ -62,8 +53,9 @@ impl Ownership {
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
-    /// Tells whose the consumer is. A missing one is created as ours, and one that is nobody's is claimed.
-    pub(super) async fn observe(&self, context: &Context) -> Result<Owner> {
+    /// Why the consumer is not this database's, and what to do; `None` if it is. A missing one is created as
+    /// ours, and one that is nobody's is claimed.
+    pub(super) async fn observe(&self, context: &Context) -> Result<Option<String>> {
         let consumer = self.open(context).await?;
         if consumer.cached_info().paused {
             self.complaints
@@ -77,14 +69,14 @@ impl Ownership {
                 self.write(context, &consumer, &ours).await?;
             }
             Some(owner) if owner.id != ours.id => {
-                return Ok(Owner::Foreign(self.belongs_to_another(&owner, &ours)));
+                return Ok(Some(self.belongs_to_another(&owner, &ours)));
             }
             Some(owner) if owner.generation > ours.generation => {
-                return Ok(Owner::Foreign(self.is_ahead_of_a_backup()));
+                return Ok(Some(self.is_ahead_of_a_backup()));
             }
             Some(owner) => self.write(context, &consumer, &owner).await?,
         }
-        Ok(Owner::Ours)
+        Ok(None)
     }
 
     /// The consumer; created as ours if it is missing.

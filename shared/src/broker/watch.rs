@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::client::{answers, death_of, dial};
 use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
-use crate::broker::state::BrokerState;
+use crate::broker::link::BrokerState;
 
 /// How often the broker is observed.
 pub(super) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Broker {
     async fn note_failure(&self, error: &Error) {
         let is_late = error.is::<Elapsed>()
             && self.is_connected()
-            && answers(&self.context().client(), self.ownership().consumer).await;
+            && answers(&self.context().client(), self.ownership.consumer).await;
         if is_late {
             return self.link.complaints.log("its API is late; events flow on");
         }
@@ -60,7 +60,7 @@ impl Broker {
         self.link.set(BrokerState::Unreachable);
         // Whatever made it die may do so again at once.
         tokio::time::sleep(REPLACE_PAUSE).await;
-        match dial(&self.settings, self.ownership().consumer, self.link.clone()).await {
+        match dial(&self.settings, self.ownership.consumer, self.link.clone()).await {
             Ok(context) => self.set_context(context),
             Err(error) => self.link.complaints.log(&format!("no other client: {error:#}")),
         }
@@ -68,7 +68,7 @@ impl Broker {
 
     /// Records at the consumer how far the database has come, if it has changed. If that fails, the next time.
     async fn record_generation(&self) {
-        let ownership = self.ownership();
+        let ownership = &self.ownership;
         if !self.is_connected() || !ownership.database.is_writable() {
             return;
         }
