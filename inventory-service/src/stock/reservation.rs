@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
+use shared::clock::now_ms;
 use shared::contract::events::{Event, OrderCreated, OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
+use shared::delivery::handler::EventHandler;
 use shared::delivery::outbox;
 use shared::delivery::outcome::{Never, Outcome};
 use shared::storage::{Tx, json};
@@ -23,6 +25,18 @@ struct Reservation {
     reason: Option<Reason>,
     decided_at: i64,
     traceparent: String,
+}
+
+/// Decides announced orders.
+#[derive(Clone, Copy)]
+pub struct DecideOrders;
+
+impl EventHandler for DecideOrders {
+    type Event = OrderCreated;
+
+    async fn handle(&self, tx: &mut Tx, orders: &[Received<OrderCreated>]) -> Result<Vec<Outcome>> {
+        reserve(tx, orders, now_ms()).await
+    }
 }
 
 /// Decides the batch and writes it, its answers included. One outcome per order, in the same order.

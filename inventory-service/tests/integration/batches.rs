@@ -1,6 +1,6 @@
 //! Exact batches, decided in one transaction on a real database, with no broker between test and rule.
 
-use inventory_service::event_handlers::DecideOrders;
+use inventory_service::stock::reservation::DecideOrders;
 use inventory_service::stock::{reservation, seed};
 use shared::clock::now_ms;
 use shared::contract::events::{EventBody, OrderCreated, Received};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use inventory_service::event_handlers::DecideOrders;
+use inventory_service::stock::reservation::DecideOrders;
 use inventory_service::stock::seed;
 use serde_json::json;
 use shared::contract::events::{OrderCreated, Received};

@@ -1,10 +1,9 @@
 //! Orders: the rules and the SQL, free of HTTP and NATS.
 //!
-//! [`placement`] decides a batch of new orders, [`commit_queue`] groups concurrent ones into one transaction,
-//! [`settlement`] applies the inventory's answers, [`pending`] sends again what got none. [`list`] reads
-//! pages of orders. [`status_changes`] numbers what happened to them, and [`feed`] hands out new ones.
+//! [`placement`] decides a batch of new orders, [`settlement`] applies the inventory's answers, [`pending`] sends
+//! again what got none. [`list`] reads pages of orders. [`status_changes`] numbers what happened to them, and
+//! [`feed`] hands out new ones.
 
-pub mod commit_queue;
 pub mod feed;
 pub mod list;
 pub mod pending;

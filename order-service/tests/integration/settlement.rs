@@ -1,7 +1,7 @@
 //! What becomes of the inventory's answers.
 
 use async_nats::{HeaderMap, jetstream};
-use order_service::event_handlers::SettleOrders;
+use order_service::orders::settlement::SettleOrders;
 use shared::delivery::handler;
 use shared::delivery::message::Delivery;
 use shared::delivery::outcome::Outcome;
