@@ -213,8 +213,8 @@ async fn put_stock(tx: &mut Tx, product_id: &str, stock: i64) -> sqlx::Result<()
     .bind(product_id)
     .bind(stock)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// Inserts the row and returns its id.

@@ -9,9 +9,8 @@ use anyhow::{Result, ensure};
 use shared::clock::now_ms;
 use shared::contract::events::{Event, OrderCreated, OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
-use shared::delivery::handler::EventHandler;
+use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::delivery::outbox;
-use shared::delivery::outcome::{Never, Outcome};
 use shared::storage::{Tx, json};
 use sqlx::FromRow;
 

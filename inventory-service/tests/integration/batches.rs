@@ -6,8 +6,8 @@ use shared::clock::now_ms;
 use shared::contract::events::{EventBody, OrderCreated, Received};
 use shared::contract::subjects::ORDER_CREATED;
 use shared::delivery::handler;
+use shared::delivery::handler::Outcome;
 use shared::delivery::message::Delivery;
-use shared::delivery::outcome::Outcome;
 use shared::storage::Database;
 
 use crate::bus::order;

@@ -161,8 +161,8 @@ async fn insert_orders(tx: &mut Tx, orders: &[Order], now_ms: i64) -> sqlx::Resu
     .bind(json(&rows))
     .bind(now_ms)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// An expired key that was not purged yet gives way to its new order.
@@ -178,19 +178,19 @@ async fn insert_keys(tx: &mut Tx, keys: &[(&str, &str, String)], now_ms: i64) ->
     .bind(json(&keys))
     .bind(now_ms)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
-/// Deletes up to `limit` expired keys. Returns how many there were.
-pub async fn purge_expired_keys(tx: &mut Tx, now_ms: i64, limit: i64) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+/// Deletes up to `limit` expired keys.
+pub async fn purge_expired_keys(tx: &mut Tx, now_ms: i64, limit: i64) -> sqlx::Result<()> {
+    sqlx::query(
         "DELETE FROM idempotency_keys WHERE (user_id, key) IN
              (SELECT user_id, key FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2)",
     )
     .bind(now_ms - KEY_LIFETIME_MS)
     .bind(limit)
     .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected())
+    .await
+    .map(drop)
 }

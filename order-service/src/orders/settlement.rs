@@ -9,8 +9,7 @@ use anyhow::{Result, ensure};
 use shared::clock::now_ms;
 use shared::contract::events::{OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
-use shared::delivery::handler::EventHandler;
-use shared::delivery::outcome::{Never, Outcome};
+use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::storage::{Tx, json};
 
 type State = (Status, Option<Reason>);

@@ -8,8 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::contract::events::{OrderProcessed, Received};
 use shared::delivery::dead_letter::redrive::{DeadLetters, Mode, Redriven};
-use shared::delivery::handler::EventHandler;
-use shared::delivery::outcome::Outcome;
+use shared::delivery::handler::{EventHandler, Outcome};
 use shared::operations::jobs::jobs;
 use shared::storage::Tx;
 

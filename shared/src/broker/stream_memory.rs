@@ -76,8 +76,8 @@ pub async fn remember(tx: &mut Tx, latest: &Acknowledged) -> sqlx::Result<()> {
     .bind(latest.sequence as i64)
     .bind(&latest.message_id)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// Whether a loss was noted that nobody has seen to yet.

@@ -10,7 +10,6 @@ use anyhow::{Error, Result, ensure};
 use futures_util::FutureExt;
 
 use super::message::Delivery;
-use super::outcome::{Never, Outcome};
 use crate::contract::events::{EventBody, Received};
 use crate::storage::Tx;
 use crate::text;
@@ -25,6 +24,27 @@ pub trait EventHandler: Send + Sync + 'static {
         tx: &mut Tx,
         batch: &[Received<Self::Event>],
     ) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
+}
+
+/// How an event handler decided one message.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Its effect is in the transaction, or it was a repeat and needs none. The word is the metric's label.
+    Done(&'static str),
+    /// It can never succeed; it becomes a dead letter in the same transaction.
+    Never(Never),
+}
+
+/// The reason of an event of this service's own that can never be a message.
+pub const UNSENDABLE: &str = "unsendable_event";
+
+/// Why a message can never succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Never {
+    /// One stable word, such as `conflicting_result`; it is the metric's label.
+    pub reason: &'static str,
+    /// The same for a person, with the values that were found.
+    pub detail: String,
 }
 
 /// The error of a handler that panicked with this text.

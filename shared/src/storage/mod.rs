@@ -8,7 +8,6 @@ mod connect;
 mod database;
 pub mod failure;
 mod files;
-mod json;
 mod lock;
 mod stamp;
 pub mod suspect;
@@ -17,5 +16,4 @@ mod watch;
 mod write;
 
 pub use database::{Database, Tx};
-pub use json::json;
-pub use write::WriteError;
+pub use write::{WriteError, json};

@@ -1,6 +1,7 @@
 //! One write with a known outcome: stored, certainly not stored, or nobody can tell.
 
 use anyhow::{Error, Result, anyhow};
+use serde::Serialize;
 
 use crate::storage::database::{Database, Tx};
 use crate::storage::failure::{StorageFailure, commit_never_happened};
@@ -82,6 +83,13 @@ impl Database {
         }
         WriteError::Unknown(error.into())
     }
+}
+
+/// `rows` as the JSON text that `json_each($1)` takes: a whole batch as one bound value, since each statement is
+/// a hop to the connection's thread.
+pub fn json<T: Serialize>(rows: &T) -> String {
+    // Strings, integers, options and arrays of them always have a JSON form.
+    serde_json::to_string(rows).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use super::acknowledge::{acknowledge, give_back};
 use super::run::Consumer;
 use crate::delivery::dead_letter::store;
 use crate::delivery::handler;
-use crate::delivery::handler::{EventHandler, Panicked};
+use crate::delivery::handler::{EventHandler, Never, Outcome, Panicked};
 use crate::delivery::message::{Delivery, Message};
-use crate::delivery::outcome::{Never, Outcome};
 use crate::fail_point;
 use crate::storage::{Tx, WriteError};
 
@@ -157,6 +156,6 @@ async fn forget(tx: &mut Tx, delivery: &Delivery) -> sqlx::Result<()> {
         .bind(delivery.subject.as_str())
         .bind(delivery.body.as_ref())
         .execute(&mut **tx)
-        .await?;
-    Ok(())
+        .await
+        .map(drop)
 }

@@ -67,9 +67,7 @@ impl<H: EventHandler> Consumer<H> {
                 tracing::warn!(consumer, error, "not consuming");
                 reset.pull_was_dropped();
             }
-            if !shutdown.is_cancelled() {
-                pause(&shutdown).await;
-            }
+            pause(&shutdown).await;
         }
         self.broker.flush().await;
     }

@@ -20,8 +20,8 @@ use super::pull::PULL_EXPIRES;
 use crate::broker::stored_message::StoredMessage;
 use crate::broker::{Broker, stored_message};
 use crate::delivery::dead_letter::store;
+use crate::delivery::handler::Never;
 use crate::delivery::message::Delivery;
-use crate::delivery::outcome::Never;
 use crate::storage::Database;
 
 /// The one header of such a dead letter, also in a redrive: the whole block that could not be read.

@@ -13,9 +13,8 @@ use super::store;
 use super::store::DeadLetter;
 use crate::broker::{Broker, BrokerState};
 use crate::delivery::handler;
-use crate::delivery::handler::EventHandler;
+use crate::delivery::handler::{EventHandler, Never, Outcome, UNSENDABLE};
 use crate::delivery::message::Delivery;
-use crate::delivery::outcome::{Never, Outcome, UNSENDABLE};
 use crate::fail_point;
 use crate::storage::{Database, Tx, WriteError};
 
@@ -37,14 +36,6 @@ pub enum Redriven {
     /// It could not be handled this time, for this reason. Its row stays as it was.
     Failed(String),
     /// There is no such row, or no longer.
-    Gone,
-}
-
-/// What became of a row that was to be discarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Discarded {
-    Done,
-    /// There was no such row, or no longer.
     Gone,
 }
 
@@ -120,12 +111,12 @@ impl DeadLetters {
     async fn handle(&self, tx: &mut Tx, id: i64) -> Result<Redriven> {
         let Some(letter) = store::find(&mut **tx, id).await? else { return Ok(Redriven::Gone) };
         // Never delivered, and so nothing for the handler. What made it unsendable is in the event itself.
-        if letter.reason == UNSENDABLE {
-            let never = Never { reason: UNSENDABLE, detail: letter.detail };
-            store::count_attempt(tx, id, &never).await?;
-            return Ok(Redriven::Dead(never));
-        }
-        match (self.decide)(tx, letter.delivery()?).await? {
+        let outcome = if letter.reason == UNSENDABLE {
+            Outcome::Never(Never { reason: UNSENDABLE, detail: letter.detail })
+        } else {
+            (self.decide)(tx, letter.delivery()?).await?
+        };
+        match outcome {
             Outcome::Done(word) => {
                 store::delete(tx, id).await?;
                 Ok(Redriven::Done(word))
@@ -137,8 +128,8 @@ impl DeadLetters {
         }
     }
 
-    /// Deletes one without its being handled.
-    pub async fn discard(self, id: i64, by: String) -> Result<Discarded, RedriveError> {
+    /// Deletes one without its being handled, and returns it. `None` when there is no such row, or no longer.
+    pub async fn discard(self, id: i64, by: String) -> Result<Option<DeadLetter>, RedriveError> {
         let found = self.database.write(|mut tx| async move {
             let found = store::find(&mut *tx, id).await?;
             store::delete(&mut tx, id).await?;
@@ -152,11 +143,19 @@ impl DeadLetters {
                 RedriveError::Unknown
             }
         })?;
-        let Some(letter) = found else { return Ok(Discarded::Gone) };
-        let DeadLetter { subject, reason, attempts, body_bytes, .. } = letter;
-        tracing::warn!(dead_letter = id, by, subject, reason, attempts, body_bytes, "dead letter discarded");
-        metrics::counter!("dead_letters_discarded_total").increment(1);
-        Ok(Discarded::Done)
+        if let Some(DeadLetter { subject, reason, attempts, body_bytes, .. }) = &found {
+            tracing::warn!(
+                dead_letter = id,
+                by,
+                subject,
+                reason,
+                attempts,
+                body_bytes,
+                "dead letter discarded"
+            );
+            metrics::counter!("dead_letters_discarded_total").increment(1);
+        }
+        Ok(found)
     }
 }
 

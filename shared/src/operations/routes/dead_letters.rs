@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clock::rfc3339;
-use crate::delivery::dead_letter::redrive::{DeadLetters, Discarded, Mode, RedriveError, Redriven};
+use crate::delivery::dead_letter::redrive::{DeadLetters, Mode, RedriveError, Redriven};
 use crate::delivery::dead_letter::store;
 use crate::delivery::dead_letter::store::DeadLetter;
 use crate::http::auth::Admin;
@@ -245,10 +245,8 @@ pub async fn discard(
     State(letters): State<DeadLetters>,
     Name(id): Name<i64>,
 ) -> Result<StatusCode, Problem> {
-    match result(jobs.run(letters.discard(id, admin.id)).await)? {
-        Discarded::Done => Ok(StatusCode::NO_CONTENT),
-        Discarded::Gone => Err(Problem::NotFound),
-    }
+    let discarded = result(jobs.run(letters.discard(id, admin.id)).await)?;
+    discarded.map(|_| StatusCode::NO_CONTENT).ok_or(Problem::NotFound)
 }
 
 fn result<T>(ended: Option<Result<T, RedriveError>>) -> Result<T, Problem> {
