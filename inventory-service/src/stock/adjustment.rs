@@ -208,7 +208,8 @@ async fn stock_of(tx: &mut Tx, product_id: &str) -> sqlx::Result<Option<i64>> {
 
 async fn put_stock(tx: &mut Tx, product_id: &str, stock: i64) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO products (id, stock) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET stock = excluded.stock",
+        "INSERT INTO products (id, stock) VALUES ($1, $2)
+         ON CONFLICT (id) DO UPDATE SET stock = excluded.stock",
     )
     .bind(product_id)
     .bind(stock)

@@ -158,7 +158,8 @@ async fn take(tx: &mut Tx, taken: &BTreeMap<&str, i64>) -> Result<()> {
     }
     let rows: Vec<_> = taken.iter().collect();
     let written = sqlx::query(
-        "UPDATE products SET stock = stock - (j.value ->> 1) FROM json_each($1) AS j WHERE products.id = j.value ->> 0",
+        "UPDATE products SET stock = stock - (j.value ->> 1)
+         FROM json_each($1) AS j WHERE products.id = j.value ->> 0",
     )
     .bind(json(&rows))
     .execute(&mut **tx)

@@ -13,7 +13,7 @@ use sqlx::SqlitePool;
 
 use super::Order;
 
-/// The first sweep comes so many milliseconds after the event was enqueued; each further one after twice that.
+/// The first sweep comes so many milliseconds after the enqueueing; each further one after twice that.
 pub const BACKOFF_START_MS: i64 = 30_000;
 /// The longest time between two sweeps of one order, in milliseconds.
 pub const BACKOFF_MAX_MS: i64 = 600_000;

@@ -52,7 +52,7 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
         consumer.reset(Some(1)).await.context("set the consumer back to the beginning of the stream")?;
     }
     commit(&ownership.database, &adopted, healing).await?;
-    ownership.set_identity(adopted.clone());
+    ownership.identity.send_replace(adopted.clone());
     tracing::warn!(consumer = ownership.consumer, database = adopted.id, previous, "consumer adopted");
     broker.observe_once().await?;
     Ok(Adoption::Done(previous))
@@ -61,7 +61,7 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
 /// Writes a new id into the consumer's metadata, and waits until its previous owner must have seen it.
 async fn announce(broker: &Broker, consumer: &PullConsumer) -> Result<Identity> {
     let ownership = &broker.ownership;
-    let generation = ownership.identity().generation + 1;
+    let generation = ownership.identity.borrow().generation + 1;
     let adopted = Identity { id: Uuid::now_v7().to_string(), generation };
     ownership.write(&broker.context(), consumer, &adopted).await?;
     tokio::time::sleep(NOTICED_AFTER).await;

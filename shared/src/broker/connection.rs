@@ -2,7 +2,7 @@
 //!
 //! A service starts, stays up and recovers without a broker: whoever needs one waits for its [`BrokerState`].
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::jetstream::Context;
@@ -22,7 +22,7 @@ pub(super) const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Broker {
     // With another client once this one has died.
-    context: Arc<RwLock<Context>>,
+    pub(super) context: watch::Sender<Context>,
     pub(super) settings: NatsSettings,
     /// Which consumer must belong to which database.
     pub ownership: Ownership,
@@ -42,15 +42,9 @@ impl Broker {
             !settings.nats_url.contains('@'),
             "NATS_URL must not hold credentials; set NATS_USER and NATS_PASSWORD"
         );
-        let link = Arc::<Link>::default();
-        let context = dial(settings, ownership.consumer, link.clone()).await?;
-        Ok(Self {
-            context: Arc::new(RwLock::new(context)),
-            settings: settings.clone(),
-            ownership,
-            link,
-            observing: Arc::default(),
-        })
+        let (link, observing) = (Arc::<Link>::default(), Arc::default());
+        let context = watch::Sender::new(dial(settings, ownership.consumer, link.clone()).await?);
+        Ok(Self { context, settings: settings.clone(), ownership, link, observing })
     }
 
     /// The latest observation, and a way to wait for the next change.
@@ -65,11 +59,7 @@ impl Broker {
 
     /// The JetStream context. Asked for anew for each step: its client may have died since.
     pub fn context(&self) -> Context {
-        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set_context(&self, context: Context) {
-        *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;
+        self.context.borrow().clone()
     }
 
     /// Opens the service's durable consumer, and creates it if it is missing.

@@ -139,11 +139,11 @@ fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
 }
 
 fn is_absent(error: &ConsumerErrorKind) -> bool {
-    matches!(error, ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
+    matches!(error, ConsumerErrorKind::JetStream(e) if e.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 fn is_missing(error: &GetStreamErrorKind) -> bool {
-    matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+    matches!(error, GetStreamErrorKind::JetStream(e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// Refuses a server that is too old. An empty version is that of a server that has not introduced itself yet.

@@ -4,11 +4,12 @@
 //! state of this very file, which is then a restored backup. The generation is committed here before it is
 //! written there, so a crash of anything at any time leaves it lower there, and never raises a false alarm.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Error, Result};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::PullConsumer;
+use tokio::sync::{Mutex, watch};
 
 use crate::broker::identity::Identity;
 use crate::broker::jetstream::{create_consumer, find_consumer, update_consumer};
@@ -25,9 +26,9 @@ pub struct Ownership {
     /// The subject that the consumer is filtered on.
     pub subject: &'static str,
     // What the database says; this process alone writes it.
-    identity: Arc<Mutex<Identity>>,
+    pub(super) identity: watch::Sender<Identity>,
     // The rows that the write connection had changed when the generation was last raised.
-    recorded_at: Arc<tokio::sync::Mutex<Option<i64>>>,
+    recorded_at: Arc<Mutex<Option<i64>>>,
     complaints: Arc<Complaints>,
 }
 
@@ -38,19 +39,9 @@ impl Ownership {
         consumer: &'static str,
         subject: &'static str,
     ) -> Result<Self> {
-        let identity = Arc::new(Mutex::new(Identity::establish(&database).await?));
+        let identity = watch::Sender::new(Identity::establish(&database).await?);
         let (recorded_at, complaints) = Default::default();
         Ok(Self { database, consumer, subject, identity, recorded_at, complaints })
-    }
-
-    /// Who the database is at present.
-    pub(super) fn identity(&self) -> Identity {
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes note of what was committed.
-    pub(super) fn set_identity(&self, identity: Identity) {
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
     /// Why the consumer is not this database's, and what to do; `None` if it is. A missing one is created as
@@ -62,7 +53,7 @@ impl Ownership {
                 .log("an operator has paused the consumer: nothing is delivered until it is resumed");
         }
         // Read after the consumer: the generation only grows.
-        let ours = self.identity();
+        let ours = self.identity.borrow().clone();
         match Identity::of(&consumer) {
             None => {
                 tracing::info!(consumer = self.consumer, database = ours.id, "consumer claimed");
@@ -83,7 +74,10 @@ impl Ownership {
     pub(super) async fn open(&self, context: &Context) -> Result<PullConsumer> {
         match find_consumer(context, self.consumer).await? {
             Some(consumer) => Ok(consumer),
-            None => create_consumer(context, self.consumer, self.subject, self.identity().metadata()).await,
+            None => {
+                let metadata = self.identity.borrow().metadata();
+                create_consumer(context, self.consumer, self.subject, metadata).await
+            }
         }
     }
 
@@ -102,7 +96,7 @@ impl Ownership {
         let mut recorded_at = self.recorded_at.lock().await;
         let Some((raised, changes)) = self.raise(*recorded_at).await? else { return Ok(()) };
         fail_point::reach("identity: generation committed, not at the broker");
-        self.set_identity(raised.clone());
+        self.identity.send_replace(raised.clone());
         let consumer = self.open(context).await?;
         // Whoever adopted it meanwhile keeps it.
         if Identity::of(&consumer).is_some_and(|owner| owner.id == raised.id) {

@@ -61,12 +61,12 @@ impl Broker {
         // Whatever made it die may do so again at once.
         tokio::time::sleep(REPLACE_PAUSE).await;
         match dial(&self.settings, self.ownership.consumer, self.link.clone()).await {
-            Ok(context) => self.set_context(context),
+            Ok(context) => drop(self.context.send_replace(context)),
             Err(error) => self.link.complaints.log(&format!("no other client: {error:#}")),
         }
     }
 
-    /// Records at the consumer how far the database has come, if it has changed. If that fails, the next time.
+    /// Records at the consumer how far the database has come. If that fails, the next time.
     async fn record_generation(&self) {
         let ownership = &self.ownership;
         if !self.is_connected() || !ownership.database.is_writable() {

@@ -1,7 +1,7 @@
 //! Group commit: concurrent requests are committed as one transaction, one fsync for all of them.
 //!
-//! A batch is whatever waits; there is no linger timer. The queue is bounded, and a full one refuses at once. The
-//! transaction never lives in a request's future, so a client that goes away cannot undo or half do a commit.
+//! A batch is whatever waits; there is no linger timer. A full queue refuses at once. The transaction never lives
+//! in a request's future, so a client that goes away cannot undo or half do a commit.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,8 +49,8 @@ pub struct CommitQueue<R: Batched> {
     database: Database,
 }
 
-/// A queue with room for `size` requests, and the task that commits them: until every [`CommitQueue`] is gone and
-/// the queue is empty.
+/// A queue with room for `size` requests, and the task that commits them. It ends when every [`CommitQueue`] is
+/// gone and the queue is empty.
 pub fn commit_queue<R: Batched>(
     size: usize,
     database: Database,

@@ -1,9 +1,7 @@
 //! One SQLite file per service: one write connection, a read-only pool, and full durability.
 //!
 //! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused
-//! ([`lock`]), because two writers would each believe in their own relay and consumer. Storage that is full
-//! or locked is waited for ([`condition`]); a file that is damaged is [`suspect`](crate::storage::suspect)
-//! and ends the process.
+//! ([`lock`]): two writers would each believe in their own relay and consumer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,7 +91,7 @@ impl Database {
         self.writer.acquire().await?.close().await
     }
 
-    /// Changes with each COMMIT of [`Database::write`] that may have happened; several may show as one.
+    /// Changes after each COMMIT of [`Database::write`], whatever came of it; several may show as one.
     pub fn commits(&self) -> watch::Receiver<()> {
         self.committed.subscribe()
     }

@@ -85,8 +85,8 @@ impl Database {
     }
 }
 
-/// `rows` as the JSON text that `json_each($1)` takes: a whole batch as one bound value, since each statement is
-/// a hop to the connection's thread.
+/// `rows` as the JSON text that `json_each($1)` takes: a whole batch as one bound value. Each statement is a hop
+/// to the connection's thread.
 pub fn json<T: Serialize>(rows: &T) -> String {
     // Strings, integers, options and arrays of them always have a JSON form.
     serde_json::to_string(rows).unwrap_or_default()

@@ -31,14 +31,14 @@ impl Reset {
         self.holder = self.holder.or(Some(Holder::DroppedPull));
     }
 
-    /// Resets the consumer: what was delivered and not acknowledged comes again, and not after `ack_wait` only.
+    /// Resets the consumer: what was delivered and not acknowledged comes again without waiting for `ack_wait`.
     ///
-    /// Unless a message among it is unreadable: that one is set aside, and the others are given back one by
-    /// one, since a reset would deliver it again together with all that is older and not acknowledged.
+    /// A reset would deliver an unreadable message again, too. So that one is set aside instead, and the others
+    /// are given back one by one.
     ///
-    /// A reset also starts the delivery counts over. A message that kills the process at every start would
-    /// then never reach the number at which it is given up. So after a dead process there is no reset without
-    /// progress since the latest one; redelivery is then left to `ack_wait`, which counts.
+    /// A reset starts the delivery counts over. A message that kills the process at every start would never
+    /// reach the number at which it is given up. So after a dead process there is no reset without progress
+    /// since the latest one; redelivery is then left to `ack_wait`, which counts.
     pub async fn take_back(&mut self, pulls: &mut PullConsumer, unreadable: &Unreadable<'_>) -> Result<()> {
         let info = pulls.cached_info().clone();
         let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);

@@ -70,8 +70,8 @@ impl Unreadable<'_> {
         Ok(found)
     }
 
-    /// Sets aside the unreadable messages that hold the ack floor back, up to the first that can be read: that
-    /// one comes again by itself. Needs no quiet moment: what is readable behind the floor may be long handled.
+    /// Sets aside the unreadable messages that hold the ack floor back, up to the first that can be read, which
+    /// comes again by itself. Needs no quiet moment: what is readable behind the floor may be long handled.
     ///
     /// Takes no longer than a pull. A broker whose answers are late is asked again another time.
     pub async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Redrive: a dead letter is handled once more, as if it were delivered now, or it is discarded.
 //!
 //! The same event handler decides it, and so the same deduplication. Its effect and the deletion of its row
-//! commit in one transaction. Never done in a request's future: a caller who goes away must not leave a commit
-//! half-way.
+//! commit in one transaction. That is work for a task, and never for a request's future: a caller who goes away
+//! must not leave a commit half-way.
 
 use std::sync::Arc;
 
