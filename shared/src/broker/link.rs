@@ -70,11 +70,10 @@ impl Link {
     pub fn set(&self, found: BrokerState) -> Option<BrokerState> {
         let mut former = None;
         self.state.send_if_modified(|state| {
-            let changed = *state != found;
-            if changed {
+            if *state != found {
                 former = Some(std::mem::replace(state, found));
             }
-            changed
+            former.is_some()
         });
         former
     }

@@ -9,7 +9,6 @@ mod connection;
 mod identity;
 pub mod jetstream;
 mod link;
-mod observation;
 pub mod ownership;
 pub mod stored_message;
 pub mod stream_memory;
