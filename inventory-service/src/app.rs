@@ -8,10 +8,10 @@ use shared::operations::service::{About, Own, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::event_handlers::DecideOrders;
 use crate::families::FAMILIES;
 use crate::http::{AppState, routes};
 use crate::settings::Settings;
+use crate::stock::reservation::DecideOrders;
 use crate::stock::seed;
 
 pub const ABOUT: About = About {

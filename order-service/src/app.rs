@@ -9,12 +9,12 @@ use shared::operations::service::{About, Own, Service};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::event_handlers::SettleOrders;
 use crate::families::FAMILIES;
 use crate::http::open_requests::OpenRequests;
 use crate::http::{AppState, routes};
 use crate::orders::feed::{Feed, FeedReader};
 use crate::orders::pending;
+use crate::orders::settlement::SettleOrders;
 use crate::settings::Settings;
 use crate::sweeper::Sweeper;
 

@@ -76,7 +76,11 @@ impl Sweeper {
             return Ok(Swept::Enqueued(0));
         }
         let swept = self.sweep_once(now_ms()).await?;
-        self.purge_once(steady_ms).await?;
+        let purged = self.database.write(|mut tx| async move {
+            placement::purge_expired_keys(&mut tx, steady_ms, PURGE_MAX).await?;
+            Ok((tx, ()))
+        });
+        purged.await?;
         Ok(swept)
     }
 
@@ -187,15 +191,6 @@ impl Sweeper {
         Ok(oldest.map(|message| {
             message.header("Nats-Msg-Id").and_then(outbox::enqueued_ms).unwrap_or(message.time_ms)
         }))
-    }
-
-    /// Deletes expired idempotency keys.
-    async fn purge_once(&self, now_ms: i64) -> Result<()> {
-        let purged = self.database.write(|mut tx| async move {
-            placement::purge_expired_keys(&mut tx, now_ms, PURGE_MAX).await?;
-            Ok((tx, ()))
-        });
-        Ok(purged.await?)
     }
 }
 

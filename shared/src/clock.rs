@@ -11,16 +11,14 @@ pub fn now_ms() -> i64 {
 /// Unix milliseconds as RFC 3339 in UTC, the form of every time on the wire. Always three digits of a second, so
 /// that times sort as text.
 pub fn rfc3339(time_ms: i64) -> String {
-    match OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_ms) * 1_000_000) {
-        Ok(time) => {
-            let (year, month, day) = time.to_calendar_date();
-            let (hour, minute, second, milli) = time.to_hms_milli();
-            let month = u8::from(month);
-            format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-        }
+    let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_ms) * 1_000_000) else {
         // Outside of the years that can be written; no clock of ours says so.
-        Err(_) => time_ms.to_string(),
-    }
+        return time_ms.to_string();
+    };
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second, milli) = time.to_hms_milli();
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 /// The Unix milliseconds of a time in RFC 3339, with any offset; `None` when it is none. What is finer is cut off.

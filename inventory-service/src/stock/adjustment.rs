@@ -4,7 +4,9 @@
 //! key, and is never deleted: any number of requests with one key make one change, for ever.
 
 use serde::Serialize;
+use shared::clock::now_ms;
 use shared::storage::Tx;
+use shared::storage::commit_queue::{Batched, CommitError};
 use sqlx::FromRow;
 use utoipa::ToSchema;
 
@@ -84,6 +86,29 @@ pub enum Adjusted {
     UnknownProduct,
     /// The restock would lead above [`STOCK_MAX`]. Nothing was stored.
     AboveMax,
+}
+
+/// Group commit: one transaction for all that wait at the same time.
+impl Batched for NewAdjustment {
+    type Outcome = Adjusted;
+
+    async fn write(tx: &mut Tx, batch: &[Self]) -> sqlx::Result<Vec<Adjusted>> {
+        let (now_ms, mut adjusted) = (now_ms(), Vec::with_capacity(batch.len()));
+        // One after the other: each is decided against what the one before it left.
+        for new in batch {
+            adjusted.push(adjust(tx, new, now_ms).await?);
+        }
+        Ok(adjusted)
+    }
+
+    fn report(results: &[Result<Adjusted, CommitError>]) {
+        for adjusted in results.iter().flatten() {
+            let Adjusted::Made(StockChange { product_id, stock, adjustment }) = adjusted else { continue };
+            let Adjustment { id, kind, delta, user_id, .. } = adjustment;
+            metrics::counter!("stock_adjustments_total", "kind" => kind.clone()).increment(1);
+            tracing::info!(adjustment_id = id, product_id, kind, delta, stock, user_id, "stock adjusted");
+        }
+    }
 }
 
 /// Decides the request against what the transaction sees, and writes the new stock with its adjustment.
@@ -183,13 +208,14 @@ async fn stock_of(tx: &mut Tx, product_id: &str) -> sqlx::Result<Option<i64>> {
 
 async fn put_stock(tx: &mut Tx, product_id: &str, stock: i64) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO products (id, stock) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET stock = excluded.stock",
+        "INSERT INTO products (id, stock) VALUES ($1, $2)
+         ON CONFLICT (id) DO UPDATE SET stock = excluded.stock",
     )
     .bind(product_id)
     .bind(stock)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// Inserts the row and returns its id.

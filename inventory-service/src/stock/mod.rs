@@ -1,10 +1,9 @@
 //! Stock: the rules and the SQL, free of HTTP and NATS.
 //!
 //! [`reservation`] decides a batch of orders, [`seed`] puts the first stock on the shelf, [`adjustment`]
-//! changes it by hand, [`commit_queue`] groups such changes into one transaction, [`movement`] lists all.
+//! changes it by hand, [`movement`] lists all.
 
 pub mod adjustment;
-pub mod commit_queue;
 pub mod movement;
 pub mod reservation;
 pub mod seed;

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
+use shared::clock::now_ms;
 use shared::contract::events::{Event, OrderCreated, OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
+use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::delivery::outbox;
-use shared::delivery::outcome::{Never, Outcome};
 use shared::storage::{Tx, json};
 use sqlx::FromRow;
 
@@ -23,6 +24,18 @@ struct Reservation {
     reason: Option<Reason>,
     decided_at: i64,
     traceparent: String,
+}
+
+/// Decides announced orders.
+#[derive(Clone, Copy)]
+pub struct DecideOrders;
+
+impl EventHandler for DecideOrders {
+    type Event = OrderCreated;
+
+    async fn handle(&self, tx: &mut Tx, orders: &[Received<OrderCreated>]) -> Result<Vec<Outcome>> {
+        reserve(tx, orders, now_ms()).await
+    }
 }
 
 /// Decides the batch and writes it, its answers included. One outcome per order, in the same order.
@@ -145,7 +158,8 @@ async fn take(tx: &mut Tx, taken: &BTreeMap<&str, i64>) -> Result<()> {
     }
     let rows: Vec<_> = taken.iter().collect();
     let written = sqlx::query(
-        "UPDATE products SET stock = stock - (j.value ->> 1) FROM json_each($1) AS j WHERE products.id = j.value ->> 0",
+        "UPDATE products SET stock = stock - (j.value ->> 1)
+         FROM json_each($1) AS j WHERE products.id = j.value ->> 0",
     )
     .bind(json(&rows))
     .execute(&mut **tx)

@@ -1,13 +1,13 @@
 //! Exact batches, decided in one transaction on a real database, with no broker between test and rule.
 
-use inventory_service::event_handlers::DecideOrders;
+use inventory_service::stock::reservation::DecideOrders;
 use inventory_service::stock::{reservation, seed};
 use shared::clock::now_ms;
 use shared::contract::events::{EventBody, OrderCreated, Received};
 use shared::contract::subjects::ORDER_CREATED;
 use shared::delivery::handler;
+use shared::delivery::handler::Outcome;
 use shared::delivery::message::Delivery;
-use shared::delivery::outcome::Outcome;
 use shared::storage::Database;
 
 use crate::bus::order;

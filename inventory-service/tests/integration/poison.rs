@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use inventory_service::event_handlers::DecideOrders;
+use inventory_service::stock::reservation::DecideOrders;
 use inventory_service::stock::seed;
 use serde_json::json;
 use shared::contract::events::{OrderCreated, Received};
 use shared::delivery::consumer::{Consumed, Consumer};
-use shared::delivery::handler::EventHandler;
-use shared::delivery::outcome::Outcome;
+use shared::delivery::handler::{EventHandler, Outcome};
 use shared::storage::Tx;
 use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;

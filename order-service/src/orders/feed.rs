@@ -1,7 +1,7 @@
 //! The feed: one task reads each new status change once, and hands it to all whom it concerns.
 //!
-//! It never waits for a subscriber. One that falls behind is told so, and reads the database itself. Everybody
-//! subscribes first and reads second: what the database does not show yet is then handed over later.
+//! It never waits for a subscriber. One that falls behind is told so, and reads the database itself. So
+//! everybody subscribes first and reads second: what the database does not show yet is handed over later.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

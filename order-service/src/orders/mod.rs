@@ -1,10 +1,9 @@
 //! Orders: the rules and the SQL, free of HTTP and NATS.
 //!
-//! [`placement`] decides a batch of new orders, [`commit_queue`] groups concurrent ones into one transaction,
-//! [`settlement`] applies the inventory's answers, [`pending`] sends again what got none. [`list`] reads
-//! pages of orders. [`status_changes`] numbers what happened to them, and [`feed`] hands out new ones.
+//! [`placement`] decides a batch of new orders, [`settlement`] applies the inventory's answers, [`pending`]
+//! sends again what got none. [`list`] reads pages of orders. [`status_changes`] numbers what happened to them,
+//! and [`feed`] hands out new ones.
 
-pub mod commit_queue;
 pub mod feed;
 pub mod list;
 pub mod pending;
@@ -58,8 +57,8 @@ impl Order {
     }
 }
 
-/// The order with this id; `None` when it is unknown or not `owner`'s, which nobody can tell apart. Without an
-/// `owner` it may be anybody's.
+/// The order with this id; `None` when it is unknown or not `owner`'s, which nobody can tell apart. Without
+/// an `owner` it may be anybody's.
 pub async fn find_of(reader: &SqlitePool, owner: Option<&str>, id: &str) -> sqlx::Result<Option<Order>> {
     sqlx::query_as("SELECT * FROM orders WHERE id = $1 AND ($2 IS NULL OR user_id = $2)")
         .bind(id)

@@ -13,7 +13,7 @@ use sqlx::SqlitePool;
 
 use super::Order;
 
-/// The first sweep comes so many milliseconds after the event was enqueued; each further one after twice that.
+/// The first sweep comes so many milliseconds after the enqueueing; each further one after twice that.
 pub const BACKOFF_START_MS: i64 = 30_000;
 /// The longest time between two sweeps of one order, in milliseconds.
 pub const BACKOFF_MAX_MS: i64 = 600_000;
@@ -65,11 +65,9 @@ pub async fn sweep(
 }
 
 /// Sets the back-off of every pending order to its start.
-pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<u64> {
-    let done = sqlx::query("UPDATE orders SET sweeps = 0 WHERE status = 'created' AND sweeps > 0")
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected())
+pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<()> {
+    let reset = "UPDATE orders SET sweeps = 0 WHERE status = 'created' AND sweeps > 0";
+    sqlx::query(reset).execute(&mut **tx).await.map(drop)
 }
 
 /// Makes up to `limit` pending orders due that were sent by `until_ms`. Returns how many; fewer are the last.

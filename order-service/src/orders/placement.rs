@@ -5,8 +5,11 @@
 
 use std::collections::HashMap;
 
+use shared::clock::now_ms;
 use shared::contract::status::Status;
 use shared::delivery::outbox;
+use shared::fail_point;
+use shared::storage::commit_queue::{Batched, CommitError};
 use shared::storage::{Tx, json};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -38,6 +41,30 @@ pub enum Placed {
 }
 
 type Key = (String, String);
+
+/// Group commit: one transaction for all that wait at the same time.
+impl Batched for NewOrder {
+    type Outcome = Placed;
+
+    async fn write(tx: &mut Tx, batch: &[Self]) -> sqlx::Result<Vec<Placed>> {
+        let placed = place(tx, batch, now_ms()).await?;
+        fail_point::reach("orders: written, not committed");
+        Ok(placed)
+    }
+
+    fn report(results: &[Result<Placed, CommitError>]) {
+        fail_point::reach("orders: committed, not answered");
+        let mut created = 0;
+        for placed in results.iter().flatten() {
+            if let Placed::Created(order) = placed {
+                created += 1;
+                tracing::debug!(order_id = order.id, "order created");
+            }
+        }
+        metrics::counter!("orders_created_total").increment(created);
+        tracing::info!(created, requests = results.len(), "orders committed");
+    }
+}
 
 /// Decides the batch and writes it. One result per request, in the same order.
 pub async fn place(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result<Vec<Placed>> {
@@ -134,8 +161,8 @@ async fn insert_orders(tx: &mut Tx, orders: &[Order], now_ms: i64) -> sqlx::Resu
     .bind(json(&rows))
     .bind(now_ms)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// An expired key that was not purged yet gives way to its new order.
@@ -151,19 +178,19 @@ async fn insert_keys(tx: &mut Tx, keys: &[(&str, &str, String)], now_ms: i64) ->
     .bind(json(&keys))
     .bind(now_ms)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
-/// Deletes up to `limit` expired keys. Returns how many there were.
-pub async fn purge_expired_keys(tx: &mut Tx, now_ms: i64, limit: i64) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+/// Deletes up to `limit` expired keys.
+pub async fn purge_expired_keys(tx: &mut Tx, now_ms: i64, limit: i64) -> sqlx::Result<()> {
+    sqlx::query(
         "DELETE FROM idempotency_keys WHERE (user_id, key) IN
              (SELECT user_id, key FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2)",
     )
     .bind(now_ms - KEY_LIFETIME_MS)
     .bind(limit)
     .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected())
+    .await
+    .map(drop)
 }

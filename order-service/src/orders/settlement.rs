@@ -6,12 +6,25 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
+use shared::clock::now_ms;
 use shared::contract::events::{OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
-use shared::delivery::outcome::{Never, Outcome};
+use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::storage::{Tx, json};
 
 type State = (Status, Option<Reason>);
+
+/// Settles orders with the inventory's answers.
+#[derive(Clone, Copy)]
+pub struct SettleOrders;
+
+impl EventHandler for SettleOrders {
+    type Event = OrderProcessed;
+
+    async fn handle(&self, tx: &mut Tx, answers: &[Received<OrderProcessed>]) -> Result<Vec<Outcome>> {
+        settle(tx, answers, now_ms()).await
+    }
+}
 
 /// Decides the batch and writes it. One outcome per answer, in the same order.
 pub async fn settle(tx: &mut Tx, answers: &[Received<OrderProcessed>], now_ms: i64) -> Result<Vec<Outcome>> {

@@ -3,13 +3,13 @@
 use anyhow::{Result, bail};
 use async_nats::HeaderMap;
 use futures_util::FutureExt;
-use order_service::event_handlers::SettleOrders;
+use order_service::orders::settlement::SettleOrders;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::contract::events::{OrderProcessed, Received};
-use shared::delivery::dead_letter::redrive::{Mode, Redriven, redriver};
-use shared::delivery::handler::EventHandler;
-use shared::delivery::outcome::Outcome;
+use shared::delivery::dead_letter::redrive::{DeadLetters, Mode, Redriven};
+use shared::delivery::handler::{EventHandler, Outcome};
+use shared::operations::jobs::jobs;
 use shared::storage::Tx;
 
 use crate::fixture::caller::{Answer, answer_to};
@@ -263,11 +263,12 @@ async fn a_redrive_happens_whole_although_whoever_asked_for_it_goes_away() {
     let look = files.look();
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;
-    let (letters, redriver) = redriver(parts.database.clone(), parts.connection.clone(), SettleOrders);
+    let letters = DeadLetters::new(parts.database.clone(), parts.connection.clone(), SettleOrders);
+    let (jobs, doing) = jobs();
     // Polled once and dropped, like the future of a request whose client hangs up.
-    assert!(letters.redrive(1, Mode::Commit, "operator").now_or_never().is_none());
-    drop(letters);
-    redriver.run().await;
+    assert!(jobs.run(letters.redrive(1, Mode::Commit, "operator".to_owned())).now_or_never().is_none());
+    drop(jobs);
+    doing.await;
     assert_eq!((status_of(&look, "late").await.as_str(), table(&look).await.len()), ("confirmed", 0));
 }
 
@@ -295,9 +296,8 @@ async fn a_handler_that_fails_or_panics_leaves_the_row_and_is_reported() {
     write_dead_letter(&look, &confirmed("late")).await;
     let before = table(&look).await;
     for (panics, says) in [(true, "the handler is broken"), (false, "the handler had no luck")] {
-        let (_letters, redriver) =
-            redriver(parts.database.clone(), parts.connection.clone(), Faulty { panics });
-        match redriver.redrive_once(1, Mode::Commit).await {
+        let letters = DeadLetters::new(parts.database.clone(), parts.connection.clone(), Faulty { panics });
+        match letters.redrive(1, Mode::Commit, "operator".to_owned()).await {
             Ok(Redriven::Failed(detail)) => assert!(detail.contains(says), "{detail}"),
             other => panic!("{other:?}"),
         }

@@ -1,7 +1,7 @@
 //! The feed's steps, one by one.
 
-use order_service::event_handlers::SettleOrders;
 use order_service::orders::feed::{Feed, FeedReader, Read, Subscription, Topic};
+use order_service::orders::settlement::SettleOrders;
 use shared::delivery::handler;
 use shared::delivery::message::Delivery;
 

@@ -1,10 +1,10 @@
 //! What becomes of the inventory's answers.
 
 use async_nats::{HeaderMap, jetstream};
-use order_service::event_handlers::SettleOrders;
+use order_service::orders::settlement::SettleOrders;
 use shared::delivery::handler;
+use shared::delivery::handler::Outcome;
 use shared::delivery::message::Delivery;
-use shared::delivery::outcome::Outcome;
 
 use crate::fixture::nats::{Inventory, cancelled, confirmed};
 use crate::fixture::parts::Parts;

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use crate::broker::connection::Broker;
 use crate::broker::identity::Identity;
-use crate::broker::ownership::Ownership;
-use crate::broker::state::BrokerState;
+use crate::broker::link::BrokerState;
 use crate::broker::watch::OBSERVE_EVERY;
+use crate::storage::Database;
 
 /// After this time a previous owner has looked at its consumer, and stopped.
 const NOTICED_AFTER: Duration = Duration::from_millis(2 * OBSERVE_EVERY.as_millis() as u64);
@@ -39,7 +39,7 @@ pub enum Adoption {
 
 /// Takes over the consumer. After an error the service is as idle as before, and it can be repeated.
 pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
-    let ownership = broker.ownership();
+    let ownership = &broker.ownership;
     ensure!(ownership.database.is_writable(), "the database is not writable");
     broker.observe_once().await?;
     if let BrokerState::Connected(_) = *broker.state().borrow() {
@@ -47,20 +47,21 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
     }
     let mut consumer = ownership.open(&broker.context()).await?;
     let previous = Identity::of(&consumer).map(|owner| owner.id).unwrap_or_default();
-    let adopted = announce(broker, ownership, &consumer).await?;
+    let adopted = announce(broker, &consumer).await?;
     if healing == Healing::DecideAgain {
         consumer.reset(Some(1)).await.context("set the consumer back to the beginning of the stream")?;
     }
-    commit(ownership, &adopted, healing).await?;
-    ownership.set_identity(adopted.clone());
+    commit(&ownership.database, &adopted, healing).await?;
+    ownership.identity.send_replace(adopted.clone());
     tracing::warn!(consumer = ownership.consumer, database = adopted.id, previous, "consumer adopted");
     broker.observe_once().await?;
     Ok(Adoption::Done(previous))
 }
 
 /// Writes a new id into the consumer's metadata, and waits until its previous owner must have seen it.
-async fn announce(broker: &Broker, ownership: &Ownership, consumer: &PullConsumer) -> Result<Identity> {
-    let generation = ownership.identity().generation + 1;
+async fn announce(broker: &Broker, consumer: &PullConsumer) -> Result<Identity> {
+    let ownership = &broker.ownership;
+    let generation = ownership.identity.borrow().generation + 1;
     let adopted = Identity { id: Uuid::now_v7().to_string(), generation };
     ownership.write(&broker.context(), consumer, &adopted).await?;
     tokio::time::sleep(NOTICED_AFTER).await;
@@ -71,8 +72,8 @@ async fn announce(broker: &Broker, ownership: &Ownership, consumer: &PullConsume
     Ok(adopted)
 }
 
-async fn commit(ownership: &Ownership, adopted: &Identity, healing: Healing) -> Result<()> {
-    let written = ownership.database.write(|mut tx| async move {
+async fn commit(database: &Database, adopted: &Identity, healing: Healing) -> Result<()> {
+    let written = database.write(|mut tx| async move {
         sqlx::query("UPDATE database_identity SET id = $1, generation = $2")
             .bind(&adopted.id)
             .bind(adopted.generation)

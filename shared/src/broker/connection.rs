@@ -2,7 +2,7 @@
 //!
 //! A service starts, stays up and recovers without a broker: whoever needs one waits for its [`BrokerState`].
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::jetstream::Context;
@@ -11,9 +11,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Duration, timeout};
 
 use crate::broker::client::dial;
-use crate::broker::link::Link;
+use crate::broker::link::{BrokerState, Link};
 use crate::broker::ownership::Ownership;
-use crate::broker::state::BrokerState;
 use crate::settings::NatsSettings;
 
 /// An answer of the broker's API that takes longer is late.
@@ -23,9 +22,10 @@ pub(super) const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Broker {
     // With another client once this one has died.
-    context: Arc<RwLock<Context>>,
+    pub(super) context: watch::Sender<Context>,
     pub(super) settings: NatsSettings,
-    ownership: Ownership,
+    /// Which consumer must belong to which database.
+    pub ownership: Ownership,
     pub(super) link: Arc<Link>,
     // One observation at a time, so that an older one never overwrites the result of a newer one.
     pub(super) observing: Arc<Mutex<()>>,
@@ -42,20 +42,9 @@ impl Broker {
             !settings.nats_url.contains('@'),
             "NATS_URL must not hold credentials; set NATS_USER and NATS_PASSWORD"
         );
-        let link = Arc::<Link>::default();
-        let context = dial(settings, ownership.consumer, link.clone()).await?;
-        Ok(Self {
-            context: Arc::new(RwLock::new(context)),
-            settings: settings.clone(),
-            ownership,
-            link,
-            observing: Arc::default(),
-        })
-    }
-
-    /// Which consumer must belong to which database.
-    pub fn ownership(&self) -> &Ownership {
-        &self.ownership
+        let (link, observing) = (Arc::<Link>::default(), Arc::default());
+        let context = watch::Sender::new(dial(settings, ownership.consumer, link.clone()).await?);
+        Ok(Self { context, settings: settings.clone(), ownership, link, observing })
     }
 
     /// The latest observation, and a way to wait for the next change.
@@ -70,11 +59,7 @@ impl Broker {
 
     /// The JetStream context. Asked for anew for each step: its client may have died since.
     pub fn context(&self) -> Context {
-        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set_context(&self, context: Context) {
-        *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;
+        self.context.borrow().clone()
     }
 
     /// Opens the service's durable consumer, and creates it if it is missing.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use async_nats::jetstream::consumer::{AckPolicy, FromConsumer, PullConsumer, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::ConsumerErrorKind;
@@ -139,26 +139,22 @@ fn consumer_settings(base: pull::Config, subject: &str) -> pull::Config {
 }
 
 fn is_absent(error: &ConsumerErrorKind) -> bool {
-    let ConsumerErrorKind::JetStream(error) = error else { return false };
-    error.error_code() == ErrorCode::CONSUMER_NOT_FOUND
+    matches!(error, ConsumerErrorKind::JetStream(e) if e.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 fn is_missing(error: &GetStreamErrorKind) -> bool {
-    let GetStreamErrorKind::JetStream(error) = error else { return false };
-    error.error_code() == ErrorCode::STREAM_NOT_FOUND
+    matches!(error, GetStreamErrorKind::JetStream(e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// Refuses a server that is too old. An empty version is that of a server that has not introduced itself yet.
 pub(super) fn require_version(version: &str) -> Result<()> {
-    if version.is_empty() {
-        return Ok(());
-    }
-    let mut numbers = version.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
+    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let (major, minor) = OLDEST_SERVER;
-    if found < OLDEST_SERVER {
-        bail!("nats-server {version} is too old: {major}.{minor} or newer is needed");
-    }
+    ensure!(
+        version.is_empty() || found >= OLDEST_SERVER,
+        "nats-server {version} is too old: {major}.{minor} or newer is needed"
+    );
     Ok(())
 }
 
@@ -168,9 +164,9 @@ mod tests {
 
     #[test]
     fn an_older_server_is_refused_with_both_versions_in_the_message() {
-        assert!(require_version("2.14.5").is_ok());
-        assert!(require_version("2.15.0-RC.1").is_ok());
-        assert!(require_version("3.0.0").is_ok());
+        for version in ["", "2.14.5", "2.15.0-RC.1", "3.0.0"] {
+            assert!(require_version(version).is_ok(), "{version}");
+        }
         let error = require_version("2.9.25").unwrap_err().to_string();
         assert!(error.contains("2.9.25") && error.contains("2.14"), "{error}");
     }

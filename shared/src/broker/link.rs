@@ -1,12 +1,35 @@
 //! The link to the broker: what the NATS client tells of it, and the state that is known.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::Event;
 use tokio::sync::{Notify, watch};
 
-use crate::broker::complaints::Complaints;
-use crate::broker::state::BrokerState;
+/// The same complaint is logged again only after this time.
+const REPEAT_LOG_AFTER: Duration = Duration::from_secs(30);
+
+/// What the latest observation found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum BrokerState {
+    /// No round trip succeeded; the client goes on trying to connect.
+    #[default]
+    Unreachable,
+    /// The stream is there, and the service's consumer belongs to its database.
+    Connected(Session),
+    /// The consumer does not; the text says why, and what to do. Nothing may be consumed or published.
+    Foreign(String),
+}
+
+/// One connection to one incarnation of the stream. When it changes, whatever was in flight is in doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Counts the connections of this process.
+    pub connection: u64,
+    /// The stream's creation time; another one means that the stream was wiped.
+    pub stream_created: String,
+}
 
 /// Outlives the client, which is replaced when it dies.
 #[derive(Default)]
@@ -47,12 +70,29 @@ impl Link {
     pub fn set(&self, found: BrokerState) -> Option<BrokerState> {
         let mut former = None;
         self.state.send_if_modified(|state| {
-            let changed = *state != found;
-            if changed {
+            if *state != found {
                 former = Some(std::mem::replace(state, found));
             }
-            changed
+            former.is_some()
         });
         former
+    }
+}
+
+/// Keeps a broker that is away for hours from filling the log: attempts to connect come four times a second.
+#[derive(Default)]
+pub(super) struct Complaints {
+    latest: Mutex<Option<(String, Instant)>>,
+}
+
+impl Complaints {
+    pub fn log(&self, complaint: &str) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let repeated =
+            latest.as_ref().is_some_and(|(text, at)| text == complaint && at.elapsed() < REPEAT_LOG_AFTER);
+        if !repeated {
+            tracing::warn!(complaint, "broker");
+            *latest = Some((complaint.to_owned(), Instant::now()));
+        }
     }
 }

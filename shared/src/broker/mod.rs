@@ -5,17 +5,14 @@
 
 pub mod adoption;
 mod client;
-mod complaints;
 mod connection;
 mod identity;
 pub mod jetstream;
 mod link;
-mod observation;
 pub mod ownership;
-mod state;
 pub mod stored_message;
 pub mod stream_memory;
 mod watch;
 
 pub use connection::Broker;
-pub use state::{BrokerState, Session};
+pub use link::{BrokerState, Session};

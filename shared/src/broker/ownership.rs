@@ -4,26 +4,18 @@
 //! state of this very file, which is then a restored backup. The generation is committed here before it is
 //! written there, so a crash of anything at any time leaves it lower there, and never raises a false alarm.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Error, Result};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::PullConsumer;
+use tokio::sync::{Mutex, watch};
 
-use crate::broker::complaints::Complaints;
 use crate::broker::identity::Identity;
 use crate::broker::jetstream::{create_consumer, find_consumer, update_consumer};
+use crate::broker::link::Complaints;
 use crate::fail_point;
 use crate::storage::Database;
-
-/// Whose the consumer is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// This database's.
-    Ours,
-    /// Not this database's; the text says why, and what to do.
-    Foreign(String),
-}
 
 /// One database, and the durable consumer that should be its own.
 #[derive(Clone)]
@@ -34,9 +26,9 @@ pub struct Ownership {
     /// The subject that the consumer is filtered on.
     pub subject: &'static str,
     // What the database says; this process alone writes it.
-    identity: Arc<Mutex<Identity>>,
+    pub(super) identity: watch::Sender<Identity>,
     // The rows that the write connection had changed when the generation was last raised.
-    recorded_at: Arc<tokio::sync::Mutex<Option<i64>>>,
+    recorded_at: Arc<Mutex<Option<i64>>>,
     complaints: Arc<Complaints>,
 }
 
@@ -47,51 +39,45 @@ impl Ownership {
         consumer: &'static str,
         subject: &'static str,
     ) -> Result<Self> {
-        let identity = Arc::new(Mutex::new(Identity::establish(&database).await?));
+        let identity = watch::Sender::new(Identity::establish(&database).await?);
         let (recorded_at, complaints) = Default::default();
         Ok(Self { database, consumer, subject, identity, recorded_at, complaints })
     }
 
-    /// Who the database is at present.
-    pub(super) fn identity(&self) -> Identity {
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes note of what was committed.
-    pub(super) fn set_identity(&self, identity: Identity) {
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
-    }
-
-    /// Tells whose the consumer is. A missing one is created as ours, and one that is nobody's is claimed.
-    pub(super) async fn observe(&self, context: &Context) -> Result<Owner> {
+    /// Why the consumer is not this database's, and what to do; `None` if it is. A missing one is created as
+    /// ours, and one that is nobody's is claimed.
+    pub(super) async fn observe(&self, context: &Context) -> Result<Option<String>> {
         let consumer = self.open(context).await?;
         if consumer.cached_info().paused {
             self.complaints
                 .log("an operator has paused the consumer: nothing is delivered until it is resumed");
         }
         // Read after the consumer: the generation only grows.
-        let ours = self.identity();
+        let ours = self.identity.borrow().clone();
         match Identity::of(&consumer) {
             None => {
                 tracing::info!(consumer = self.consumer, database = ours.id, "consumer claimed");
                 self.write(context, &consumer, &ours).await?;
             }
             Some(owner) if owner.id != ours.id => {
-                return Ok(Owner::Foreign(self.belongs_to_another(&owner, &ours)));
+                return Ok(Some(self.belongs_to_another(&owner, &ours)));
             }
             Some(owner) if owner.generation > ours.generation => {
-                return Ok(Owner::Foreign(self.is_ahead_of_a_backup()));
+                return Ok(Some(self.is_ahead_of_a_backup()));
             }
             Some(owner) => self.write(context, &consumer, &owner).await?,
         }
-        Ok(Owner::Ours)
+        Ok(None)
     }
 
     /// The consumer; created as ours if it is missing.
     pub(super) async fn open(&self, context: &Context) -> Result<PullConsumer> {
         match find_consumer(context, self.consumer).await? {
             Some(consumer) => Ok(consumer),
-            None => create_consumer(context, self.consumer, self.subject, self.identity().metadata()).await,
+            None => {
+                let metadata = self.identity.borrow().metadata();
+                create_consumer(context, self.consumer, self.subject, metadata).await
+            }
         }
     }
 
@@ -110,7 +96,7 @@ impl Ownership {
         let mut recorded_at = self.recorded_at.lock().await;
         let Some((raised, changes)) = self.raise(*recorded_at).await? else { return Ok(()) };
         fail_point::reach("identity: generation committed, not at the broker");
-        self.set_identity(raised.clone());
+        self.identity.send_replace(raised.clone());
         let consumer = self.open(context).await?;
         // Whoever adopted it meanwhile keeps it.
         if Identity::of(&consumer).is_some_and(|owner| owner.id == raised.id) {

@@ -46,13 +46,12 @@ async fn ask(context: &Context, wanted: Value) -> Result<Option<StoredMessage>> 
     struct Answer {
         message: Encoded,
     }
+    let what = || format!("get the message {wanted} of the stream");
     let answer = context.request(format!("STREAM.MSG.GET.{STREAM}"), &wanted).await;
-    match answer.with_context(|| format!("get the message {wanted} of the stream"))? {
+    match answer.with_context(what)? {
         Response::Ok(Answer { message }) => message.decode().map(Some),
         Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
-        Response::Err { error } => {
-            Err(error).with_context(|| format!("get the message {wanted} of the stream"))
-        }
+        Response::Err { error } => Err(error).with_context(what),
     }
 }
 

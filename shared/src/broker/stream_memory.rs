@@ -4,22 +4,20 @@
 //! time was wiped, and one that does not hold the message it acknowledged last was truncated.
 
 use anyhow::{Context, Error, Result};
-use sqlx::{FromRow, SqlitePool};
+use sqlx::SqlitePool;
 
 use crate::broker::connection::Broker;
-use crate::broker::state::Session;
+use crate::broker::link::Session;
 use crate::broker::stored_message;
 use crate::contract::subjects::STREAM;
 use crate::storage::{Database, Tx};
 
 /// The message with the highest sequence that the stream acknowledged.
-#[derive(Debug, Clone, Default, FromRow)]
+#[derive(Debug, Default)]
 pub struct Acknowledged {
     /// Its sequence; 0 before the first.
-    #[sqlx(rename = "acked_sequence", try_from = "i64")]
     pub sequence: u64,
     /// Its `Nats-Msg-Id`.
-    #[sqlx(rename = "acked_message_id")]
     pub message_id: String,
 }
 
@@ -28,7 +26,10 @@ pub struct Acknowledged {
 /// No row that a former stream acknowledged is deleted after this. So whoever reads of the loss can rely on
 /// it: what is in the outbox will be published to the present stream, and what is not may be lost.
 pub async fn begin_session(database: &Database, broker: &Broker, session: &Session) -> Result<()> {
-    let (stream_created, latest) = remembered(database.reader()).await?;
+    let remembered = "SELECT stream_created, acked_sequence, acked_message_id FROM broker_memory";
+    let (stream_created, sequence, message_id): (String, i64, String) =
+        sqlx::query_as(remembered).fetch_one(database.reader()).await?;
+    let latest = Acknowledged { sequence: sequence as u64, message_id };
     let same = stream_created == session.stream_created;
     if same && holds(broker, &latest).await? {
         return Ok(());
@@ -50,20 +51,6 @@ pub async fn begin_session(database: &Database, broker: &Broker, session: &Sessi
     Ok(())
 }
 
-async fn remembered(reader: &SqlitePool) -> sqlx::Result<(String, Acknowledged)> {
-    #[derive(FromRow)]
-    struct Row {
-        stream_created: String,
-        #[sqlx(flatten)]
-        latest: Acknowledged,
-    }
-    let row: Row =
-        sqlx::query_as("SELECT stream_created, acked_sequence, acked_message_id FROM broker_memory")
-            .fetch_one(reader)
-            .await?;
-    Ok((row.stream_created, row.latest))
-}
-
 /// Whether the stream still has `latest`, as far as anybody can tell: before the first there is nothing to
 /// look at, and what has expired cannot be looked at.
 async fn holds(broker: &Broker, latest: &Acknowledged) -> Result<bool> {
@@ -75,13 +62,10 @@ async fn holds(broker: &Broker, latest: &Acknowledged) -> Result<bool> {
     if latest.sequence < state.first_sequence {
         return Ok(true);
     }
-    match stored_message::find(&broker.context(), latest.sequence).await? {
-        Some(message) => {
-            let found = message.header("Nats-Msg-Id");
-            Ok(latest.message_id.is_empty() || found == Some(&latest.message_id))
-        }
-        None => Ok(latest.sequence <= state.last_sequence),
-    }
+    let found = stored_message::find(&broker.context(), latest.sequence).await?;
+    Ok(found.map_or(latest.sequence <= state.last_sequence, |message| {
+        latest.message_id.is_empty() || message.header("Nats-Msg-Id") == Some(&latest.message_id)
+    }))
 }
 
 /// Remembers an acknowledgement, in the transaction that deletes the acknowledged rows.
@@ -92,8 +76,8 @@ pub async fn remember(tx: &mut Tx, latest: &Acknowledged) -> sqlx::Result<()> {
     .bind(latest.sequence as i64)
     .bind(&latest.message_id)
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// Whether a loss was noted that nobody has seen to yet.

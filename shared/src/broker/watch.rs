@@ -1,15 +1,19 @@
 //! The watch over the connection: observes the broker once a second, and replaces a client that has died.
+//!
+//! Observed by a real round trip, since a client that is cut off still calls itself connected.
 
 use std::time::Duration;
 
-use anyhow::Error;
+use anyhow::{Context as _, Error, Result, ensure};
+use async_nats::jetstream::stream;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::client::{answers, death_of, dial};
 use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
-use crate::broker::state::BrokerState;
+use crate::broker::jetstream::{provision_stream, require_version};
+use crate::broker::link::{BrokerState, Session};
 
 /// How often the broker is observed.
 pub(super) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -41,12 +45,64 @@ impl Broker {
         self.record_generation().await;
     }
 
+    /// Looks once: stream and consumer are there afterwards as they must be, and the state is set.
+    pub async fn observe_once(&self) -> Result<()> {
+        let _one_at_a_time = self.observing.lock().await;
+        let connection = self.link.connection();
+        ensure!(connection > 0, "no connection to the broker yet");
+        require_version(&self.server_version())?;
+        let inspected = timeout(ROUND_TRIP_TIMEOUT, self.inspect()).await;
+        let (info, foreign) = inspected.context("the broker did not answer in time")??;
+        let found = match foreign {
+            None => BrokerState::Connected(Session { connection, stream_created: info.created.to_string() }),
+            Some(why) => BrokerState::Foreign(why),
+        };
+        if let Some(former) = self.link.set(found.clone()) {
+            self.log_change(&former, &found, &info);
+        }
+        Ok(())
+    }
+
+    async fn inspect(&self) -> Result<(stream::Info, Option<String>)> {
+        let context = self.context();
+        let info = provision_stream(&context, self.settings.nats_max_bytes).await?;
+        Ok((info, self.ownership.observe(&context).await?))
+    }
+
+    fn log_change(&self, former: &BrokerState, now: &BrokerState, info: &stream::Info) {
+        let was_foreign = matches!(former, BrokerState::Foreign(_));
+        match now {
+            BrokerState::Foreign(why) if !was_foreign => {
+                tracing::error!(
+                    why,
+                    "not the owner of the consumer: nothing is consumed and nothing is published"
+                );
+            }
+            BrokerState::Connected(_) if was_foreign => {
+                tracing::info!(
+                    "the consumer belongs to this database: it is consumed and events are published"
+                );
+            }
+            BrokerState::Connected(_) => tracing::info!(
+                server = self.server_version(),
+                stream_created = %info.created,
+                last_sequence = info.state.last_sequence,
+                "broker connected"
+            ),
+            _ => {}
+        }
+    }
+
+    fn server_version(&self) -> String {
+        self.context().client().server_info().version
+    }
+
     /// A broker whose API is late, since somebody keeps it busy with questions, takes events and hands them
     /// out all the same: then the session stays, and only what is asked of the API waits.
     async fn note_failure(&self, error: &Error) {
         let is_late = error.is::<Elapsed>()
             && self.is_connected()
-            && answers(&self.context().client(), self.ownership().consumer).await;
+            && answers(&self.context().client(), self.ownership.consumer).await;
         if is_late {
             return self.link.complaints.log("its API is late; events flow on");
         }
@@ -60,15 +116,15 @@ impl Broker {
         self.link.set(BrokerState::Unreachable);
         // Whatever made it die may do so again at once.
         tokio::time::sleep(REPLACE_PAUSE).await;
-        match dial(&self.settings, self.ownership().consumer, self.link.clone()).await {
-            Ok(context) => self.set_context(context),
+        match dial(&self.settings, self.ownership.consumer, self.link.clone()).await {
+            Ok(context) => drop(self.context.send_replace(context)),
             Err(error) => self.link.complaints.log(&format!("no other client: {error:#}")),
         }
     }
 
-    /// Records at the consumer how far the database has come, if it has changed. If that fails, the next time.
+    /// Records at the consumer how far the database has come. If that fails, the next time.
     async fn record_generation(&self) {
-        let ownership = self.ownership();
+        let ownership = &self.ownership;
         if !self.is_connected() || !ownership.database.is_writable() {
             return;
         }

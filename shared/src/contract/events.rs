@@ -45,7 +45,7 @@ pub struct Received<E> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {
-    /// 1–64 characters as [`is_order_id`] has them; a UUID v7 for every order that the order service made.
+    /// Text that a header carries unchanged; a UUID v7 for every order that the order service made.
     pub order_id: String,
     pub product_id: String,
     /// 1–1,000,000.
@@ -118,14 +118,10 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
-/// Whether `text` is an order id: text that a header carries unchanged. A control character may end the
-/// header, and white space around a value belongs to nobody.
-pub fn is_order_id(text: &str) -> bool {
-    is_text(text, ID_MAX_CHARS) && !text.contains(char::is_control) && text.trim() == text
-}
-
-fn check_order_id(order_id: &str) -> Result<(), String> {
-    if is_order_id(order_id) {
+/// An order id is text that a header carries unchanged. A control character may end the header, and white
+/// space around a value belongs to nobody.
+fn check_order_id(id: &str) -> Result<(), String> {
+    if is_text(id, ID_MAX_CHARS) && !id.contains(char::is_control) && id.trim() == id {
         return Ok(());
     }
     Err(format!(

@@ -1,5 +1,5 @@
 //! What both services agree on: two events, the words in them, the names at the broker, and the trace. It
-//! knows no HTTP, no SQL and no broker.
+//! speaks to no database and no broker, and serves no requests.
 
 pub mod events;
 pub mod status;

@@ -6,11 +6,13 @@ use std::str::FromStr;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as UnknownWord;
 use serde::{Deserialize, Serialize};
+use sqlx::Type;
 use utoipa::ToSchema;
 
 /// What became of an order so far.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(rename_all = "snake_case")]
 pub enum Status {
     /// Stored; the inventory has not answered yet.
     #[default]
@@ -22,8 +24,9 @@ pub enum Status {
 }
 
 /// Why an order was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(rename_all = "snake_case")]
 pub enum Reason {
     /// The product has less stock than the order's quantity.
     InsufficientStock,
@@ -41,24 +44,7 @@ impl Status {
     }
 }
 
-impl Reason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InsufficientStock => "insufficient_stock",
-            Self::UnknownProduct => "unknown_product",
-        }
-    }
-}
-
 impl FromStr for Status {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        Self::deserialize(word.into_deserializer())
-    }
-}
-
-impl FromStr for Reason {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
@@ -68,19 +54,20 @@ impl FromStr for Reason {
 
 impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
+        self.serialize(formatter)
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
+        self.serialize(formatter)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{from_value, json};
+    use sqlx::{Connection, SqliteConnection};
 
     use super::*;
 
@@ -88,10 +75,30 @@ mod tests {
     fn a_word_is_the_same_in_json_and_as_a_text() {
         for status in [Status::Created, Status::Confirmed, Status::Cancelled] {
             assert_eq!((json!(status), status.as_str().parse()), (json!(status.as_str()), Ok(status)));
+            assert_eq!(status.to_string(), status.as_str());
         }
-        for reason in [Reason::InsufficientStock, Reason::UnknownProduct] {
-            assert_eq!((json!(reason), reason.as_str().parse()), (json!(reason.as_str()), Ok(reason)));
+        for (reason, word) in
+            [(Reason::InsufficientStock, "insufficient_stock"), (Reason::UnknownProduct, "unknown_product")]
+        {
+            assert_eq!((json!(reason), from_value(json!(word)).ok()), (json!(word), Some(reason)));
+            assert_eq!(reason.to_string(), word);
         }
         assert!("shipped".parse::<Status>().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_column_with_an_unknown_word_is_an_error_and_not_another_word() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut read = async |words: &'static str| {
+            sqlx::query_as::<_, (Status, Option<Reason>)>(words).fetch_one(&mut database).await
+        };
+        let stored = read("SELECT 'cancelled', 'insufficient_stock'").await.unwrap();
+        assert_eq!(stored, (Status::Cancelled, Some(Reason::InsufficientStock)));
+        assert_eq!(read("SELECT 'confirmed', NULL").await.unwrap(), (Status::Confirmed, None));
+        for unknown in ["SELECT 'cancelled', 'bad_mood'", "SELECT 'shipped', NULL", "SELECT NULL, NULL"] {
+            assert!(read(unknown).await.is_err(), "{unknown}");
+        }
+        let error = read("SELECT 'cancelled', 'bad_mood'").await.unwrap_err().to_string();
+        assert!(error.contains("bad_mood"), "{error}");
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! A value from outside is parsed before it is stored, and replaced by a fresh one when it is invalid.
 
-use std::fmt::Write;
-
 use uuid::Uuid;
 
 /// The header's name, the same for HTTP and NATS (whose headers are case-sensitive).
@@ -26,19 +24,13 @@ pub fn id(traceparent: &str) -> &str {
 
 /// A new sampled trace with a random trace id and parent id.
 fn fresh() -> String {
-    let parent = Uuid::new_v4().as_u64_pair().0;
-    let mut value = String::with_capacity(55);
-    // Writing to a String cannot fail.
-    let _ = write!(value, "00-{}-{parent:016x}-01", Uuid::new_v4().simple());
-    value
+    format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0)
 }
 
 /// Version 00, lower-case hexadecimal, neither id all zeros.
 fn is_valid(value: &str) -> bool {
     let parts: Vec<&str> = value.split('-').collect();
-    let [version, trace, parent, flags] = parts[..] else {
-        return false;
-    };
+    let [version, trace, parent, flags] = parts[..] else { return false };
     let hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };

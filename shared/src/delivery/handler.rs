@@ -3,17 +3,13 @@
 //! Handlers are called through [`handle`] only. A message that does not decode never reaches one, and one
 //! that panics is a failure of its messages, and not of the process.
 
-use std::borrow::Borrow;
-use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
 use futures_util::FutureExt;
 
 use super::message::Delivery;
-use super::outcome::{Never, Outcome};
 use crate::contract::events::{EventBody, Received};
 use crate::storage::Tx;
 use crate::text;
@@ -30,6 +26,27 @@ pub trait EventHandler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
 }
 
+/// How an event handler decided one message.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Its effect is in the transaction, or it was a repeat and needs none. The word is the metric's label.
+    Done(&'static str),
+    /// It can never succeed; it becomes a dead letter in the same transaction.
+    Never(Never),
+}
+
+/// The reason of an event of this service's own that can never be a message.
+pub const UNSENDABLE: &str = "unsendable_event";
+
+/// Why a message can never succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Never {
+    /// One stable word, such as `conflicting_result`; it is the metric's label.
+    pub reason: &'static str,
+    /// The same for a person, with the values that were found.
+    pub detail: String,
+}
+
 /// The error of a handler that panicked with this text.
 #[derive(Debug)]
 pub struct Panicked(pub String);
@@ -40,41 +57,34 @@ impl fmt::Display for Panicked {
     }
 }
 
-impl Error for Panicked {}
-
 /// Has `handler` decide a batch. One outcome per message, in the same order; a panic is a [`Panicked`].
-pub async fn handle<H: EventHandler>(
+pub async fn handle<'a, H: EventHandler>(
     handler: &H,
     tx: &mut Tx,
-    batch: &[impl Borrow<Delivery>],
+    batch: impl IntoIterator<Item = &'a Delivery>,
 ) -> Result<Vec<Outcome>> {
+    let batch = batch.into_iter().collect();
     // Unwind safe: a handler has no state of its own, and whoever gets an error drops the transaction.
     AssertUnwindSafe(decide(handler, tx, batch)).catch_unwind().await.unwrap_or_else(|panic| {
         metrics::counter!("handler_panics_total").increment(1);
-        Err(Panicked(text::of_panic(panic.as_ref())).into())
+        Err(Error::msg(Panicked(text::of_panic(panic.as_ref()))))
     })
 }
 
-async fn decide<H: EventHandler>(
-    handler: &H,
-    tx: &mut Tx,
-    batch: &[impl Borrow<Delivery>],
-) -> Result<Vec<Outcome>> {
-    let mut events = Vec::with_capacity(batch.len());
-    let mut undecodable = Vec::with_capacity(batch.len());
+async fn decide<H: EventHandler>(handler: &H, tx: &mut Tx, batch: Vec<&Delivery>) -> Result<Vec<Outcome>> {
+    let (mut events, mut undecodable) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     for message in batch {
-        undecodable.push(match message.borrow().decode() {
-            Ok(event) => {
-                events.push(event);
-                None
-            }
-            Err(detail) => Some(Outcome::Never(Never { reason: "invalid_event", detail })),
-        });
+        undecodable.push(message.decode().map(|event| events.push(event)).err());
     }
-    let decided = handler.handle(tx, &events).await?;
-    let (outcomes, messages) = (decided.len(), events.len());
+    let outcomes = handler.handle(tx, &events).await?;
     // Nobody could tell which message has none.
-    ensure!(outcomes == messages, "the handler returned {outcomes} outcomes for {messages} messages");
-    let mut decided = decided.into_iter();
-    Ok(undecodable.into_iter().filter_map(|never| never.or_else(|| decided.next())).collect())
+    ensure!(
+        outcomes.len() == events.len(),
+        "the handler returned {} outcomes for {} messages",
+        outcomes.len(),
+        events.len()
+    );
+    let mut outcomes = outcomes.into_iter();
+    let never = |detail| Outcome::Never(Never { reason: "invalid_event", detail });
+    Ok(undecodable.into_iter().filter_map(|detail| detail.map(never).or_else(|| outcomes.next())).collect())
 }

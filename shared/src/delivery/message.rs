@@ -1,7 +1,5 @@
 //! One delivery of a message, and what acknowledges it.
 
-use std::borrow::Borrow;
-
 use async_nats::jetstream::message::Acker;
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
@@ -49,11 +47,5 @@ impl From<jetstream::Message> for Message {
         let (message, acker) = message.split();
         let (subject, body, headers) = (message.subject.to_string(), message.payload, message.headers);
         Self { delivery: Delivery { subject, body, headers, attempt }, acker }
-    }
-}
-
-impl Borrow<Delivery> for Message {
-    fn borrow(&self) -> &Delivery {
-        &self.delivery
     }
 }

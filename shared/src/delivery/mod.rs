@@ -9,5 +9,4 @@ pub mod dead_letter;
 pub mod handler;
 pub mod message;
 pub mod outbox;
-pub mod outcome;
 pub mod relay;

@@ -42,8 +42,8 @@ pub async fn enqueue(tx: &mut Tx, events: &[Event], at_ms: i64) -> sqlx::Result<
     )
     .bind(json(&rows))
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// A fresh UUID v7 of the given time.
@@ -80,8 +80,8 @@ pub async fn delete(tx: &mut Tx, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))")
         .bind(json(&ids))
         .execute(&mut **tx)
-        .await?;
-    Ok(())
+        .await
+        .map(drop)
 }
 
 /// How many events wait for their PubAck.

@@ -7,6 +7,7 @@ pub mod command_line;
 pub mod commands;
 pub mod families;
 pub mod gauge;
+pub mod jobs;
 pub mod log;
 pub mod probes;
 pub mod routes;

@@ -21,13 +21,14 @@ use crate::broker::Broker;
 use crate::broker::adoption::Healing;
 use crate::broker::ownership::Ownership;
 use crate::delivery::consumer::Consumer;
-use crate::delivery::dead_letter::redrive::{DeadLetters, redriver};
+use crate::delivery::dead_letter::redrive::DeadLetters;
 use crate::delivery::handler::EventHandler;
 use crate::delivery::relay::Relay;
 use crate::http::auth::Tokens;
 use crate::http::server::serve;
 use crate::operations::families::Family;
 use crate::operations::gauge::Gauge;
+use crate::operations::jobs::{Jobs, jobs};
 use crate::operations::probes::Probes;
 use crate::operations::routes::OperatorState;
 use crate::operations::tasks::Tasks;
@@ -64,6 +65,7 @@ pub struct Service {
     pub shutdown: CancellationToken,
     about: About,
     drain: Duration,
+    jobs: Jobs,
     // Tasks that end with the shutdown, and may enqueue events until then. The relay outlives them.
     tasks: Tasks,
 }
@@ -82,8 +84,10 @@ impl Service {
         let database = Database::open(&settings.database, migrations).await?;
         let ownership = Ownership::establish(database.clone(), about.name, about.subject).await?;
         let broker = Broker::connect(&settings.nats, ownership).await?;
-        let (drain, tasks) = (settings.drain_seconds, Tasks::default());
-        Ok(Self { tokens, database, broker, shutdown, about, drain, tasks })
+        let ((jobs, doing), mut tasks) = (jobs(), Tasks::default());
+        tasks.spawn("jobs", doing);
+        let drain = settings.drain_seconds;
+        Ok(Self { tokens, database, broker, shutdown, about, drain, jobs, tasks })
     }
 
     /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
@@ -97,8 +101,8 @@ impl Service {
 
     /// Commits requests of one kind in groups, of which `size` may wait.
     pub fn commit_queue<R: Batched>(&mut self, size: usize) -> CommitQueue<R> {
-        let (queue, batches) = commit_queue(size, self.database.clone());
-        self.spawn("committer", |_| batches.run());
+        let (queue, committer) = commit_queue(size, self.database.clone());
+        self.spawn("committer", |_| committer);
         queue
     }
 
@@ -107,9 +111,7 @@ impl Service {
     pub fn consume<H: EventHandler + Copy>(&mut self, handler: H) -> DeadLetters {
         let consumer = Consumer::new(self.database.clone(), self.broker.clone(), handler);
         self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
-        let (dead_letters, redriver) = redriver(self.database.clone(), self.broker.clone(), handler);
-        self.spawn("redriver", |_| redriver.run());
-        dead_letters
+        DeadLetters::new(self.database.clone(), self.broker.clone(), handler)
     }
 
     /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once
@@ -136,15 +138,17 @@ impl Service {
 
     fn routes(&self, Own { routes, gauges, dead_letters }: Own) -> Router {
         let About { name, families, healing, .. } = self.about;
-        let (tokens, broker) = (self.tokens.clone(), self.broker.clone());
+        let (tokens, broker, jobs) = (self.tokens.clone(), self.broker.clone(), self.jobs.clone());
         let parts = (self.database.clone(), broker.clone(), self.shutdown.clone());
         let probes = Probes::new((name, families), gauges, parts).into();
-        routes::all(routes, OperatorState { tokens, broker, healing, probes, dead_letters })
+        routes::all(routes, OperatorState { tokens, broker, healing, probes, dead_letters, jobs })
     }
 
     async fn serve_and_drain(mut self, listener: TcpListener, app: Router) -> Result<()> {
         let (last_call, mut relaying) = (CancellationToken::new(), Tasks::default());
         let (broker, database) = (self.broker, self.database.clone());
+        // Those of the routes are left, and end with the server.
+        drop(self.jobs);
         let relay = Relay::new(database.clone(), broker.clone());
         let (keeping, sending, watching) = (last_call.clone(), last_call.clone(), self.shutdown.clone());
         relaying.spawn("broker watch", async move { broker.watch(keeping).await });

@@ -1,7 +1,7 @@
 //! Group commit: concurrent requests are committed as one transaction, one fsync for all of them.
 //!
-//! A batch is whatever waits; there is no linger timer. The queue is bounded, and a full one refuses at once. The
-//! transaction never lives in a request's future, so a client that goes away cannot undo or half do a commit.
+//! A batch is whatever waits; there is no linger timer. A full queue refuses at once. The transaction never lives
+//! in a request's future, so a client that goes away cannot undo or half do a commit.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,7 +24,7 @@ pub enum CommitError {
 }
 
 /// What is asked for, and how a batch of it is written.
-pub trait Batched: Send + Sync + Sized + 'static {
+pub trait Batched: Clone + Send + Sync + 'static {
     /// What became of one.
     type Outcome: Send + 'static;
 
@@ -42,29 +42,21 @@ struct Queued<R: Batched> {
     answer: oneshot::Sender<Answer<R>>,
 }
 
-/// The entrance of the queue, cheap to clone.
+/// The entrance of the queue.
+#[derive(Clone)]
 pub struct CommitQueue<R: Batched> {
     sender: mpsc::Sender<Queued<R>>,
     database: Database,
 }
 
-// Derived, it would ask for requests that can be cloned.
-impl<R: Batched> Clone for CommitQueue<R> {
-    fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), database: self.database.clone() }
-    }
-}
-
-/// The exit of the queue.
-pub struct Batches<R: Batched> {
-    receiver: mpsc::Receiver<Queued<R>>,
+/// A queue with room for `size` requests, and the task that commits them. It ends when every [`CommitQueue`] is
+/// gone and the queue is empty.
+pub fn commit_queue<R: Batched>(
+    size: usize,
     database: Database,
-}
-
-/// A queue with room for `size` requests.
-pub fn commit_queue<R: Batched>(size: usize, database: Database) -> (CommitQueue<R>, Batches<R>) {
+) -> (CommitQueue<R>, impl Future<Output = ()>) {
     let (sender, receiver) = mpsc::channel(size);
-    (CommitQueue { sender, database: database.clone() }, Batches { receiver, database })
+    (CommitQueue { sender, database: database.clone() }, commit_all(receiver, database))
 }
 
 impl<R: Batched> CommitQueue<R> {
@@ -79,19 +71,16 @@ impl<R: Batched> CommitQueue<R> {
     }
 }
 
-impl<R: Batched> Batches<R> {
-    /// Commits whatever waits until every [`CommitQueue`] is gone and the queue is empty.
-    pub async fn run(mut self) {
-        let mut queued = Vec::with_capacity(BATCH_MAX);
-        while self.receiver.recv_many(&mut queued, BATCH_MAX).await > 0 {
-            let (batch, answers): (Vec<_>, Vec<_>) =
-                queued.drain(..).map(|Queued { request, answer }| (request, answer)).unzip();
-            let results = commit_batch(&self.database, &batch).await;
-            R::report(&results);
-            for (answer, result) in answers.into_iter().zip(results) {
-                // The client may be gone; what it asked for is stored all the same.
-                let _ = answer.send(result);
-            }
+async fn commit_all<R: Batched>(mut receiver: mpsc::Receiver<Queued<R>>, database: Database) {
+    let mut queued = Vec::with_capacity(BATCH_MAX);
+    while receiver.recv_many(&mut queued, BATCH_MAX).await > 0 {
+        let (batch, answers): (Vec<_>, Vec<_>) =
+            queued.drain(..).map(|Queued { request, answer }| (request, answer)).unzip();
+        let results = commit_batch(&database, &batch).await;
+        R::report(&results);
+        for (answer, result) in answers.into_iter().zip(results) {
+            // The client may be gone; what it asked for is stored all the same.
+            let _ = answer.send(result);
         }
     }
 }

@@ -1,27 +1,23 @@
 //! One SQLite file per service: one write connection, a read-only pool, and full durability.
 //!
 //! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused
-//! ([`lock`]), because two writers would each believe in their own relay and consumer. Storage that is full
-//! or locked is waited for ([`condition`]); a file that is damaged is [`suspect`](crate::storage::suspect)
-//! and ends the process.
+//! ([`lock`]): two writers would each believe in their own relay and consumer.
 
-use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
 use sqlx::migrate::Migrator;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
-use crate::storage::condition::Condition;
 use crate::storage::connect::connect;
 use crate::storage::failure::StorageFailure;
 use crate::storage::files::Files;
 use crate::storage::lock::Lock;
 use crate::storage::stamp::Stamp;
 use crate::storage::suspect;
-use crate::storage::wal::WalBound;
 
 /// A write transaction. It holds the only write connection until it is committed or dropped.
 pub type Tx = Transaction<'static, Sqlite>;
@@ -31,42 +27,42 @@ pub type Tx = Transaction<'static, Sqlite>;
 pub struct Database {
     pub(super) writer: SqlitePool,
     reader: SqlitePool,
-    pub(super) condition: Arc<Condition>,
-    pub(super) wal: Arc<WalBound>,
+    // Why it cannot be written.
+    pub(super) failure: watch::Sender<Option<StorageFailure>>,
+    // Why nothing more may be answered from it.
+    pub(super) ended: watch::Sender<Option<String>>,
     pub(super) committed: watch::Sender<()>,
+    // The size of a WAL that could not be cut back, in bytes; otherwise 0.
+    pub(super) wal_left: Arc<AtomicU64>,
     // The last field, and so dropped after the pools.
-    files: Arc<Files>,
+    pub(super) files: Arc<Files>,
 }
 
 impl Database {
     /// Opens or creates the file, refuses a second process, and migrates it: the delivery tables, then `own`.
     pub async fn open(path: &Path, own: &Migrator) -> Result<Self> {
         let lock = Lock::take(path)?;
-        let connected = connect(lock.path(), own).await;
-        let (writer, reader) = connected.map_err(|error| suspect::explain(lock.path(), error))?;
-        let (condition, wal) = (Condition::good(lock.path()), WalBound::of(lock.path()));
-        let stamp = Stamp::give(lock.file(), &writer).await.unwrap_or_else(|error| {
-            // Without one, as on a full disk, it is served all the same.
-            condition.note_failure(&error);
+        let connected = connect(&lock.path, own).await;
+        let (writer, reader) = connected.map_err(|error| suspect::explain(&lock.path, error))?;
+        let stamp = Stamp::give(&lock.file, &writer).await;
+        let (stamp, unstamped) = stamp.map_or_else(|error| (None, Some(error)), |stamp| (stamp, None));
+        let files = Arc::new(Files::opened(lock, stamp)?);
+        let (failure, ended, committed, wal_left) = Default::default();
+        let database = Self { writer, reader, failure, ended, committed, wal_left, files };
+        if let Some(error) = unstamped {
+            // As on a full disk. It is served all the same.
+            database.note_failure(&error);
             tracing::warn!(
                 %error,
                 "the database file has no stamp: whether somebody writes over it is not noticed"
             );
-            None
-        });
-        Ok(Self {
-            writer,
-            reader,
-            condition: Arc::new(condition),
-            wal: Arc::new(wal),
-            committed: watch::Sender::new(()),
-            files: Arc::new(Files::opened(lock, stamp)?),
-        })
+        }
+        Ok(database)
     }
 
     /// Where it is, without symbolic links.
     pub fn path(&self) -> &Path {
-        self.files.path()
+        &self.files.lock.path
     }
 
     /// The read-only pool.
@@ -95,60 +91,15 @@ impl Database {
         self.writer.acquire().await?.close().await
     }
 
-    /// Changes with each commit of [`Database::write`]; several at once may show as one.
+    /// Changes after each COMMIT of [`Database::write`], whatever came of it; several may show as one.
     pub fn commits(&self) -> watch::Receiver<()> {
         self.committed.subscribe()
-    }
-
-    /// Why it cannot be written: from the first failed write until [`Database::probe`] succeeds.
-    pub fn failure(&self) -> Option<StorageFailure> {
-        self.condition.failure()
-    }
-
-    /// Whether it can be written, as far as anybody knows.
-    pub fn is_writable(&self) -> bool {
-        self.failure().is_none()
-    }
-
-    /// Takes note of what `error`, or whatever caused it, says about the storage, if anything.
-    ///
-    /// A damaged file is never answered from again: a marker is left beside it, and
-    /// [`Database::until_unusable`] ends.
-    pub fn note_failure(&self, error: &(dyn Error + 'static)) {
-        self.condition.note_failure(error);
-    }
-
-    /// Whether the file was found damaged or gone. Nothing more may be answered from it.
-    pub fn is_unusable(&self) -> bool {
-        self.condition.is_unusable()
-    }
-
-    /// Waits until the file is found damaged or gone; the error says what to do.
-    pub async fn until_unusable(&self) -> anyhow::Error {
-        self.condition.until_unusable().await
-    }
-
-    /// Whether the files are the ones that were opened, and nobody has written over them. From the first time
-    /// that they are not, writes are refused; [`Database::watch`] ends the service then.
-    pub(super) fn is_in_place(&self) -> bool {
-        // Whoever closes it lets SQLite remove what lies beside the file.
-        if !self.writer.is_closed()
-            && let Some(missing) = self.files.missing()
-        {
-            self.condition.note_gone(missing);
-            return false;
-        }
-        if self.files.is_written_over() {
-            self.condition.note_written_over();
-            return false;
-        }
-        true
     }
 
     /// Closes both pools, upon which SQLite folds the WAL into the file, and releases the lock.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
-        self.files.unlock();
+        self.files.lock.release();
     }
 }

@@ -48,15 +48,10 @@ impl StorageFailure {
     /// The failure that `error`, or whatever caused it, tells of; `None` when the storage is not at fault.
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut causes = std::iter::successors(Some(error), |&cause| cause.source());
-        Self::of_sqlx(causes.find_map(|cause| cause.downcast_ref::<sqlx::Error>())?)
-    }
-
-    fn of_sqlx(error: &sqlx::Error) -> Option<Self> {
-        use sqlx::Error::{Database, PoolClosed, WorkerCrashed};
-        match error {
+        match causes.find_map(|cause| cause.downcast_ref::<sqlx::Error>())? {
             // Not PoolTimedOut: a queue before a connection is no fault of the storage.
-            PoolClosed | WorkerCrashed => Some(Self::Unavailable),
-            Database(error) => Self::of_code(error.code()?.parse().ok()?),
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Some(Self::Unavailable),
+            sqlx::Error::Database(error) => Self::of_code(error.code()?.parse().ok()?),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::storage::lock::Lock;
+use crate::storage::lock::{Lock, locked_path};
 use crate::storage::stamp::Stamp;
 use crate::storage::suspect::beside;
 
@@ -33,7 +33,7 @@ impl From<Metadata> for FileId {
 /// One database's files, open and locked.
 #[derive(Debug)]
 pub(super) struct Files {
-    lock: Lock,
+    pub lock: Lock,
     opened: Vec<(PathBuf, FileId)>,
     stamp: Option<Stamp>,
 }
@@ -43,19 +43,15 @@ impl Files {
     /// what it keeps beside the file when the last one is closed. Without a stamp nobody notices when the
     /// file is written over.
     pub fn opened(lock: Lock, stamp: Option<Stamp>) -> Result<Self> {
-        let locked = lock.locked_path();
-        let is_locked = fs::metadata(&locked).map(FileId::from)? == FileId::from(lock.file().metadata()?);
+        let locked = locked_path(&lock.path);
+        let is_locked = fs::metadata(&locked).map(FileId::from)? == FileId::from(lock.file.metadata()?);
         ensure!(is_locked, "{} was replaced while it was opened; start again", locked.display());
-        let companions = COMPANIONS.map(|suffix| beside(lock.path(), suffix));
-        let paths = [lock.path().to_owned(), locked].into_iter().chain(companions);
+        let companions = COMPANIONS.map(|suffix| beside(&lock.path, suffix));
+        let paths = [lock.path.clone(), locked].into_iter().chain(companions);
         let opened = paths.map(|path| fs::metadata(&path).map(|metadata| (path, metadata.into())));
         let opened =
             opened.collect::<io::Result<_>>().context("look at what SQLite keeps beside the file")?;
         Ok(Self { lock, opened, stamp })
-    }
-
-    pub fn path(&self) -> &Path {
-        self.lock.path()
     }
 
     /// The first file that is not the one that was opened; `None` while all are. Takes a few microseconds.
@@ -67,11 +63,6 @@ impl Files {
 
     /// Whether somebody has cut the database file, or copied another one over it.
     pub fn is_written_over(&self) -> bool {
-        self.stamp.as_ref().is_some_and(|stamp| stamp.is_gone_from(self.lock.file()))
-    }
-
-    /// Leaves the files to whoever opens them next. Only after every connection of this process is closed.
-    pub fn unlock(&self) {
-        self.lock.release();
+        self.stamp.as_ref().is_some_and(|stamp| stamp.is_gone_from(&self.lock.file))
     }
 }

@@ -16,11 +16,13 @@ use crate::storage::suspect::beside;
 /// A database file in the hands of this process.
 #[derive(Debug)]
 pub(super) struct Lock {
-    // Without symbolic links, as SQLite itself names what it keeps beside the file.
-    path: PathBuf,
-    // Closing any descriptor of a file drops all the fcntl locks that the process holds on it, and SQLite's
-    // are such. So this one, the only one beside SQLite's own, stays open as long as the database does.
-    file: File,
+    /// Without symbolic links, as SQLite itself names what it keeps beside the file.
+    pub path: PathBuf,
+    /// What is locked; on Linux the database itself.
+    ///
+    /// Closing any descriptor of a file drops all the fcntl locks that the process holds on it, and SQLite's
+    /// are such. So this one, the only one beside SQLite's own, stays open as long as the database does.
+    pub file: File,
 }
 
 impl Lock {
@@ -39,21 +41,6 @@ impl Lock {
         Ok(Self { path, file })
     }
 
-    /// Where the database is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Which file is locked; on Linux the database itself.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Where the locked file should be.
-    pub fn locked_path(&self) -> PathBuf {
-        locked_path(&self.path)
-    }
-
     /// Leaves the file to whoever opens it next. Only after every connection of this process is closed.
     pub fn release(&self) {
         if let Err(error) = self.file.unlock() {
@@ -65,7 +52,7 @@ impl Lock {
 
 /// What is locked: on Linux the database file itself, since flock(2) and SQLite's own fcntl(2) locks do not
 /// see each other there. On BSD and macOS they exclude each other, so that a file beside it has to do.
-fn locked_path(database: &Path) -> PathBuf {
+pub(super) fn locked_path(database: &Path) -> PathBuf {
     if cfg!(target_os = "linux") { database.to_owned() } else { beside(database, ".lock") }
 }
 

@@ -1,15 +1,13 @@
 //! One SQLite file with one writer. Every write has a known outcome, and a failing storage is noticed.
 //!
-//! Of the contract it knows only the words that columns hold, and it knows no requests.
+//! It knows no requests, and no events.
 
-mod columns;
 pub mod commit_queue;
 mod condition;
 mod connect;
 mod database;
 pub mod failure;
 mod files;
-mod json;
 mod lock;
 mod stamp;
 pub mod suspect;
@@ -18,5 +16,4 @@ mod watch;
 mod write;
 
 pub use database::{Database, Tx};
-pub use json::json;
-pub use write::WriteError;
+pub use write::{WriteError, json};

@@ -21,23 +21,14 @@ impl Database {
     /// Watches until `shutdown`.
     pub async fn watch(&self, shutdown: CancellationToken) {
         // Beside each other: a lock is waited for, and the files are looked at all the same.
-        tokio::join!(self.watch_files(&shutdown), self.watch_writes(&shutdown));
-    }
-
-    async fn watch_files(&self, shutdown: &CancellationToken) {
-        while !shutdown.is_cancelled() {
-            self.end_if_gone().await;
-            let _ = timeout(EVERY, shutdown.cancelled()).await;
-        }
-    }
-
-    async fn watch_writes(&self, shutdown: &CancellationToken) {
-        while !shutdown.is_cancelled() {
-            if let Err(error) = self.check_writable().await {
-                tracing::debug!(%error, "database still not writable");
-            }
-            let _ = timeout(EVERY, shutdown.cancelled()).await;
-        }
+        tokio::join!(
+            step_until(&shutdown, || self.end_if_gone()),
+            step_until(&shutdown, || async {
+                if let Err(error) = self.check_writable().await {
+                    tracing::debug!(%error, "database still not writable");
+                }
+            }),
+        );
     }
 
     /// Ends the service once the files are no longer the ones that were opened.
@@ -52,7 +43,7 @@ impl Database {
         let fold_back = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer);
         let folded = timeout(FOLD_BACK_TIMEOUT, fold_back).await;
         let whole = if matches!(folded, Ok(Ok(_))) { "whole" } else { "not whole without its WAL" };
-        self.condition.end(format!(
+        self.end(format!(
             "the database {} was moved, removed or replaced while it was in use; the service stopped. Where \
              its file was moved to, it is {whole}: put it back in its place, or restore a backup, and start \
              again",
@@ -71,18 +62,18 @@ impl Database {
         let begun = self.begin().await.inspect_err(|error| {
             // Few wait for the writer, each in its turn: somebody has been writing for all this time.
             if let sqlx::Error::PoolTimedOut = error {
-                self.condition.refuse_writes(StorageFailure::Unavailable, error);
+                self.refuse_writes(StorageFailure::Unavailable, error);
             }
         });
         begun?.rollback().await?;
-        self.wal.enforce(&self.writer).await.inspect_err(|error| self.note_failure(error))
+        self.bound_wal().await.inspect_err(|error| self.note_failure(error))
     }
 
     /// Tries a real write, as is done while it is not writable.
     pub async fn probe(&self) -> sqlx::Result<()> {
         self.write_and_fold_back().await.inspect_err(|error| self.note_failure(error))?;
         if self.is_in_place() && !self.is_unusable() {
-            self.condition.note_writable();
+            self.note_writable();
         }
         Ok(())
     }
@@ -100,5 +91,12 @@ impl Database {
         tx.commit().await?;
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;
         Ok(())
+    }
+}
+
+async fn step_until<F: Future<Output = ()>>(shutdown: &CancellationToken, step: impl Fn() -> F) {
+    while !shutdown.is_cancelled() {
+        step().await;
+        let _ = timeout(EVERY, shutdown.cancelled()).await;
     }
 }

@@ -1,6 +1,7 @@
 //! One write with a known outcome: stored, certainly not stored, or nobody can tell.
 
 use anyhow::{Error, Result, anyhow};
+use serde::Serialize;
 
 use crate::storage::database::{Database, Tx};
 use crate::storage::failure::{StorageFailure, commit_never_happened};
@@ -36,11 +37,13 @@ impl Database {
         F: Future<Output = Result<(Tx, T)>>,
     {
         let (tx, written) = self.run(work).await?;
-        tx.commit().await.map_err(|error| self.not_committed(error))?;
+        let committed = tx.commit().await;
+        // Also where nobody can tell: there may be something new.
+        self.committed.send_replace(());
+        committed.map_err(|error| self.not_committed(error))?;
         if !self.is_in_place() {
             return Err(WriteError::Unknown(anyhow!("the file was moved, removed or replaced")));
         }
-        self.committed.send_replace(());
         Ok(written)
     }
 
@@ -79,5 +82,35 @@ impl Database {
             return WriteError::NotStored(error.into());
         }
         WriteError::Unknown(error.into())
+    }
+}
+
+/// `rows` as the JSON text that `json_each($1)` takes: a whole batch as one bound value. Each statement is a hop
+/// to the connection's thread.
+pub fn json<T: Serialize>(rows: &T) -> String {
+    // Strings, integers, options and arrays of them always have a JSON form.
+    serde_json::to_string(rows).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use sqlx::migrate::Migrator;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_with_an_unknown_outcome_wakes_whoever_waits_for_commits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let database = Database::open(&path, &Migrator::with_migrations(Vec::new())).await.unwrap();
+        let commits = database.commits();
+        let written = database.write(|tx| async {
+            fs::rename(&path, folder.path().join("moved.db"))?;
+            Ok((tx, ()))
+        });
+        assert!(matches!(written.await, Err(WriteError::Unknown(_))));
+        assert!(commits.has_changed().unwrap());
     }
 }

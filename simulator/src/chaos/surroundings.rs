@@ -43,7 +43,7 @@ const BUSY_SKIP: &str = "50";
 /// have nothing to do for a long time panic at once.
 fn tasks(part: Part) -> Vec<(&'static str, &'static str)> {
     let mut tasks =
-        ["redriver", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0")).to_vec();
+        ["jobs", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0")).to_vec();
     tasks.extend(["consumer", "relay"].map(|task| (task, BUSY_SKIP)));
     match part {
         Part::Order => {

@@ -8,8 +8,8 @@ use async_nats::jetstream::{AckKind, consumer};
 
 use crate::broker::Broker;
 use crate::contract::subjects::STREAM;
+use crate::delivery::handler::{Never, Outcome};
 use crate::delivery::message::{Delivery, Message};
-use crate::delivery::outcome::{Never, Outcome};
 use crate::fail_point;
 
 /// The delay before a message that could not be handled comes again.

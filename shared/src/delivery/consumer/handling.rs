@@ -5,32 +5,22 @@
 use anyhow::{Error, Result};
 
 use super::acknowledge::{acknowledge, give_back};
-use super::attempts;
+use super::run::Consumer;
 use crate::delivery::dead_letter::store;
 use crate::delivery::handler;
-use crate::delivery::handler::{EventHandler, Panicked};
+use crate::delivery::handler::{EventHandler, Never, Outcome, Panicked};
 use crate::delivery::message::{Delivery, Message};
-use crate::delivery::outcome::{Never, Outcome};
 use crate::fail_point;
-use crate::storage::{Database, WriteError};
+use crate::storage::{Tx, WriteError};
 
 /// From this delivery on a message is handled alone: it may be what fails its batch.
 const ALONE_FROM_ATTEMPT: i64 = 5;
 /// At this attempt a message becomes a dead letter before it is handled: it may be what kills the process.
 const GIVE_UP_AT_ATTEMPT: i64 = 20;
 
-/// What handles the messages of a durable consumer.
-pub(super) struct Handling<H> {
-    /// The durable consumer's name.
-    pub name: &'static str,
-    /// Where effects and dead letters are committed.
-    pub database: Database,
-    pub handler: H,
-}
-
-impl<H: EventHandler> Handling<H> {
+impl<H: EventHandler> Consumer<H> {
     /// Handles messages that arrived together, the suspects among them one by one.
-    pub async fn handle(&self, messages: Vec<Message>) -> Result<()> {
+    pub(super) async fn handle(&self, messages: Vec<Message>) -> Result<()> {
         let (suspects, rest): (Vec<_>, _) =
             messages.into_iter().partition(|message| is_suspect(&message.delivery));
         self.handle_together(&rest).await?;
@@ -48,7 +38,7 @@ impl<H: EventHandler> Handling<H> {
             self.commit(batch, given_up).await
         };
         match committed.await {
-            Ok(outcomes) => acknowledge(self.name, batch, &outcomes).await,
+            Ok(outcomes) => acknowledge(self.name(), batch, &outcomes).await,
             Err(WriteError::Rejected(error)) if others.is_empty() => self.fail(first, error).await,
             Err(WriteError::Rejected(error)) => {
                 let error = format!("{error:#}");
@@ -76,7 +66,7 @@ impl<H: EventHandler> Handling<H> {
             return Ok(None);
         }
         let counted = self.database.write(|mut tx| async move {
-            let attempts = attempts::count(&mut tx, delivery, ALONE_FROM_ATTEMPT).await?;
+            let attempts = count(&mut tx, delivery).await?;
             Ok((tx, attempts))
         });
         let attempts = counted.await?;
@@ -91,14 +81,17 @@ impl<H: EventHandler> Handling<H> {
         let outcomes = self.database.write(|mut tx| async move {
             let outcomes = match end {
                 Some(never) => vec![Outcome::Never(never)],
-                None => handler::handle(&self.handler, &mut tx, batch).await?,
+                None => {
+                    let deliveries = batch.iter().map(|message| &message.delivery);
+                    handler::handle(&self.handler, &mut tx, deliveries).await?
+                }
             };
             for (Message { delivery, .. }, outcome) in batch.iter().zip(&outcomes) {
                 if let Outcome::Never(never) = outcome {
                     store::insert(&mut tx, delivery, never).await?;
                 }
                 if is_suspect(delivery) {
-                    attempts::forget(&mut tx, delivery).await?;
+                    forget(&mut tx, delivery).await?;
                 }
             }
             fail_point::reach("consumer: decided, not committed");
@@ -112,13 +105,13 @@ impl<H: EventHandler> Handling<H> {
     /// What becomes of the one message at fault: an error may pass, a panic never does.
     async fn fail(&self, message: &Message, error: Error) -> Result<()> {
         let (batch, Delivery { subject, attempt, .. }) = (std::slice::from_ref(message), &message.delivery);
-        metrics::counter!("messages_failed_total", "consumer" => self.name).increment(1);
+        metrics::counter!("messages_failed_total", "consumer" => self.name()).increment(1);
         match error.downcast() {
             Ok(Panicked(detail)) => {
                 tracing::error!(subject, attempt, detail, "the handler panicked on a message");
                 let never = Never { reason: "handler_panicked", detail };
                 match self.commit(batch, Some(never)).await.map_err(Error::from) {
-                    Ok(outcomes) => return acknowledge(self.name, batch, &outcomes).await,
+                    Ok(outcomes) => return acknowledge(self.name(), batch, &outcomes).await,
                     Err(error) => {
                         let error = format!("{error:#}");
                         tracing::warn!(
@@ -141,4 +134,28 @@ impl<H: EventHandler> Handling<H> {
 /// Whether a message was delivered so often that it may be what fails its batch.
 fn is_suspect(delivery: &Delivery) -> bool {
     delivery.attempt >= ALONE_FROM_ATTEMPT
+}
+
+/// One more in the table `handling_attempts`. Committed before the handling, which may end the process.
+async fn count(tx: &mut Tx, delivery: &Delivery) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "INSERT INTO handling_attempts (subject, body, attempts) VALUES ($1, $2, $3)
+         ON CONFLICT (subject, body) DO UPDATE SET attempts = attempts + 1
+         RETURNING attempts",
+    )
+    .bind(delivery.subject.as_str())
+    .bind(delivery.body.as_ref())
+    .bind(ALONE_FROM_ATTEMPT)
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Forgets a message, in the transaction of its outcome.
+async fn forget(tx: &mut Tx, delivery: &Delivery) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM handling_attempts WHERE subject = $1 AND body = $2")
+        .bind(delivery.subject.as_str())
+        .bind(delivery.body.as_ref())
+        .execute(&mut **tx)
+        .await
+        .map(drop)
 }

@@ -6,7 +6,6 @@
 //! arrives ([`unreadable`]). Only [`acknowledge`] acknowledges.
 
 mod acknowledge;
-mod attempts;
 mod handling;
 mod pull;
 mod reset;

@@ -57,8 +57,8 @@ impl Pull {
 
     /// The next message; `None` at the end of the pull, and once that is overdue.
     ///
-    /// The client forgets to wake whoever waits when it swallows a message with the status of a heartbeat, and
-    /// its pull then waits too long for its end. So it is polled in between for what waits behind.
+    /// The client wakes nobody when it swallows a message with the status of a heartbeat, and its pull then
+    /// waits too long for its end. So it is polled in between for what waits behind.
     async fn next(&mut self) -> Option<<pull::Batch as Stream>::Item> {
         loop {
             if let Ok(next) = timeout(POLL_AGAIN, self.messages.next()).await {

@@ -18,29 +18,28 @@ enum Holder {
 
 /// Knows whether somebody may still hold messages.
 pub(super) struct Reset {
-    database: Database,
     holder: Option<Holder>,
 }
 
 impl Reset {
     /// At the start of a process.
-    pub fn after_a_dead_process(database: Database) -> Self {
-        Self { database, holder: Some(Holder::DeadProcess) }
+    pub fn after_a_dead_process() -> Self {
+        Self { holder: Some(Holder::DeadProcess) }
     }
 
     pub fn pull_was_dropped(&mut self) {
         self.holder = self.holder.or(Some(Holder::DroppedPull));
     }
 
-    /// Resets the consumer: what was delivered and not acknowledged comes again, and not after `ack_wait` only.
+    /// Resets the consumer: what was delivered and not acknowledged comes again without waiting for `ack_wait`.
     ///
-    /// Unless a message among it is unreadable: that one is set aside, and the others are given back one by
-    /// one, since a reset would deliver it again together with all that is older and not acknowledged.
+    /// A reset would deliver an unreadable message again, too. So that one is set aside instead, and the others
+    /// are given back one by one.
     ///
-    /// A reset also starts the delivery counts over. A message that kills the process at every start would
-    /// then never reach the number at which it is given up. So after a dead process there is no reset without
-    /// progress since the latest one; redelivery is then left to `ack_wait`, which counts.
-    pub async fn take_back(&mut self, pulls: &mut PullConsumer, unreadable: &Unreadable) -> Result<()> {
+    /// A reset starts the delivery counts over. A message that kills the process at every start would never
+    /// reach the number at which it is given up. So after a dead process there is no reset without progress
+    /// since the latest one; redelivery is then left to `ack_wait`, which counts.
+    pub async fn take_back(&mut self, pulls: &mut PullConsumer, unreadable: &Unreadable<'_>) -> Result<()> {
         let info = pulls.cached_info().clone();
         let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);
         let Some(holder) = self.holder.filter(|_| held > 0) else {
@@ -48,7 +47,7 @@ impl Reset {
             return Ok(());
         };
         let due = !unreadable.set_aside_owed(&info, 0).await?
-            && (holder == Holder::DroppedPull || self.note_progress(floor).await?);
+            && (holder == Holder::DroppedPull || note_progress(unreadable.database, floor).await?);
         if due {
             // From here on it is due, whatever becomes of this attempt.
             self.holder = Some(Holder::DroppedPull);
@@ -60,16 +59,16 @@ impl Reset {
         self.holder = None;
         Ok(())
     }
+}
 
-    /// Whether the ack floor has moved since the latest reset after a dead process, which the database knows.
-    async fn note_progress(&self, floor: i64) -> Result<bool> {
-        let noted = self.database.write(|mut tx| async move {
-            let noted = sqlx::query("UPDATE broker_memory SET reset_floor = $1 WHERE reset_floor IS NOT $1")
-                .bind(floor)
-                .execute(&mut *tx)
-                .await?;
-            Ok((tx, noted.rows_affected() > 0))
-        });
-        Ok(noted.await?)
-    }
+/// Whether the ack floor has moved since the latest reset after a dead process, which the database knows.
+async fn note_progress(database: &Database, floor: i64) -> Result<bool> {
+    let noted = database.write(|mut tx| async move {
+        let noted = sqlx::query("UPDATE broker_memory SET reset_floor = $1 WHERE reset_floor IS NOT $1")
+            .bind(floor)
+            .execute(&mut *tx)
+            .await?;
+        Ok((tx, noted.rows_affected() > 0))
+    });
+    Ok(noted.await?)
 }

@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledge::give_back;
-use super::handling::Handling;
 use super::pull::Pull;
 use super::reset::Reset;
 use super::unreadable::{ANSWERED_WITHIN, Unreadable};
@@ -33,22 +32,24 @@ pub enum Consumed {
 
 /// A durable consumer, and what handles its messages.
 pub struct Consumer<H> {
-    broker: Broker,
-    handling: Handling<H>,
-    unreadable: Unreadable,
+    pub(super) database: Database,
+    pub(super) broker: Broker,
+    pub(super) handler: H,
 }
 
 impl<H: EventHandler> Consumer<H> {
     /// What `handler` decides of the messages that come from `broker` is committed in `database`.
     pub fn new(database: Database, broker: Broker, handler: H) -> Self {
-        let unreadable = Unreadable { database: database.clone(), broker: broker.clone() };
-        let handling = Handling { name: broker.ownership().consumer, database, handler };
-        Self { broker, handling, unreadable }
+        Self { database, broker, handler }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.broker.ownership.consumer
     }
 
     /// Consumes until `shutdown`; the pull in flight is finished first, and its acks are flushed.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut reset = Reset::after_a_dead_process(self.handling.database.clone());
+        let mut reset = Reset::after_a_dead_process();
         while !shutdown.is_cancelled() {
             let Some(current) = self.usable_session(&shutdown).await else { continue };
             let mut state = self.broker.state();
@@ -61,14 +62,12 @@ impl<H: EventHandler> Consumer<H> {
                 }
             };
             if let Err(error) = consumed {
-                self.handling.database.note_failure(error.as_ref());
-                let (consumer, error) = (self.handling.name, format!("{error:#}"));
+                self.database.note_failure(error.as_ref());
+                let (consumer, error) = (self.name(), format!("{error:#}"));
                 tracing::warn!(consumer, error, "not consuming");
                 reset.pull_was_dropped();
             }
-            if !shutdown.is_cancelled() {
-                pause(&shutdown).await;
-            }
+            pause(&shutdown).await;
         }
         self.broker.flush().await;
     }
@@ -77,7 +76,7 @@ impl<H: EventHandler> Consumer<H> {
     async fn usable_session(&self, shutdown: &CancellationToken) -> Option<BrokerState> {
         let mut state = self.broker.state();
         let now = state.borrow_and_update().clone();
-        if matches!(now, BrokerState::Connected(_)) && self.handling.database.is_writable() {
+        if matches!(now, BrokerState::Connected(_)) && self.database.is_writable() {
             return Some(now);
         }
         tokio::select! {
@@ -94,8 +93,9 @@ impl<H: EventHandler> Consumer<H> {
     /// that was sent later.
     async fn consume(&self, reset: &mut Reset, shutdown: &CancellationToken) -> Result<()> {
         let mut pulls = self.broker.open_consumer().await?;
-        reset.take_back(&mut pulls, &self.unreadable).await?;
-        tracing::info!(consumer = self.handling.name, subject = self.broker.ownership().subject, "consuming");
+        let unreadable = Unreadable { database: &self.database, broker: &self.broker };
+        reset.take_back(&mut pulls, &unreadable).await?;
+        tracing::info!(consumer = self.name(), subject = self.broker.ownership.subject, "consuming");
         let (mut inspected_to, mut inspected_at) = (0, Instant::now());
         while !shutdown.is_cancelled() {
             match self.consume_once(&pulls).await? {
@@ -104,12 +104,12 @@ impl<H: EventHandler> Consumer<H> {
                 Consumed::Handled(0) => {
                     if let Ok(info) = timeout(ANSWERED_WITHIN, pulls.get_info()).await {
                         let info = info?;
-                        self.unreadable.set_aside_owed(&info, inspected_to).await?;
+                        unreadable.set_aside_owed(&info, inspected_to).await?;
                         inspected_to = info.delivered.stream_sequence;
                     }
                 }
                 Consumed::Handled(_) if inspected_at.elapsed() >= INSPECT_EVERY => {
-                    self.unreadable.set_aside_at_the_floor(&pulls).await?;
+                    unreadable.set_aside_at_the_floor(&pulls).await?;
                     inspected_at = Instant::now();
                 }
                 Consumed::Handled(_) => {}
@@ -131,8 +131,8 @@ impl<H: EventHandler> Consumer<H> {
                 continue;
             }
             fail_point::reach("consumer: pulled, nothing decided");
-            self.handling.handle(batch).await?;
-            is_writable = self.handling.database.is_writable();
+            self.handle(batch).await?;
+            is_writable = self.database.is_writable();
         }
         if !is_writable {
             return Ok(Consumed::NotWritable);

@@ -20,8 +20,8 @@ use super::pull::PULL_EXPIRES;
 use crate::broker::stored_message::StoredMessage;
 use crate::broker::{Broker, stored_message};
 use crate::delivery::dead_letter::store;
+use crate::delivery::handler::Never;
 use crate::delivery::message::Delivery;
-use crate::delivery::outcome::Never;
 use crate::storage::Database;
 
 /// The one header of such a dead letter, also in a redrive: the whole block that could not be read.
@@ -36,15 +36,15 @@ const NOTED_WITHIN: Duration = Duration::from_millis(5);
 const IN_FLIGHT: usize = 64;
 
 /// Sets unreadable messages of a durable consumer aside.
-pub(super) struct Unreadable {
-    pub database: Database,
-    pub broker: Broker,
+pub(super) struct Unreadable<'a> {
+    pub database: &'a Database,
+    pub broker: &'a Broker,
 }
 
 /// An unreadable message, and why it is.
 type Found = (StoredMessage, String);
 
-impl Unreadable {
+impl Unreadable<'_> {
     /// Sets aside what is unreadable of what was delivered and is not acknowledged as of `info`, as far as it
     /// is `behind` this sequence. Whether there was any; what was lost with it is then delivered again at
     /// once, and the broker goes on counting its deliveries.
@@ -56,7 +56,7 @@ impl Unreadable {
             let (unreadable, readable) = self.inspect(from, to).await?;
             self.store(&unreadable).await?;
             for (message, _) in &unreadable {
-                acknowledge_by_sequence(&self.broker, info, message.sequence, AckKind::Term).await?;
+                acknowledge_by_sequence(self.broker, info, message.sequence, AckKind::Term).await?;
             }
             found |= !unreadable.is_empty();
             lost.extend(readable);
@@ -64,14 +64,14 @@ impl Unreadable {
         }
         if found {
             for sequence in lost {
-                acknowledge_by_sequence(&self.broker, info, sequence, AckKind::Nak(None)).await?;
+                acknowledge_by_sequence(self.broker, info, sequence, AckKind::Nak(None)).await?;
             }
         }
         Ok(found)
     }
 
-    /// Sets aside the unreadable messages that hold the ack floor back, up to the first that can be read: that
-    /// one comes again by itself. Needs no quiet moment: what is readable behind the floor may be long handled.
+    /// Sets aside the unreadable messages that hold the ack floor back, up to the first that can be read, which
+    /// comes again by itself. Needs no quiet moment: what is readable behind the floor may be long handled.
     ///
     /// Takes no longer than a pull. A broker whose answers are late is asked again another time.
     pub async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
@@ -84,7 +84,7 @@ impl Unreadable {
             let Some((info, unreadable)) = found? else { break };
             behind = unreadable.0.sequence;
             self.store(&[unreadable]).await?;
-            acknowledge_by_sequence(&self.broker, &info, behind, AckKind::Term).await?;
+            acknowledge_by_sequence(self.broker, &info, behind, AckKind::Term).await?;
             // The floor moves once the broker has taken note.
             tokio::time::sleep(NOTED_WITHIN).await;
         }
@@ -102,12 +102,8 @@ impl Unreadable {
         if info.num_ack_pending == 0 {
             return Ok(None);
         }
-        let found = stored_message::next_of(
-            &self.broker.context(),
-            self.broker.ownership().subject,
-            floor.max(behind) + 1,
-        )
-        .await?;
+        let (context, subject) = (self.broker.context(), self.broker.ownership.subject);
+        let found = stored_message::next_of(&context, subject, floor.max(behind) + 1).await?;
         Ok(found.filter(|message| message.sequence <= last).and_then(|message| {
             let why = message.check_headers().err()?;
             Some((info, (message, why)))
@@ -116,16 +112,14 @@ impl Unreadable {
 
     /// The messages of this subject in a range of sequences: the unreadable ones, and the others' sequences.
     async fn inspect(&self, from: u64, to: u64) -> Result<(Vec<Found>, Vec<u64>)> {
-        let context = self.broker.context();
+        let (context, subject) = (self.broker.context(), self.broker.ownership.subject);
         let stored: Vec<Option<StoredMessage>> = stream::iter(from..=to)
             .map(|sequence| stored_message::find(&context, sequence))
             .buffered(IN_FLIGHT)
             .try_collect()
             .await?;
         let (mut unreadable, mut readable) = (Vec::new(), Vec::new());
-        for message in
-            stored.into_iter().flatten().filter(|message| message.subject == self.broker.ownership().subject)
-        {
+        for message in stored.into_iter().flatten().filter(|message| message.subject == subject) {
             match message.check_headers() {
                 Ok(()) => readable.push(message.sequence),
                 Err(why) => unreadable.push((message, why)),
@@ -146,9 +140,9 @@ impl Unreadable {
             Ok((tx, ()))
         });
         stored.await.map_err(Error::from).context("set unreadable messages aside")?;
-        letters.iter().for_each(|(delivery, never)| {
-            report_dead_letter(self.broker.ownership().consumer, delivery, never)
-        });
+        for (delivery, never) in &letters {
+            report_dead_letter(self.broker.ownership.consumer, delivery, never);
+        }
         Ok(())
     }
 }

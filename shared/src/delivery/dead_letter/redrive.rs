@@ -1,23 +1,22 @@
 //! Redrive: a dead letter is handled once more, as if it were delivered now, or it is discarded.
 //!
 //! The same event handler decides it, and so the same deduplication. Its effect and the deletion of its row
-//! commit in one transaction. One task does this, one dead letter after the other: no write transaction lives
-//! in a request's future, and one dead letter at fault fails no other.
+//! commit in one transaction. That is work for a task, and never for a request's future: a caller who goes away
+//! must not leave a commit half-way.
+
+use std::sync::Arc;
 
 use anyhow::Result;
-use tokio::sync::{mpsc, oneshot};
+use futures_util::future::BoxFuture;
 
 use super::store;
 use super::store::DeadLetter;
 use crate::broker::{Broker, BrokerState};
 use crate::delivery::handler;
-use crate::delivery::handler::EventHandler;
-use crate::delivery::outcome::{Never, Outcome, UNSENDABLE};
+use crate::delivery::handler::{EventHandler, Never, Outcome, UNSENDABLE};
+use crate::delivery::message::Delivery;
 use crate::fail_point;
 use crate::storage::{Database, Tx, WriteError};
-
-/// Requests that wait for the task; further ones wait for room.
-const WAITING_MAX: usize = 16;
 
 /// Whether what was done is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +39,6 @@ pub enum Redriven {
     Gone,
 }
 
-/// What became of a row that was to be discarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Discarded {
-    Done,
-    /// There was no such row, or no longer.
-    Gone,
-}
-
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedriveError {
@@ -59,98 +50,41 @@ pub enum RedriveError {
     Unknown,
 }
 
-struct Request {
-    id: i64,
-    /// Who asked, for the log.
-    by: String,
-    action: Action,
-}
+/// How a service decides one delivery.
+type Decide = dyn for<'a> Fn(&'a mut Tx, Delivery) -> BoxFuture<'a, Result<Outcome>> + Send + Sync;
 
-enum Action {
-    Redrive(Mode, Answer<Redriven>),
-    Discard(Answer<Discarded>),
-}
-
-type Answer<T> = oneshot::Sender<Result<T, RedriveError>>;
-
-/// The dead letters of one service, cheap to clone. The [`Redriver`] ends when all clones are gone.
+/// The dead letters of one service. Cheap to clone.
 #[derive(Clone)]
 pub struct DeadLetters {
     database: Database,
-    sender: mpsc::Sender<Request>,
-}
-
-/// The task that changes them.
-pub struct Redriver<H> {
-    receiver: mpsc::Receiver<Request>,
-    database: Database,
     broker: Broker,
-    handler: H,
-}
-
-/// The dead letters of `database`, and the task that gives them to `handler` again.
-pub fn redriver<H>(database: Database, broker: Broker, handler: H) -> (DeadLetters, Redriver<H>) {
-    let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    let letters = DeadLetters { database: database.clone(), sender };
-    (letters, Redriver { receiver, database, broker, handler })
+    decide: Arc<Decide>,
 }
 
 impl DeadLetters {
+    /// The dead letters of `database`, which are given to `handler` again.
+    pub fn new(database: Database, broker: Broker, handler: impl EventHandler) -> Self {
+        let handler = Arc::new(handler);
+        let decide: Arc<Decide> = Arc::new(move |tx, delivery| {
+            let handler = handler.clone();
+            Box::pin(async move { Ok(handler::handle(&*handler, tx, [&delivery]).await?.remove(0)) })
+        });
+        Self { database, broker, decide }
+    }
+
     /// Where they are read.
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Has one handled again. Once this is called it happens, whether or not anybody waits for the result.
-    pub async fn redrive(&self, id: i64, mode: Mode, by: &str) -> Result<Redriven, RedriveError> {
-        self.ask(id, by, |answer| Action::Redrive(mode, answer)).await
-    }
-
-    /// Has one deleted without its being handled.
-    pub async fn discard(&self, id: i64, by: &str) -> Result<Discarded, RedriveError> {
-        self.ask(id, by, Action::Discard).await
-    }
-
-    async fn ask<T>(
-        &self,
-        id: i64,
-        by: &str,
-        action: impl FnOnce(Answer<T>) -> Action,
-    ) -> Result<T, RedriveError> {
-        let (answer, result) = oneshot::channel();
-        let request = Request { id, by: by.to_owned(), action: action(answer) };
-        self.sender.send(request).await.map_err(|_| RedriveError::NotNow)?;
-        result.await.unwrap_or(Err(RedriveError::Unknown))
-    }
-}
-
-impl<H: EventHandler> Redriver<H> {
-    /// Works until every [`DeadLetters`] is gone.
-    pub async fn run(mut self) {
-        while let Some(Request { id, by, action }) = self.receiver.recv().await {
-            // Whoever asked may be gone; what was done stays done, and is in the log.
-            match action {
-                Action::Redrive(mode, answer) => {
-                    let redriven = self.redrive_once(id, mode).await;
-                    if let (Ok(redriven), Mode::Commit) = (&redriven, mode) {
-                        report(id, &by, redriven);
-                    }
-                    let _ = answer.send(redriven);
-                }
-                Action::Discard(answer) => {
-                    let _ = answer.send(self.discard_once(id, &by).await);
-                }
-            }
-        }
-    }
-
-    /// Handles one dead letter in one transaction.
-    pub async fn redrive_once(&self, id: i64, mode: Mode) -> Result<Redriven, RedriveError> {
+    /// Handles one again in one transaction, for whoever is named in `by`.
+    pub async fn redrive(self, id: i64, mode: Mode, by: String) -> Result<Redriven, RedriveError> {
         if let BrokerState::Foreign(_) = *self.broker.state().borrow() {
             return Err(RedriveError::NotOwned);
         }
+        let letters = &self;
         let work = |mut tx| async move {
-            let redriven = self.handle(&mut tx, id).await?;
+            let redriven = letters.handle(&mut tx, id).await?;
             fail_point::reach("redrive: handled, not committed");
             Ok((tx, redriven))
         };
@@ -159,26 +93,30 @@ impl<H: EventHandler> Redriver<H> {
             Mode::DryRun => self.database.rehearse(work).await,
         };
         fail_point::reach("redrive: committed, not answered");
-        ended.or_else(|error| match error {
-            WriteError::NotStored(error) => Err(not_now(&error)),
-            WriteError::Rejected(error) => Ok(Redriven::Failed(format!("{error:#}"))),
-            WriteError::Unknown(error) => Ok(Redriven::Failed(format!(
-                "commit; it happened exactly if the dead letter is gone: {error:#}"
-            ))),
-        })
+        let redriven = match ended {
+            Ok(redriven) => redriven,
+            Err(WriteError::NotStored(error)) => return Err(not_now(&error)),
+            Err(WriteError::Rejected(error)) => Redriven::Failed(format!("{error:#}")),
+            Err(WriteError::Unknown(error)) => {
+                Redriven::Failed(format!("commit; it happened exactly if the dead letter is gone: {error:#}"))
+            }
+        };
+        if mode == Mode::Commit {
+            report(id, &by, &redriven);
+        }
+        Ok(redriven)
     }
 
     /// The handler's effect and what becomes of the row, neither committed.
     async fn handle(&self, tx: &mut Tx, id: i64) -> Result<Redriven> {
         let Some(letter) = store::find(&mut **tx, id).await? else { return Ok(Redriven::Gone) };
         // Never delivered, and so nothing for the handler. What made it unsendable is in the event itself.
-        if letter.reason == UNSENDABLE {
-            let never = Never { reason: UNSENDABLE, detail: letter.detail };
-            store::count_attempt(tx, id, &never).await?;
-            return Ok(Redriven::Dead(never));
-        }
-        let mut outcomes = handler::handle(&self.handler, tx, &[letter.delivery()?]).await?;
-        match outcomes.remove(0) {
+        let outcome = if letter.reason == UNSENDABLE {
+            Outcome::Never(Never { reason: UNSENDABLE, detail: letter.detail })
+        } else {
+            (self.decide)(tx, letter.delivery()?).await?
+        };
+        match outcome {
             Outcome::Done(word) => {
                 store::delete(tx, id).await?;
                 Ok(Redriven::Done(word))
@@ -190,7 +128,8 @@ impl<H: EventHandler> Redriver<H> {
         }
     }
 
-    async fn discard_once(&self, id: i64, by: &str) -> Result<Discarded, RedriveError> {
+    /// Deletes one without its being handled, and returns it. `None` when there is no such row, or no longer.
+    pub async fn discard(self, id: i64, by: String) -> Result<Option<DeadLetter>, RedriveError> {
         let found = self.database.write(|mut tx| async move {
             let found = store::find(&mut *tx, id).await?;
             store::delete(&mut tx, id).await?;
@@ -204,11 +143,19 @@ impl<H: EventHandler> Redriver<H> {
                 RedriveError::Unknown
             }
         })?;
-        let Some(letter) = found else { return Ok(Discarded::Gone) };
-        let DeadLetter { subject, reason, attempts, body_bytes, .. } = letter;
-        tracing::warn!(dead_letter = id, by, subject, reason, attempts, body_bytes, "dead letter discarded");
-        metrics::counter!("dead_letters_discarded_total").increment(1);
-        Ok(Discarded::Done)
+        if let Some(DeadLetter { subject, reason, attempts, body_bytes, .. }) = &found {
+            tracing::warn!(
+                dead_letter = id,
+                by,
+                subject,
+                reason,
+                attempts,
+                body_bytes,
+                "dead letter discarded"
+            );
+            metrics::counter!("dead_letters_discarded_total").increment(1);
+        }
+        Ok(found)
     }
 }
 

@@ -7,8 +7,8 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use sqlx::{FromRow, SqliteExecutor, SqlitePool};
 
 use crate::clock::now_ms;
+use crate::delivery::handler::Never;
 use crate::delivery::message::Delivery;
-use crate::delivery::outcome::Never;
 use crate::storage::Tx;
 
 /// Of each body a list holds so many bytes at most; a single dead letter has the whole.
@@ -79,8 +79,8 @@ pub async fn insert(tx: &mut Tx, delivery: &Delivery, never: &Never) -> sqlx::Re
     .bind(delivery.attempt)
     .bind(now_ms())
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 fn headers_json(headers: Option<&HeaderMap>) -> String {
@@ -124,8 +124,8 @@ pub async fn count_attempt(tx: &mut Tx, id: i64, never: &Never) -> sqlx::Result<
     .bind(&never.detail)
     .bind(now_ms())
     .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// Deletes one row, in the transaction of what makes it superfluous.

@@ -41,7 +41,13 @@ pub(super) async fn publish<'a>(context: &Context, service: &str, rows: &'a [Row
         match answer {
             // A PubAck of another stream would mean that ours does not hold the event. `duplicate` counts:
             // the stream already has this very row.
-            Ok(ack) if ack.stream == STREAM => published.add(row, ack.sequence),
+            Ok(ack) if ack.stream == STREAM => {
+                published.acknowledged.push(row.id);
+                if published.latest.sequence < ack.sequence {
+                    let message_id = row.message_id.clone();
+                    published.latest = Acknowledged { sequence: ack.sequence, message_id };
+                }
+            }
             Ok(ack) => refused = Some((row, format!("acknowledged by the stream {}", ack.stream))),
             Err(error) => refused = Some((row, error.to_string())),
         }
@@ -67,14 +73,5 @@ async fn send(context: &Context, service: &str, row: &Row) -> Sent {
         Ok(ack) => Sent::InFlight(ack),
         Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => Sent::Never(error.to_string()),
         Err(error) => Sent::NotNow(error.to_string()),
-    }
-}
-
-impl Published<'_> {
-    fn add(&mut self, row: &Row, sequence: u64) {
-        self.acknowledged.push(row.id);
-        if self.latest.sequence < sequence {
-            self.latest = Acknowledged { sequence, message_id: row.message_id.clone() };
-        }
     }
 }

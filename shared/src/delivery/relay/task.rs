@@ -44,12 +44,7 @@ pub enum Relayed {
     /// All rows of the batch were acknowledged.
     Sent(usize),
     /// Some rows were not acknowledged; they are published again.
-    Unacknowledged {
-        /// Rows that were acknowledged.
-        sent: usize,
-        /// Rows that were not.
-        kept: usize,
-    },
+    Unacknowledged { sent: usize, kept: usize },
 }
 
 impl Relay {
@@ -131,7 +126,7 @@ impl Relay {
         let rows = outbox::oldest_after(self.database.reader(), self.cursor, BATCH).await;
         let rows = rows.context("read the outbox")?;
         let Some(last) = rows.last() else { return Ok(Relayed::Idle) };
-        let service = self.broker.ownership().consumer;
+        let service = self.broker.ownership.consumer;
         let Published { acknowledged, latest, unsendable } =
             publish(&self.broker.context(), service, &rows).await;
         let (sent, kept) = (acknowledged.len(), rows.len() - acknowledged.len() - unsendable.len());

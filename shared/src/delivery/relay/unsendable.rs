@@ -4,10 +4,10 @@ use anyhow::{Context, Error, Result};
 
 use super::message;
 use crate::delivery::dead_letter::store;
+use crate::delivery::handler::{Never, UNSENDABLE};
 use crate::delivery::message::Delivery;
 use crate::delivery::outbox;
 use crate::delivery::outbox::Row;
-use crate::delivery::outcome::{Never, UNSENDABLE};
 use crate::storage::Database;
 
 /// Moves the rows, each with the reason, from the outbox to the dead letters.

@@ -1,5 +1,6 @@
 //! `POST /admin/adopt`: the running service takes over the consumer.
 
+use anyhow::bail;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -9,6 +10,7 @@ use crate::broker::adoption::{Adoption, Healing};
 use crate::broker::{Broker, adoption};
 use crate::http::auth::Admin;
 use crate::http::problem::Problem;
+use crate::operations::jobs::Jobs;
 
 /// Where the route is.
 pub const PATH: &str = "/admin/adopt";
@@ -32,18 +34,19 @@ pub async fn adopt(
     admin: Admin,
     State(broker): State<Broker>,
     State(healing): State<Healing>,
+    State(jobs): State<Jobs>,
 ) -> Result<Json<Adopted>, Problem> {
     tracing::info!(admin = admin.id, "the consumer is to be adopted");
-    // A task of its own: a caller who goes away must not leave a commit half-way.
     let adopting = {
         let broker = broker.clone();
-        tokio::spawn(async move { adoption::adopt(&broker, healing).await })
+        async move { adoption::adopt(&broker, healing).await }
     };
-    let adoption = adopting.await.map_err(anyhow::Error::from).flatten().map_err(|error| {
+    let adopted = jobs.run(adopting).await.unwrap_or_else(|| bail!("the task that does it has died"));
+    let adoption = adopted.map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "consumer not adopted");
         Problem::Unavailable("the consumer was not adopted, the log says why; it can be tried again")
     })?;
-    let name = broker.ownership().consumer;
+    let name = broker.ownership.consumer;
     let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
     Ok(Json(Adopted { result, detail: adoption::describe(name, &adoption, healing) }))
 }

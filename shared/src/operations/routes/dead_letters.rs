@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clock::rfc3339;
-use crate::delivery::dead_letter::redrive::{DeadLetters, Discarded, Mode, RedriveError, Redriven};
+use crate::delivery::dead_letter::redrive::{DeadLetters, Mode, RedriveError, Redriven};
 use crate::delivery::dead_letter::store;
 use crate::delivery::dead_letter::store::DeadLetter;
 use crate::http::auth::Admin;
@@ -21,6 +21,7 @@ use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::read::read;
 use crate::number::integer_field;
+use crate::operations::jobs::Jobs;
 
 /// Where the routes begin.
 pub const PATH: &str = "/admin/dead-letters";
@@ -148,11 +149,12 @@ pub async fn show(
 ))]
 pub async fn redrive_one(
     admin: Admin,
+    State(jobs): State<Jobs>,
     State(letters): State<DeadLetters>,
     Name(id): Name<i64>,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Response, Problem> {
-    match letters.redrive(id, query.mode(), &admin.id).await.map_err(refused)? {
+    match result(jobs.run(letters.redrive(id, query.mode(), admin.id)).await)? {
         Redriven::Gone => Err(Problem::NotFound),
         redriven => Ok(Json(described(id, redriven)).into_response()),
     }
@@ -164,13 +166,15 @@ pub async fn redrive_one(
 ))]
 pub async fn redrive_all(
     admin: Admin,
+    State(jobs): State<Jobs>,
     State(letters): State<DeadLetters>,
     Query(query): Query<DeadLettersQuery>,
 ) -> Result<Response, Problem> {
     let (found, limit) = (query.read(&letters).await?, query.limit.get() as usize);
     let (mut done, mut stay, mut last, mut more) = (0, Vec::new(), query.after, found.len() > limit);
     for letter in found.iter().take(limit) {
-        match letters.redrive(letter.id, query.mode(), &admin.id).await {
+        let redrive = letters.clone().redrive(letter.id, query.mode(), admin.id.clone());
+        match result(jobs.run(redrive).await) {
             Ok(Redriven::Gone) => {}
             Ok(Redriven::Done(_)) => done += 1,
             Ok(redriven) => stay.push(described(letter.id, redriven)),
@@ -179,7 +183,7 @@ pub async fn redrive_all(
                 more = true;
                 break;
             }
-            Err(refusal) => return Err(refused(refusal)),
+            Err(problem) => return Err(problem),
         }
         last = letter.id;
     }
@@ -237,23 +241,22 @@ fn described(id: i64, redriven: Redriven) -> RedrivenView {
 ))]
 pub async fn discard(
     admin: Admin,
+    State(jobs): State<Jobs>,
     State(letters): State<DeadLetters>,
     Name(id): Name<i64>,
 ) -> Result<StatusCode, Problem> {
-    match letters.discard(id, &admin.id).await.map_err(refused)? {
-        Discarded::Done => Ok(StatusCode::NO_CONTENT),
-        Discarded::Gone => Err(Problem::NotFound),
-    }
+    let discarded = result(jobs.run(letters.discard(id, admin.id)).await)?;
+    discarded.map(|_| StatusCode::NO_CONTENT).ok_or(Problem::NotFound)
 }
 
-fn refused(error: RedriveError) -> Problem {
-    match error {
+fn result<T>(ended: Option<Result<T, RedriveError>>) -> Result<T, Problem> {
+    ended.unwrap_or(Err(RedriveError::Unknown)).map_err(|error| match error {
         RedriveError::NotOwned => Problem::Unavailable(
             "the consumer belongs to another database, as /readyz says; nothing was changed",
         ),
         RedriveError::NotNow => Problem::Unavailable("the database is not writable; nothing was changed"),
         RedriveError::Unknown => Problem::Internal,
-    }
+    })
 }
 
 #[cfg(test)]

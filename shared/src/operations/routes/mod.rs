@@ -17,6 +17,7 @@ use crate::delivery::dead_letter::redrive::DeadLetters;
 use crate::http::answer::with_defaults;
 use crate::http::auth::Tokens;
 use crate::http::openapi;
+use crate::operations::jobs::Jobs;
 use crate::operations::probes;
 use crate::operations::probes::Probes;
 
@@ -28,6 +29,7 @@ pub struct OperatorState {
     pub healing: Healing,
     pub probes: Arc<Probes>,
     pub dead_letters: DeadLetters,
+    pub jobs: Jobs,
 }
 
 fn of_every_service() -> OpenApiRouter<OperatorState> {
