@@ -12,8 +12,7 @@ pub fn is_text(text: &str, max_chars: usize) -> bool {
     (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0')
 }
 
-/// A text of 1 to `MAX` characters as [`is_text`] has them. Nothing else can be read as one, and its schema says
-/// so.
+/// A text of 1 to `MAX` characters that [`is_text`]. Nothing else can be read as one, and its schema says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Text<const MAX: usize>(String);
 
@@ -65,7 +64,6 @@ pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
 
 /// `panic!` carries a `String`, or a `&str` when its text has no values in it.
 pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "a panic without a text".to_owned())
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").to_owned()
 }

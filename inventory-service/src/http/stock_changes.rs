@@ -9,7 +9,7 @@ use serde::Deserialize;
 use shared::contract::events::ProductId;
 use shared::http::auth::StockKeeper;
 use shared::http::body::JsonBody;
-use shared::http::commit::commit;
+use shared::http::database::commit;
 use shared::http::fields::given;
 use shared::http::idempotency_key;
 use shared::http::idempotency_key::IdempotencyKey;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::http::database::read;
 use shared::http::problem::Problem;
-use shared::http::read::read;
 use shared::http::server::connections_max;
 use shared::storage::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

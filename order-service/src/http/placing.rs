@@ -13,7 +13,7 @@ use shared::contract::trace::TRACEPARENT;
 use shared::fail_point;
 use shared::http::auth::User;
 use shared::http::body::JsonBody;
-use shared::http::commit::commit;
+use shared::http::database::commit;
 use shared::http::idempotency_key;
 use shared::http::idempotency_key::IdempotencyKey;
 use shared::http::problem::Problem;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use shared::contract::events::ProductId;
 use shared::contract::status::Status;
 use shared::http::auth::User;
+use shared::http::database::read;
 use shared::http::paging::{PageParameters, PageQuery};
-use shared::http::path::Name;
 use shared::http::problem::Problem;
-use shared::http::read::read;
+use shared::http::uri::Name;
 use shared::storage::Database;
 use utoipa::IntoParams;
 

@@ -21,9 +21,9 @@ use serde::Serialize;
 use shared::clock::{now_ms, rfc3339};
 use shared::contract::status::{Reason, Status};
 use shared::http::auth::User;
+use shared::http::database::read;
 use shared::http::problem::Problem;
-use shared::http::query::parameters;
-use shared::http::read::read;
+use shared::http::uri::parameters;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::open_requests::OpenRequests;

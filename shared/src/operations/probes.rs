@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 use crate::broker::{Broker, BrokerState};
 use crate::delivery::dead_letter::store;
 use crate::delivery::outbox;
-use crate::http::answer::text;
 use crate::operations::families::Family;
 use crate::operations::gauge::Gauge;
 use crate::operations::{families, telemetry};
@@ -119,7 +118,8 @@ impl Probes {
         for gauge in &self.gauges {
             gauge.read(&self.database).await;
         }
-        text(telemetry::metrics().render())
+        let form = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+        (form, telemetry::metrics().render()).into_response()
     }
 }
 
