@@ -18,10 +18,9 @@ use shared::storage::commit_queue::CommitQueue;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::stock;
 use crate::stock::adjustment::NewAdjustment;
-use crate::stock::movement::{Movement, Position};
-use crate::stock::{Product, movement};
+use crate::stock::movement::{self, Movement, Position};
+use crate::stock::{self, Product};
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]

@@ -12,9 +12,8 @@ use shared::storage::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::orders;
-use crate::orders::Order;
 use crate::orders::feed::{Feed, Topic};
+use crate::orders::{self, Order};
 
 /// What requests that stay open work with. Cheap to clone.
 #[derive(Clone)]
@@ -40,8 +39,8 @@ impl OpenRequests {
     }
 
     /// How many slots are taken.
-    pub fn taken(&self) -> usize {
-        self.slots_max - self.slots.available_permits()
+    pub fn taken(&self) -> i64 {
+        (self.slots_max - self.slots.available_permits()) as i64
     }
 
     /// The order, and the wait that was honoured. `None` at once when the order is unknown or not `owner`'s.

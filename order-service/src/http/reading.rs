@@ -15,11 +15,9 @@ use shared::storage::Database;
 use utoipa::IntoParams;
 
 use super::open_requests::OpenRequests;
-use super::prefer;
-use super::prefer::Wait;
+use super::prefer::{self, Wait};
 use super::view::{OrderDetail, OrderView};
-use crate::orders::list;
-use crate::orders::list::Filter;
+use crate::orders::list::{self, Filter};
 
 /// Which orders a list holds.
 #[derive(Deserialize, Serialize, IntoParams)]
@@ -57,7 +55,7 @@ pub async fn list_orders(
     let below: Option<String> = query.key()?;
     let page = list::page_of(database.reader(), filter, below.as_deref(), query.rows_to_read());
     let views = read(&database, page).await?.into_iter().map(OrderView::from).collect();
-    Ok(query.page(views, |order: &OrderView| order.id().to_owned()))
+    Ok(query.page(views, |order: &OrderView| order.id.clone()))
 }
 
 /// Whose orders the user may see; `None` for everybody's.
