@@ -11,7 +11,8 @@ use clap::{ArgAction, Args, ValueEnum};
 /// The secret of the seed's published sample tokens; fine for a demonstration, and for nothing else.
 pub const DEMO_SECRET: &str = "a-string-secret-at-least-256-bits-long";
 
-/// A value that never shows in logs or in `--help`. It is checked where it is used: an error of clap would repeat it.
+/// A value that never shows in logs or in `--help`. Checked where it is used: an error of clap would repeat
+/// it.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -33,8 +34,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The settings of every service, with its `Own` among them. Each gives PORT, DATABASE, NATS_USER and NATS_PASSWORD
-/// its defaults.
+/// The settings of every service, with its `Own` among them. Each gives PORT, DATABASE, NATS_USER and
+/// NATS_PASSWORD its defaults.
 #[derive(Debug, Clone, Args)]
 pub struct ServiceSettings<Own: Args> {
     /// Port to listen on; 0 takes a free one
@@ -60,7 +61,7 @@ pub struct ServiceSettings<Own: Args> {
 }
 
 impl<Own: Args> ServiceSettings<Own> {
-    /// Where a process on this machine reaches the service: an unspecified address listens on the loopback, too.
+    /// Where a process on this machine reaches the service: a wildcard address listens on the loopback, too.
     pub fn reachable(&self) -> SocketAddr {
         let host = match self.host {
             IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

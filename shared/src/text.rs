@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Whether `text` has 1 to `max_chars` characters, none of them U+0000, at which SQLite's `length` stops counting.
+/// Whether `text` has 1 to `max_chars` characters, and no U+0000, at which SQLite's `length` stops counting.
 pub fn is_text(text: &str, max_chars: usize) -> bool {
     (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0')
 }
@@ -57,7 +57,7 @@ impl<const MAX: usize> PartialSchema for Text<MAX> {
 
 impl<const MAX: usize> ToSchema for Text<MAX> {}
 
-/// Some editors and libraries begin UTF-8 with U+FEFF. A parser of JSON may ignore it (RFC 8259, section 8.1).
+/// Some editors begin UTF-8 with U+FEFF. A parser of JSON may ignore it (RFC 8259, section 8.1).
 pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }

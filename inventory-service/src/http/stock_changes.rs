@@ -136,11 +136,7 @@ async fn adjust(
 ) -> Result<Response, Problem> {
     match commit(&queue, new).await? {
         Adjusted::Made(change) => Ok(changed(change, uri)),
-        Adjusted::Replayed(change) => {
-            let mut response = changed(change, uri);
-            idempotency_key::note_replayed(&mut response);
-            Ok(response)
-        }
+        Adjusted::Replayed(change) => Ok(idempotency_key::answered(true, changed(change, uri))),
         Adjusted::KeyReused => Err(Problem::KeyReused),
         Adjusted::UnknownProduct => Err(Problem::NotFound),
         Adjusted::AboveMax => {

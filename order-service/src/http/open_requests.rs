@@ -45,8 +45,8 @@ impl OpenRequests {
 
     /// The order, and the wait that was honoured. `None` at once when the order is unknown or not `owner`'s.
     ///
-    /// With a wait, the order comes as soon as it is settled, or as it is when the wait ends or the drain begins. A
-    /// preference may be ignored (RFC 7240, section 2), and is while no slot is free.
+    /// With a wait, the order comes as soon as it is settled, or as it is when the wait ends or the drain
+    /// begins. A preference may be ignored (RFC 7240, section 2), and is while no slot is free.
     pub async fn find(
         &self,
         owner: Option<&str>,

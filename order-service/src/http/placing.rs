@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use shared::contract::events::{ProductId, QUANTITY_MAX};
 use shared::contract::trace::{self, TRACEPARENT};
@@ -94,12 +94,7 @@ async fn created(
         None => (None, None),
     };
     let order = found.unwrap_or(stored);
-    let location = format!("/orders/{}", order.id);
-    let body = Json(OrderView::from(order));
-    let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], body).into_response();
-    prefer::note_applied(&mut response, applied);
-    if replayed {
-        idempotency_key::note_replayed(&mut response);
-    }
-    response
+    let location = [(header::LOCATION, format!("/orders/{}", order.id))];
+    let answer = (StatusCode::CREATED, location, Json(OrderView::from(order)));
+    idempotency_key::answered(replayed, prefer::answered(applied, answer))
 }

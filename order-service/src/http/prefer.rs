@@ -1,13 +1,13 @@
-//! `Prefer: wait=N` (RFC 7240): how long a client would like to wait for a better answer. A preference is no demand:
-//! whatever is unknown or malformed is ignored.
+//! `Prefer: wait=N` (RFC 7240): how long a client would like to wait for a better answer. A preference is no
+//! demand: whatever is unknown or malformed is ignored.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 
 const PREFER: &str = "prefer";
@@ -46,12 +46,10 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)).min(WAIT_MAX))
 }
 
-/// Says that a wait was honoured, if one was.
-pub fn note_applied(response: &mut Response, wait: Option<Duration>) {
-    let value = wait.and_then(|wait| HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok());
-    if let Some(value) = value {
-        response.headers_mut().insert(PREFERENCE_APPLIED, value);
-    }
+/// The answer, which says whether a wait was honoured.
+pub fn answered(applied: Option<Duration>, answer: impl IntoResponse) -> Response {
+    let applied = applied.map(|wait| [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))]);
+    (applied, answer).into_response()
 }
 
 /// The value of a preference named `wait`, without its parameters; empty when it has none.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use shared::contract::events::ProductId;
 use shared::contract::status::Status;
@@ -83,7 +83,5 @@ pub async fn show_order(
     Wait(wait): Wait,
 ) -> Result<Response, Problem> {
     let (order, applied) = open_requests.find(owner(&user), &id, wait).await?;
-    let mut response = Json(OrderDetail::from(order.ok_or(Problem::NotFound)?)).into_response();
-    prefer::note_applied(&mut response, applied);
-    Ok(response)
+    Ok(prefer::answered(applied, Json(OrderDetail::from(order.ok_or(Problem::NotFound)?))))
 }

@@ -1,8 +1,8 @@
 //! `GET /orders/events`: the status changes of the caller's orders as server-sent events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! Every event carries the id of its change, from which a client resumes without a gap. A stream ends with the drain and
-//! with its token; a client then comes back.
+//! Every event carries the id of its change, from which a client resumes without a gap. A stream ends with
+//! the drain and with its token; a client then comes back.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -73,8 +73,8 @@ pub async fn watch_orders(
     Ok(([(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], stream).into_response())
 }
 
-/// The header comes before the parameter: a browser repeats the parameter of its URL for ever, and tells how far it
-/// came in the header.
+/// The header comes before the parameter: a browser repeats the parameter of its URL for ever, and tells how
+/// far it came in the header.
 fn last_event_id(headers: &HeaderMap, uri: &Uri) -> Result<Option<i64>, Problem> {
     let header = headers.get_all(LAST_EVENT_ID).iter().map(|value| value.to_str().unwrap_or_default());
     if let Some(id) = one_id(LAST_EVENT_ID, &header.collect::<Vec<_>>())? {
@@ -145,8 +145,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// Begins behind `after`; behind the newest change without it, and when there is no such change yet, as after the
-    /// return to an older backup.
+    /// Begins behind `after`; behind the newest change without it, and when there is no such change yet, as
+    /// after the return to an older backup.
     async fn open(
         open_requests: OpenRequests,
         user_id: String,

@@ -31,7 +31,7 @@ pub fn with_defaults(routes: Router) -> Router {
         .layer(middleware::from_fn(answer))
 }
 
-/// What every answer says, unless its route says otherwise (OWASP REST Security Cheat Sheet, "Security Headers").
+/// What an answer says unless its route says otherwise (OWASP REST Security Cheat Sheet, "Security Headers").
 const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),

@@ -29,8 +29,8 @@ pub async fn read<T>(
     })
 }
 
-/// What became of `request`, or the problem to answer with. The commit does not live in the request's future: a
-/// client that goes away undoes nothing.
+/// What became of `request`, or the problem to answer with. The commit does not live in the request's future:
+/// a client that goes away undoes nothing.
 pub async fn commit<R: Batched>(queue: &CommitQueue<R>, request: R) -> Result<R::Outcome, Problem> {
     let committed = timeout(COMMIT_TIMEOUT, queue.commit(request)).await;
     committed.unwrap_or(Err(CommitError::Unknown)).map_err(|error| match error {

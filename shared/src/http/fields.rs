@@ -1,5 +1,5 @@
-//! The named values of a request, from a body or a query, as the struct that the document shows. Its types say what
-//! is allowed; a value that is not becomes a 400 that names the field and its rule.
+//! The named values of a request, from a body or a query, as the struct that the document shows. Its types
+//! say what is allowed; a value that is not becomes a 400 that names the field and its rule.
 
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;

@@ -1,6 +1,6 @@
-//! What the head of every request must say: one valid `Host` (RFC 9112, section 3.2), and no transfer coding but
-//! chunks. A proxy in front could otherwise take another host for the right one, or undo a coding and see another
-//! body.
+//! What the head of every request must say: one valid `Host` (RFC 9112, section 3.2), and no transfer coding
+//! but chunks. A proxy in front could otherwise take another host for the right one, or undo a coding and see
+//! another body.
 
 use std::net::Ipv6Addr;
 

@@ -2,9 +2,9 @@
 //! IETF draft -07 has it, or bare, as most clients send it.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 
 use super::head::one;
@@ -12,7 +12,6 @@ use super::problem::Problem;
 
 pub const NAME: &str = "Idempotency-Key";
 const MAX_CHARS: usize = 255;
-/// On the answer to a request that was a repeat.
 const REPLAYED: &str = "idempotency-replayed";
 
 /// The request's key, if it has one.
@@ -47,9 +46,9 @@ fn read(headers: &HeaderMap) -> Result<IdempotencyKey, String> {
     }
 }
 
-/// Tells in the answer that the key had done its work before, and that nothing was stored.
-pub fn note_replayed(response: &mut Response) {
-    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+/// The answer, which says of a `replayed` request that nothing was stored.
+pub fn answered(replayed: bool, answer: impl IntoResponse) -> Response {
+    (replayed.then_some([(REPLAYED, "true")]), answer).into_response()
 }
 
 /// The content of a quoted string, given what follows its opening quote.

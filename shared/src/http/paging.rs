@@ -1,4 +1,4 @@
-//! Keyset paging: a page ends at a key, and the next one goes on behind that key, however much arrives meanwhile.
+//! Keyset paging: a page ends at a key, and the next one begins behind it, however much arrives meanwhile.
 //! `Link: …; rel="next"` (RFC 8288) leads there, with a cursor that is opaque to clients.
 
 use axum::Json;

@@ -1,6 +1,6 @@
 //! Every error answer, as `application/problem+json` (RFC 9457) with the request's id.
 //!
-//! Handlers return a [`Problem`]; the middleware in [`answer`](super::answer) writes it, because it knows the id.
+//! Handlers return a [`Problem`]; the middleware in [`answer`](super::answer) knows the id, and writes it.
 //! A 503 means *certainly not stored*; a 504 means *outcome unknown*.
 
 use std::borrow::Cow;

@@ -83,8 +83,8 @@ fn note(ended: Result<(), JoinError>) {
     }
 }
 
-/// As many connections as there are file descriptors for, so that idle ones never take those of the database. The
-/// soft limit, often 1024, is raised to the hard one.
+/// As many connections as there are file descriptors for, so that idle ones never take those of the database.
+/// The soft limit, often 1024, is raised to the hard one.
 pub fn connections_max() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

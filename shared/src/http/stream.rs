@@ -1,9 +1,9 @@
-//! A client's connection. One whose client takes nothing of its answer is closed, for that answer must not hold
-//! memory, a slot or a drain for ever.
+//! A client's connection. One whose client takes nothing of its answer is closed, for that answer must not
+//! hold memory, a slot or a drain for ever.
 //!
-//! The rest of a request that was not read to its end is taken for a while and thrown away: a socket closed with
-//! unread bytes is reset, and a client that sends its whole body first would never see the 413 or the 401
-//! (RFC 9112, section 9.6).
+//! The rest of a request that was not read to its end is taken for a while and thrown away: a socket closed
+//! with unread bytes is reset, and a client that sends its whole body first would never see the 413 or the
+//! 401 (RFC 9112, section 9.6).
 
 use std::io;
 use std::io::{ErrorKind, IoSlice};
@@ -140,7 +140,7 @@ impl AsyncWrite for ClientStream {
         Pin::new(&mut self.tcp).poll_flush(context)
     }
 
-    /// Ends the own direction, so that the client has its whole answer, and then takes the rest of the other one.
+    /// Ends the own direction, so that the client has its whole answer, and then takes the rest.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(Pin::new(&mut this.tcp).poll_shutdown(context))?;

@@ -1,4 +1,4 @@
-//! How the binary's own commands reach the admin routes of the running service, with a given token or a signed one.
+//! How the commands reach the admin routes of the running service, with a given token or a signed one.
 
 use std::net::SocketAddr;
 use std::time::Duration;

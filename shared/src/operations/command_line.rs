@@ -1,5 +1,5 @@
-//! The command line of a service. A small tool reads only the variables of the settings that it uses: the others may
-//! mean something else, as the `HOST` that conda sets. A flag is meant, and always checked.
+//! The command line of a service. A small tool reads only the variables of the settings that it uses: the
+//! others may mean something else, as the `HOST` that conda sets. A flag is meant, and always checked.
 
 use std::ffi::OsString;
 
@@ -25,7 +25,7 @@ const TOOLS: [(&str, &[&[&str]]); 5] = [
     ("backup", &[&["database"]]),
 ];
 
-/// The arguments with the variables that count for them. Ends the process with a message where they are wrong.
+/// The arguments with the variables that count for them. Ends the process where they are wrong.
 pub fn parse<C: Parser>(arguments: impl IntoIterator<Item = OsString>) -> C {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // What is wrong is told below; here only the tool and its flags are looked for.

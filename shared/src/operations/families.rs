@@ -1,5 +1,5 @@
-//! The metric families of a service, each with what it tells. All are there from the first scrape on, so that a rate
-//! does not miss the first event.
+//! The metric families of a service, each with what it tells. All are there from the first scrape on, so that
+//! a rate does not miss the first event.
 
 use metrics::{Label, counter, describe_counter, describe_gauge};
 

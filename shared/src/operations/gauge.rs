@@ -1,5 +1,5 @@
-//! Gauges that are read with each scrape. Anybody may ask at any rate, and a count may read a whole table; so one that
-//! took long is kept for a while.
+//! Gauges that are read with each scrape. Anybody may ask at any rate, and a count may read a whole table; so
+//! one that took long is kept for a while.
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;

@@ -61,52 +61,6 @@ pub fn gauges() -> [Gauge; 2] {
     ]
 }
 
-impl Probes {
-    /// A broker that is away must not take a service out of a load balancer that can still accept orders; its
-    /// state, at most a second or two old, is in the body.
-    fn readiness(&self) -> Response {
-        let (draining, failure) = (self.shutdown.is_cancelled(), self.database.failure());
-        let writable = failure.is_none();
-        let broker = self.broker.state().borrow().clone();
-        let foreign = matches!(broker, BrokerState::Foreign(_));
-        let ready = writable && !draining && !foreign;
-        let body = Readiness {
-            status: match ready {
-                _ if draining => "draining",
-                true => "ready",
-                false => "not ready",
-            },
-            database: if writable { "writable" } else { "not writable" },
-            broker: if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
-            consumer: foreign.then_some("not owned"),
-            detail: match (failure, broker) {
-                (Some(failure), _) => Some(failure.why().to_owned()),
-                (None, BrokerState::Foreign(why)) => Some(why),
-                _ => None,
-            },
-        };
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, Json(body)).into_response()
-    }
-
-    /// Counters as they stand, and the gauges read now.
-    async fn metrics(&self) -> Response {
-        families::describe(self.service, self.families);
-        metrics::gauge!("build_info", "service" => self.service, "version" => env!("CARGO_PKG_VERSION"))
-            .set(1.0);
-        let broker = self.broker.state().borrow().clone();
-        let owned = !matches!(broker, BrokerState::Foreign(_));
-        metrics::gauge!("broker_connected").set(u8::from(broker != BrokerState::Unreachable));
-        metrics::gauge!("consumer_owned").set(u8::from(owned));
-        metrics::gauge!("database_writable").set(u8::from(self.database.is_writable()));
-        for gauge in &self.gauges {
-            gauge.read(&self.database).await;
-        }
-        let form = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-        (form, telemetry::metrics().render()).into_response()
-    }
-}
-
 /// The process answers
 #[utoipa::path(get, path = "/livez", tag = "probes", responses((status = 200, description = "It is alive.", body = Liveness)))]
 pub async fn livez() -> Json<Liveness> {
@@ -128,7 +82,29 @@ pub async fn healthz() -> Json<Liveness> {
     (status = 503, description = "It is not ready.", body = Readiness),
 ))]
 pub async fn readyz(State(probes): State<Arc<Probes>>) -> Response {
-    probes.readiness()
+    // A broker that is away must not take a service out of a load balancer that can still accept orders.
+    let (draining, failure) = (probes.shutdown.is_cancelled(), probes.database.failure());
+    let writable = failure.is_none();
+    let broker = probes.broker.state().borrow().clone();
+    let foreign = matches!(broker, BrokerState::Foreign(_));
+    let ready = writable && !draining && !foreign;
+    let body = Readiness {
+        status: match ready {
+            _ if draining => "draining",
+            true => "ready",
+            false => "not ready",
+        },
+        database: if writable { "writable" } else { "not writable" },
+        broker: if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
+        consumer: foreign.then_some("not owned"),
+        detail: match (failure, broker) {
+            (Some(failure), _) => Some(failure.why().to_owned()),
+            (None, BrokerState::Foreign(why)) => Some(why),
+            _ => None,
+        },
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
 }
 
 /// Counters and gauges for Prometheus
@@ -136,7 +112,19 @@ pub async fn readyz(State(probes): State<Arc<Probes>>) -> Response {
     (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
 ))]
 pub async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
-    probes.metrics().await
+    families::describe(probes.service, probes.families);
+    metrics::gauge!("build_info", "service" => probes.service, "version" => env!("CARGO_PKG_VERSION"))
+        .set(1.0);
+    let broker = probes.broker.state().borrow().clone();
+    let owned = !matches!(broker, BrokerState::Foreign(_));
+    metrics::gauge!("broker_connected").set(u8::from(broker != BrokerState::Unreachable));
+    metrics::gauge!("consumer_owned").set(u8::from(owned));
+    metrics::gauge!("database_writable").set(u8::from(probes.database.is_writable()));
+    for gauge in &probes.gauges {
+        gauge.read(&probes.database).await;
+    }
+    let form = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (form, telemetry::metrics().render()).into_response()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What a service is made of besides its own rules, and how it stops.
 //!
-//! Drain: no new connections and no new pulls; the requests and the batch in hand are committed and answered, then
-//! the relay empties the outbox as far as the broker lets it, then the database is closed. A task that dies ends the
-//! service at once: a drain would wait for what it no longer does.
+//! Drain: no new connections and no new pulls; the requests and the batch in hand are committed and answered,
+//! then the relay empties the outbox as far as the broker lets it, then the database is closed. A task that
+//! dies ends the service at once: a drain would wait for what it no longer does.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Service {
         Ok(Self { tokens, database, broker, shutdown, about, drain, tasks })
     }
 
-    /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
+    /// Runs a task that may enqueue events. It must end once its token is cancelled, and not before.
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         name: &'static str,
@@ -109,8 +109,8 @@ impl Service {
         dead_letters
     }
 
-    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once
-    /// when the database is found damaged or a task dies.
+    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at
+    /// once when the database is found damaged or a task dies.
     pub async fn run(self, listener: TcpListener, own: Own) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
         let app = self.routes(own);

@@ -1,5 +1,5 @@
-//! The one key of a service, and with it the one algorithm: a token cannot choose how it is verified (RFC 8725,
-//! section 3.1). Errors name the setting and the path, never the content.
+//! The one key of a service, and with it the one algorithm: a token cannot choose how it is verified (RFC
+//! 8725, section 3.1). Errors name the setting and the path, never the content.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -19,7 +19,7 @@ const SETTINGS: &str = "JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE";
 const SECRET_MIN_BYTES: usize = 32;
 /// What some editors write before a text in UTF-8, and in both kinds of UTF-16.
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
-/// The length of an RSA modulus in bytes: at least 2048 bits (RFC 7518, section 3.3), at most what can be verified.
+/// At least 2048 bits (RFC 7518, section 3.3), at most what can be verified.
 const RSA_MODULUS_BYTES: RangeInclusive<usize> = 256..=1024;
 
 /// What tokens are verified with, and signed with where the key can sign.

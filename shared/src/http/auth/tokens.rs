@@ -131,7 +131,7 @@ impl Tokens {
         }
     }
 
-    /// A signed token that these settings accept; `ttl_seconds` sets `exp` from now. A public key cannot sign.
+    /// A signed token that these settings accept; `ttl_seconds` sets `exp` from now.
     pub fn sign(&self, sub: &str, scope: Option<&str>, ttl_seconds: Option<u64>) -> anyhow::Result<String> {
         let Inner { key, issuer, audience, .. } = &*self.0;
         let signing = key.signing.as_ref();

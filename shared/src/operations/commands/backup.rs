@@ -1,8 +1,8 @@
 //! The `backup` command: a consistent, verified copy of the database, made while the service runs.
 //!
-//! `VACUUM INTO` copies one read transaction to a file in a temporary folder beside the target. It is checked and
-//! flushed, and only then gets its name: there is never half a file under it. The copy has no identity. What a killed
-//! backup left behind is removed by the next one.
+//! `VACUUM INTO` copies one read transaction to a file in a temporary folder beside the target. It is checked
+//! and flushed, and only then gets its name: there is never half a file under it. The copy has no identity.
+//! What a killed backup left behind is removed by the next one.
 
 use std::fs::File;
 use std::io::{IsTerminal, Write, stdout};
@@ -38,7 +38,7 @@ pub struct BackupCommand {
 }
 
 impl BackupCommand {
-    /// Writes the copy of `database`, and on standard error what it holds. SIGINT and SIGTERM leave no file behind.
+    /// Writes the copy, and on standard error what it holds. SIGINT and SIGTERM leave no file behind.
     pub async fn run(&self, database: &Path) -> Result<()> {
         let contents = shutdown::on_signal(async |interrupted| {
             tokio::select! {
@@ -121,7 +121,7 @@ impl Draft {
     }
 }
 
-/// Removes what backups left in `folder` that were killed. That it cannot be removed is no reason to make no backup.
+/// Removes what killed backups left in `folder`. A failure is no reason to make no backup.
 fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().filter(is_draft_folder).map(|entry| entry.path()) {
@@ -171,7 +171,7 @@ async fn copy(database: &Path, folder: &Path) -> Result<(Draft, String)> {
     Ok((copy, contents))
 }
 
-/// What SQLite would put into temporary files stays in memory: a container may write only its database's folder.
+/// Temporary files of SQLite stay in memory: a container may write only its database's folder.
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(file).pragma("temp_store", "MEMORY")
 }

@@ -62,12 +62,18 @@ impl DeadLettersCommand {
     pub async fn run(&self, client: &AdminClient) -> Result<()> {
         match &self.action {
             Action::List => self.list(client).await,
-            Action::Show { id } => self.show(client, *id).await,
+            Action::Show { id } => {
+                let letter = client.call(Method::GET, &format!("{PATH}/{id}")).await?;
+                self.print(&letter, &page(&letter))
+            }
             Action::Redrive { which: Which { id: Some(id), .. }, dry_run } => {
                 self.redrive_one(client, *id, *dry_run).await
             }
             Action::Redrive { dry_run, .. } => self.redrive_all(client, *dry_run).await,
-            Action::Discard { id } => self.discard(client, *id).await,
+            Action::Discard { id } => {
+                client.call(Method::DELETE, &format!("{PATH}/{id}")).await?;
+                self.print(&json!({"id": id, "outcome": "discarded"}), &format!("{id}  discarded\n"))
+            }
         }
     }
 
@@ -82,11 +88,6 @@ impl DeadLettersCommand {
         }
         let text: String = all.iter().map(|letter| line(letter) + "\n").collect();
         self.print(&Value::Array(all), &text)
-    }
-
-    async fn show(&self, client: &AdminClient, id: i64) -> Result<()> {
-        let letter = client.call(Method::GET, &format!("{PATH}/{id}")).await?;
-        self.print(&letter, &page(&letter))
     }
 
     async fn redrive_one(&self, client: &AdminClient, id: i64, dry_run: bool) -> Result<()> {
@@ -118,11 +119,6 @@ impl DeadLettersCommand {
             bail!("{} of {} dead letters {}", stay.len(), stay.len() as i64 + done, stays(dry_run));
         }
         Ok(())
-    }
-
-    async fn discard(&self, client: &AdminClient, id: i64) -> Result<()> {
-        client.call(Method::DELETE, &format!("{PATH}/{id}")).await?;
-        self.print(&json!({"id": id, "outcome": "discarded"}), &format!("{id}  discarded\n"))
     }
 
     fn print(&self, json: &Value, text: &str) -> Result<()> {
@@ -179,7 +175,7 @@ fn page(letter: &Value) -> String {
     }
 }
 
-/// The text with its control characters escaped: a message may come from anybody, and must not steer a terminal.
+/// The text with its control characters escaped: a message may come from anybody.
 fn printable(text: &str) -> String {
     let escaped = |char: char| match char.is_control() {
         true => char.escape_default().to_string(),
