@@ -17,7 +17,6 @@ use super::head::one;
 use super::problem::Problem;
 use crate::text::without_byte_order_mark;
 
-/// The largest body, in bytes.
 const BODY_MAX_BYTES: usize = 16 * 1024;
 /// A body must arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use utoipa::IntoParams;
-use utoipa::openapi::{KnownFormat, Object, SchemaFormat};
+use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::problem::Problem;
 use super::uri::{numbers, parameters, texts};
@@ -28,7 +28,7 @@ pub type Limit = Within<1, LIMIT_MAX>;
 pub struct PageParameters {
     /// How many at most; 50 without it.
     #[serde(default = "limit_default")]
-    #[param(schema_with = small_limit)]
+    #[param(value_type = SmallLimit, inline)]
     limit: Limit,
     /// Opaque, from the `Link` of a page.
     #[param(nullable = false)]
@@ -39,9 +39,16 @@ pub fn limit_default() -> Limit {
     Limit::new(50)
 }
 
-fn small_limit() -> Object {
-    Limit::object().format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32))).build()
+/// A [`Limit`] whose schema says that it is small.
+struct SmallLimit;
+
+impl PartialSchema for SmallLimit {
+    fn schema() -> RefOr<Schema> {
+        Limit::object().format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32))).into()
+    }
 }
+
+impl ToSchema for SmallLimit {}
 
 /// For a list that cannot be filtered.
 #[derive(Debug, Deserialize, Serialize)]

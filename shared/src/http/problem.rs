@@ -79,7 +79,6 @@ impl Problem {
         (status, detail.into())
     }
 
-    /// The body of the answer.
     pub fn body(&self, request_id: &str) -> Value {
         let (status, detail) = self.told();
         let title = self.status().canonical_reason().unwrap_or("Error");

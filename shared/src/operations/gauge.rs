@@ -13,7 +13,6 @@ const KEPT_TIMES: u32 = 9;
 /// A count that took this long or less is no burden, and always made anew.
 const FREE: Duration = Duration::from_millis(2);
 
-/// Finds a number in the database, or elsewhere.
 type Count = Box<dyn for<'a> Fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i64>> + Send + Sync>;
 
 pub struct Gauge {

@@ -18,12 +18,14 @@ use crate::operations::gauge::Gauge;
 use crate::operations::telemetry;
 use crate::storage::Database;
 
+/// The body of `/livez`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Liveness {
     /// Always `alive`.
     status: &'static str,
 }
 
+/// The body of `/readyz`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     /// `ready`, `not ready` or `draining`.
@@ -89,10 +91,10 @@ pub async fn readyz(State(probes): State<Arc<Probes>>) -> Response {
     let foreign = matches!(broker, BrokerState::Foreign(_));
     let ready = writable && !draining && !foreign;
     let body = Readiness {
-        status: match ready {
-            _ if draining => "draining",
-            true => "ready",
-            false => "not ready",
+        status: match (draining, ready) {
+            (true, _) => "draining",
+            (false, true) => "ready",
+            (false, false) => "not ready",
         },
         database: if writable { "writable" } else { "not writable" },
         broker: if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },

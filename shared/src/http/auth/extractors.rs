@@ -41,7 +41,6 @@ macro_rules! user_with_scope {
         /// The authenticated user of a request whose token carries this scope.
         #[derive(Debug, Clone)]
         pub struct $name {
-            /// The token's `sub`.
             pub id: String,
         }
 

@@ -22,7 +22,6 @@ const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"]
 /// At least 2048 bits (RFC 7518, section 3.3), at most what can be verified.
 const RSA_MODULUS_BYTES: RangeInclusive<usize> = 256..=1024;
 
-/// What tokens are verified with, and signed with where the key can sign.
 pub struct Key {
     pub algorithm: Algorithm,
     pub verifying: DecodingKey,

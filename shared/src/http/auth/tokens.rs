@@ -13,9 +13,8 @@ use crate::clock::now_ms;
 use crate::http::fields::given;
 use crate::settings::JwtSettings;
 
-/// No token of use is longer, in bytes.
+/// No token of use is longer.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
-/// The longest `sub`, in characters.
 const SUBJECT_MAX_CHARS: usize = 255;
 /// What a token is told whose claims cannot be read; never what they hold.
 const MALFORMED: &str = "the token is malformed, or one of its claims sub, scope, exp, nbf, iss, aud is missing or of the wrong type";

@@ -7,7 +7,6 @@ use clap::Args;
 
 use crate::http::auth::Tokens;
 
-/// The longest life of a token, in seconds.
 const TTL_MAX_SECONDS: u64 = 1_000_000_000;
 
 /// Signs a token with the service's own secret.
