@@ -26,7 +26,7 @@ const QUEUE_SIZE: usize = 256;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline, or a task dies.
+/// Runs the service until `shutdown`, then drains it. Fails when that takes too long, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let products = seed::read(settings.own.seed_file.as_deref())?;
     let mut service = Service::open(ABOUT, &settings, &MIGRATIONS, shutdown).await?;

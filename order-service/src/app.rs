@@ -1,5 +1,7 @@
 //! Puts the order service together.
 
+use std::future::ready;
+
 use anyhow::Result;
 use shared::broker::adoption::Healing;
 use shared::contract::events::{EventBody, OrderProcessed};
@@ -27,11 +29,10 @@ pub const ABOUT: About = About {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Runs the service until `shutdown`, then drains it. Fails when the drain takes longer than its deadline, or a task dies.
+/// Runs the service until `shutdown`, then drains it. Fails when that takes too long, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let mut service = Service::open(ABOUT, &settings, &MIGRATIONS, shutdown).await?;
-    let (tokens, database, shutdown) =
-        (service.tokens.clone(), service.database.clone(), service.shutdown.clone());
+    let (tokens, database) = (service.tokens.clone(), service.database.clone());
 
     let queue = service.commit_queue(settings.own.queue_size);
     let dead_letters = service.consume(SettleOrders);
@@ -41,12 +42,11 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let reader = FeedReader::open(database.clone(), feed.clone()).await?;
     service.spawn("feed reader", |shutdown| reader.run(shutdown));
 
-    let open_requests = OpenRequests::new(feed, database.clone(), shutdown);
+    let open_requests = OpenRequests::new(feed, database.clone(), service.shutdown.clone());
     let open = open_requests.clone();
     let gauges = vec![
         Gauge::new("open requests", metrics::gauge!("http_requests_waiting"), move |_| {
-            let taken = open.taken() as i64;
-            Box::pin(async move { Ok(taken) })
+            Box::pin(ready(Ok(open.taken())))
         }),
         Gauge::new("pending orders", metrics::gauge!("orders_pending"), |reader| {
             Box::pin(pending::count(reader))

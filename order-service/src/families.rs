@@ -1,8 +1,7 @@
 //! The order service's own metric families.
 
-use shared::operations::families::{Family, by, gauge, total};
+use shared::operations::families::{Family, SET_ASIDE, by, gauge, total};
 
-/// All of them.
 pub const FAMILIES: &[Family] = &[
     gauge("http_requests_waiting", "Requests that stay open until something happens."),
     gauge("orders_pending", "Orders that the inventory has not answered yet."),
@@ -11,21 +10,7 @@ pub const FAMILIES: &[Family] = &[
     total("stream_losses_total", "Times that the stream was found wiped or truncated."),
     by(
         "dead_letters_total",
-        "Messages that were set aside, by reason.",
-        &[
-            ("consumer", &[]),
-            (
-                "reason",
-                &[
-                    "invalid_event",
-                    "invalid_headers",
-                    "unsendable_event",
-                    "unknown_order",
-                    "conflicting_result",
-                    "handler_panicked",
-                    "too_many_deliveries",
-                ],
-            ),
-        ],
+        SET_ASIDE,
+        &[("consumer", &[]), ("reason", &["unknown_order", "conflicting_result"])],
     ),
 ];

@@ -1,7 +1,7 @@
 //! The order service's settings: its own, and its defaults of those that every service has.
 
 use clap::{Args, Parser};
-use shared::operations::commands::{Command, adopt};
+use shared::operations::commands::{Command, explain_adopt};
 use shared::settings::ServiceSettings;
 
 /// Accepts orders over HTTP and settles them with the inventory's answers over NATS.
@@ -12,7 +12,7 @@ use shared::settings::ServiceSettings;
     mut_arg("database", |database| database.default_value("db/order.db")),
     mut_arg("nats_user", |user| user.default_value("order")),
     mut_arg("nats_password", |password| password.default_value("order-demo-password")),
-    mut_subcommand("adopt", |command| adopt::explain(command, HEALED))
+    mut_subcommand("adopt", |command| explain_adopt(command, HEALED))
 )]
 pub struct Cli {
     /// Without one, the service runs.

@@ -49,8 +49,7 @@ pub(crate) fn integer_field<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     deserializer.deserialize_i64(Range::<{ i64::MIN }, { i64::MAX }>)
 }
 
-/// Takes the integer that a JSON number is. `2.0` is the integer 2 (JSON Schema 2020-12, section 6.1.1 of the
-/// validation vocabulary).
+/// Takes the integer that a JSON number is: `2.0` is 2 (JSON Schema 2020-12 validation, section 6.1.1).
 struct Range<const MIN: i64, const MAX: i64>;
 
 impl<const MIN: i64, const MAX: i64> Visitor<'_> for Range<MIN, MAX> {

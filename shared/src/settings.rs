@@ -1,10 +1,8 @@
 //! Settings that both services have. Each is a flag and an environment variable of the same name, read once.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -13,24 +11,20 @@ use clap::{ArgAction, Args, ValueEnum};
 /// The secret of the seed's published sample tokens; fine for a demonstration, and for nothing else.
 pub const DEMO_SECRET: &str = "a-string-secret-at-least-256-bits-long";
 
-/// A value that never shows in logs or in `--help`.
-///
-/// It is checked where it is used: an error of clap would repeat it.
+/// A value that never shows in logs or in `--help`. Checked where it is used: an error of clap would repeat
+/// it.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The value itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for Secret {
-    type Err = Infallible;
-
-    fn from_str(value: &str) -> Result<Self, Infallible> {
-        Ok(Self(value.to_owned()))
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
     }
 }
 
@@ -40,8 +34,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The settings of every service, with those that only one has in their place. Each service gives PORT,
-/// DATABASE, NATS_USER and NATS_PASSWORD its own defaults.
+/// The settings of every service, with its `Own` among them. Each gives PORT, DATABASE, NATS_USER and
+/// NATS_PASSWORD its defaults.
 #[derive(Debug, Clone, Args)]
 pub struct ServiceSettings<Own: Args> {
     /// Port to listen on; 0 takes a free one
@@ -67,7 +61,7 @@ pub struct ServiceSettings<Own: Args> {
 }
 
 impl<Own: Args> ServiceSettings<Own> {
-    /// Where a process on this machine reaches the service: an unspecified address listens on the loopback, too.
+    /// Where a process on this machine reaches the service: a wildcard address listens on the loopback, too.
     pub fn reachable(&self) -> SocketAddr {
         let host = match self.host {
             IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -155,8 +149,7 @@ fn nats_user(value: &str) -> Result<String, String> {
 }
 
 fn nats_url(value: &str) -> Result<String, String> {
-    let known = ["nats://", "tls://"].iter().any(|scheme| value.starts_with(scheme));
-    if !known {
+    if !value.starts_with("nats://") && !value.starts_with("tls://") {
         return Err("must start with nats:// or tls://".to_owned());
     }
     Ok(value.to_owned())

@@ -7,13 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Whether `text` has 1 to `max_chars` characters, none of them U+0000, at which SQLite's `length` stops counting.
+/// Whether `text` has 1 to `max_chars` characters, and no U+0000, at which SQLite's `length` stops counting.
 pub fn is_text(text: &str, max_chars: usize) -> bool {
     (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0')
 }
 
-/// A text of 1 to `MAX` characters as [`is_text`] has them. Nothing else can be read as one, and its schema says
-/// so.
+/// A text of 1 to `MAX` characters that [`is_text`]. Nothing else can be read as one, and its schema says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Text<const MAX: usize>(String);
 
@@ -58,14 +57,13 @@ impl<const MAX: usize> PartialSchema for Text<MAX> {
 
 impl<const MAX: usize> ToSchema for Text<MAX> {}
 
-/// Some editors and libraries begin UTF-8 with U+FEFF. A parser of JSON may ignore it (RFC 8259, section 8.1).
+/// Some editors begin UTF-8 with U+FEFF. A parser of JSON may ignore it (RFC 8259, section 8.1).
 pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// `panic!` carries a `String`, or a `&str` when its text has no values in it.
 pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "a panic without a text".to_owned())
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").to_owned()
 }

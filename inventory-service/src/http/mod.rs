@@ -7,21 +7,20 @@ use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use shared::http::auth::{StockKeeper, Tokens};
+use shared::http::database::read;
 use shared::http::openapi;
 use shared::http::paging::{PageParameters, PageQuery};
-use shared::http::path::Name;
 use shared::http::problem::Problem;
-use shared::http::read::read;
+use shared::http::uri::Name;
 use shared::operations;
 use shared::storage::Database;
 use shared::storage::commit_queue::CommitQueue;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::stock;
 use crate::stock::adjustment::NewAdjustment;
-use crate::stock::movement::{Movement, Position};
-use crate::stock::{Product, movement};
+use crate::stock::movement::{self, Movement, Position};
+use crate::stock::{self, Product};
 
 /// What the routes work with.
 #[derive(Clone, FromRef)]

@@ -9,10 +9,9 @@ use serde::Deserialize;
 use shared::contract::events::ProductId;
 use shared::http::auth::StockKeeper;
 use shared::http::body::JsonBody;
-use shared::http::commit::commit;
+use shared::http::database::commit;
 use shared::http::fields::given;
-use shared::http::idempotency_key;
-use shared::http::idempotency_key::IdempotencyKey;
+use shared::http::idempotency_key::{self, IdempotencyKey};
 use shared::http::problem::Problem;
 use shared::number::Within;
 use shared::storage::commit_queue::CommitQueue;
@@ -137,11 +136,7 @@ async fn adjust(
 ) -> Result<Response, Problem> {
     match commit(&queue, new).await? {
         Adjusted::Made(change) => Ok(changed(change, uri)),
-        Adjusted::Replayed(change) => {
-            let mut response = changed(change, uri);
-            idempotency_key::note_replayed(&mut response);
-            Ok(response)
-        }
+        Adjusted::Replayed(change) => Ok(idempotency_key::answered(true, changed(change, uri))),
         Adjusted::KeyReused => Err(Problem::KeyReused),
         Adjusted::UnknownProduct => Err(Problem::NotFound),
         Adjusted::AboveMax => {

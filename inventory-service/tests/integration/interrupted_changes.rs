@@ -197,7 +197,7 @@ async fn a_flood_of_changes_is_bounded_and_those_that_wait_are_committed_togethe
         changes.spawn(async move { keeper.restock_with(&format!("flood-{number}"), "1", 1).await });
     }
     let refused = changes.join_next().await.unwrap().unwrap();
-    assert_eq!(refused.problem(503), "too many changes wait; nothing was stored");
+    assert_eq!(refused.problem(503), "too many requests wait; nothing was stored");
     lock.release().await;
     let answers = changes.join_all().await;
     assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 503)), "{answers:?}");

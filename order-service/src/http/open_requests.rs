@@ -5,16 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::http::database::read;
 use shared::http::problem::Problem;
-use shared::http::read::read;
 use shared::http::server::connections_max;
 use shared::storage::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::orders;
-use crate::orders::Order;
 use crate::orders::feed::{Feed, Topic};
+use crate::orders::{self, Order};
 
 /// What requests that stay open work with. Cheap to clone.
 #[derive(Clone)]
@@ -40,14 +39,14 @@ impl OpenRequests {
     }
 
     /// How many slots are taken.
-    pub fn taken(&self) -> usize {
-        self.slots_max - self.slots.available_permits()
+    pub fn taken(&self) -> i64 {
+        (self.slots_max - self.slots.available_permits()) as i64
     }
 
     /// The order, and the wait that was honoured. `None` at once when the order is unknown or not `owner`'s.
     ///
-    /// With a wait, the order comes as soon as it is settled, or as it is when the wait ends or the drain begins. A
-    /// preference may be ignored (RFC 7240, section 2), and is while no slot is free.
+    /// With a wait, the order comes as soon as it is settled, or as it is when the wait ends or the drain
+    /// begins. A preference may be ignored (RFC 7240, section 2), and is while no slot is free.
     pub async fn find(
         &self,
         owner: Option<&str>,

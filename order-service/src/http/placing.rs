@@ -5,25 +5,22 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use shared::contract::events::{ProductId, QUANTITY_MAX};
-use shared::contract::trace;
-use shared::contract::trace::TRACEPARENT;
+use shared::contract::trace::{self, TRACEPARENT};
 use shared::fail_point;
 use shared::http::auth::User;
 use shared::http::body::JsonBody;
-use shared::http::commit::commit;
-use shared::http::idempotency_key;
-use shared::http::idempotency_key::IdempotencyKey;
+use shared::http::database::commit;
+use shared::http::idempotency_key::{self, IdempotencyKey};
 use shared::http::problem::Problem;
 use shared::number::Within;
 use shared::storage::commit_queue::CommitQueue;
 use utoipa::ToSchema;
 
 use super::open_requests::OpenRequests;
-use super::prefer;
-use super::prefer::Wait;
+use super::prefer::{self, Wait};
 use super::view::OrderView;
 use crate::orders::Order;
 use crate::orders::placement::{NewOrder, Placed};
@@ -92,19 +89,12 @@ async fn created(
     wait: Option<Duration>,
     replayed: bool,
 ) -> Response {
-    let (order, applied) = match wait {
-        None => (stored, None),
-        Some(_) => match open_requests.find(None, &stored.id, wait).await {
-            Ok((found, applied)) => (found.unwrap_or(stored), applied),
-            Err(_) => (stored, None),
-        },
+    let (found, applied) = match wait {
+        Some(_) => open_requests.find(None, &stored.id, wait).await.unwrap_or_default(),
+        None => (None, None),
     };
-    let location = format!("/orders/{}", order.id);
-    let body = Json(OrderView::from(order));
-    let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], body).into_response();
-    prefer::note_applied(&mut response, applied);
-    if replayed {
-        idempotency_key::note_replayed(&mut response);
-    }
-    response
+    let order = found.unwrap_or(stored);
+    let location = [(header::LOCATION, format!("/orders/{}", order.id))];
+    let answer = (StatusCode::CREATED, location, Json(OrderView::from(order)));
+    idempotency_key::answered(replayed, prefer::answered(applied, answer))
 }

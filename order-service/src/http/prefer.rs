@@ -1,19 +1,18 @@
-//! `Prefer: wait=N` (RFC 7240): how long a client would like to wait for a better answer.
-//!
-//! A preference is no demand: whatever is unknown or malformed is ignored, and never an error.
+//! `Prefer: wait=N` (RFC 7240): how long a client would like to wait for a better answer. A preference is no
+//! demand: whatever is unknown or malformed is ignored.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 
-static PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFER: &str = "prefer";
 /// Names the preferences that were honoured (RFC 7240, section 3).
-static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const PREFERENCE_APPLIED: &str = "preference-applied";
 
 /// The longest wait; whoever prefers a longer one gets this.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -37,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
 
 /// Of several preferences of one name the first counts (section 2).
 fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let value = values.flat_map(|value| split(value, ',')).find_map(value_of_wait)?;
     let digits = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -47,12 +46,10 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)).min(WAIT_MAX))
 }
 
-/// Says that a wait was honoured, if one was.
-pub fn note_applied(response: &mut Response, wait: Option<Duration>) {
-    let value = wait.and_then(|wait| HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok());
-    if let Some(value) = value {
-        response.headers_mut().insert(PREFERENCE_APPLIED.clone(), value);
-    }
+/// The answer, which says whether a wait was honoured.
+pub fn answered(applied: Option<Duration>, answer: impl IntoResponse) -> Response {
+    let applied = applied.map(|wait| [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))]);
+    (applied, answer).into_response()
 }
 
 /// The value of a preference named `wait`, without its parameters; empty when it has none.
@@ -83,28 +80,27 @@ mod tests {
     fn seconds(values: &[&str]) -> Option<u64> {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&PREFER, value.parse().unwrap());
+            headers.append(PREFER, value.parse().unwrap());
         }
         wait(&headers).map(|wait| wait.as_secs())
     }
 
     #[test]
     fn a_wait_is_found_in_every_spelling() {
-        let spellings: [&[&str]; 10] = [
-            &["wait=7"],
-            &["WAIT=7"],
-            &["  wait = 7  "],
-            &["wait=\"7\""],
-            &["wait=7;foo=bar;baz"],
-            &["respond-async, wait=7"],
-            &["respond-async,,wait=7 ;x"],
-            &["return=minimal; note=\"wait=1, \\\" wait=2\", wait=7"],
-            &["respond-async", "wait=7"],
-            &["wait=7", "wait=8, wait=9"],
-        ];
-        for values in spellings {
-            assert_eq!(seconds(values), Some(7), "{values:?}");
+        for value in [
+            "wait=7",
+            "WAIT=7",
+            "  wait = 7  ",
+            "wait=\"7\"",
+            "wait=7;foo=bar;baz",
+            "respond-async, wait=7",
+            "respond-async,,wait=7 ;x",
+            "return=minimal; note=\"wait=1, \\\" wait=2\", wait=7",
+        ] {
+            assert_eq!(seconds(&[value]), Some(7), "{value}");
         }
+        assert_eq!(seconds(&["respond-async", "wait=7"]), Some(7));
+        assert_eq!(seconds(&["wait=7", "wait=8, wait=9"]), Some(7));
         assert_eq!(seconds(&["wait=0"]), Some(0));
         assert_eq!(seconds(&["wait=31"]), Some(30));
         assert_eq!(seconds(&["wait=99999999999999999999999"]), Some(30));
@@ -112,21 +108,12 @@ mod tests {
 
     #[test]
     fn what_is_no_wait_is_ignored() {
-        let ignored: [&[&str]; 11] = [
-            &[],
-            &[""],
-            &["wait"],
-            &["wait="],
-            &["wait=\"\""],
-            &["wait=-1"],
-            &["wait=+1"],
-            &["wait=1.5"],
-            &["wait=soon, wait=7"],
-            &["waiting=7"],
-            &["note=\"wait=7"],
-        ];
-        for values in ignored {
-            assert_eq!(seconds(values), None, "{values:?}");
+        assert_eq!(seconds(&[]), None);
+        for value in ["", "wait", "wait=", "wait=\"\"", "wait=-1", "wait=+1", "wait=1.5"] {
+            assert_eq!(seconds(&[value]), None, "{value}");
+        }
+        for value in ["wait=soon, wait=7", "waiting=7", "note=\"wait=7"] {
+            assert_eq!(seconds(&[value]), None, "{value}");
         }
     }
 }

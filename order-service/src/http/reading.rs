@@ -2,24 +2,22 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use shared::contract::events::ProductId;
 use shared::contract::status::Status;
 use shared::http::auth::User;
+use shared::http::database::read;
 use shared::http::paging::{PageParameters, PageQuery};
-use shared::http::path::Name;
 use shared::http::problem::Problem;
-use shared::http::read::read;
+use shared::http::uri::Name;
 use shared::storage::Database;
 use utoipa::IntoParams;
 
 use super::open_requests::OpenRequests;
-use super::prefer;
-use super::prefer::Wait;
+use super::prefer::{self, Wait};
 use super::view::{OrderDetail, OrderView};
-use crate::orders::list;
-use crate::orders::list::Filter;
+use crate::orders::list::{self, Filter};
 
 /// Which orders a list holds.
 #[derive(Deserialize, Serialize, IntoParams)]
@@ -57,7 +55,7 @@ pub async fn list_orders(
     let below: Option<String> = query.key()?;
     let page = list::page_of(database.reader(), filter, below.as_deref(), query.rows_to_read());
     let views = read(&database, page).await?.into_iter().map(OrderView::from).collect();
-    Ok(query.page(views, |order: &OrderView| order.id().to_owned()))
+    Ok(query.page(views, |order: &OrderView| order.id.clone()))
 }
 
 /// Whose orders the user may see; `None` for everybody's.
@@ -85,7 +83,5 @@ pub async fn show_order(
     Wait(wait): Wait,
 ) -> Result<Response, Problem> {
     let (order, applied) = open_requests.find(owner(&user), &id, wait).await?;
-    let mut response = Json(OrderDetail::from(order.ok_or(Problem::NotFound)?)).into_response();
-    prefer::note_applied(&mut response, applied);
-    Ok(response)
+    Ok(prefer::answered(applied, Json(OrderDetail::from(order.ok_or(Problem::NotFound)?))))
 }

@@ -13,7 +13,7 @@ use crate::orders::Order;
 #[serde(rename_all = "camelCase")]
 #[schema(as = Order)]
 pub struct OrderView {
-    id: String,
+    pub id: String,
     product_id: String,
     quantity: i64,
     status: Status,
@@ -88,12 +88,5 @@ impl From<Order> for OrderDetail {
             history: times.into_iter().filter_map(happening).collect(),
             order: order.into(),
         }
-    }
-}
-
-impl OrderView {
-    /// The order's id.
-    pub fn id(&self) -> &str {
-        &self.id
     }
 }

@@ -1,10 +1,8 @@
-//! `GET /orders/events`: the status changes of the caller's orders as server-sent events.
+//! `GET /orders/events`: the status changes of the caller's orders as server-sent events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! Every event carries the id of its change, so `Last-Event-ID`, or `lastEventId` from a client that can set
-//! no header, resumes from the database without a gap. A stream ends with the drain and with its token; a
-//! client then comes back and resumes.
-//!
-//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+//! Every event carries the id of its change, from which a client resumes without a gap. A stream ends with
+//! the drain and with its token; a client then comes back.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,15 +19,14 @@ use serde::Serialize;
 use shared::clock::{now_ms, rfc3339};
 use shared::contract::status::{Reason, Status};
 use shared::http::auth::User;
+use shared::http::database::read;
 use shared::http::problem::Problem;
-use shared::http::query::parameters;
-use shared::http::read::read;
+use shared::http::uri::parameters;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::open_requests::OpenRequests;
 use crate::orders::feed::{Subscription, Topic};
-use crate::orders::status_changes;
-use crate::orders::status_changes::StatusChange;
+use crate::orders::status_changes::{self, StatusChange};
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// The same in the query, as `event-source-polyfill` sends it.
@@ -72,17 +69,16 @@ pub async fn watch_orders(
     });
     let events = once(async { Ok::<_, Infallible>(first) }).chain(changes).take_until(Box::pin(end));
     let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
-    // A stream is kept by no cache, like every answer, and by no buffer (nginx reads the second header).
+    // No cache keeps a stream, and no buffer (nginx reads the second header).
     Ok(([(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], stream).into_response())
 }
 
-/// The header comes before the parameter: a browser that was given a URL with the parameter repeats it for
-/// ever, and tells how far it came in the header.
+/// The header comes before the parameter: a browser repeats the parameter of its URL for ever, and tells how
+/// far it came in the header.
 fn last_event_id(headers: &HeaderMap, uri: &Uri) -> Result<Option<i64>, Problem> {
-    let header: Vec<_> =
-        headers.get_all(LAST_EVENT_ID).iter().map(|value| value.to_str().unwrap_or_default()).collect();
-    if !header.is_empty() {
-        return one_id(LAST_EVENT_ID, &header);
+    let header = headers.get_all(LAST_EVENT_ID).iter().map(|value| value.to_str().unwrap_or_default());
+    if let Some(id) = one_id(LAST_EVENT_ID, &header.collect::<Vec<_>>())? {
+        return Ok(Some(id));
     }
     let parameters = parameters(uri)?;
     let named = parameters.iter().filter(|(name, _)| name == LAST_EVENT_ID_PARAMETER);
@@ -159,8 +155,8 @@ impl Watch {
     ) -> Result<Self, Problem> {
         // First subscribed, then read, so that no change falls between the two.
         let subscription = open_requests.feed.subscribe(Topic::User(user_id.clone()));
-        let newest =
-            read(&open_requests.database, status_changes::newest(open_requests.database.reader())).await?;
+        let database = &open_requests.database;
+        let newest = read(database, status_changes::newest(database.reader())).await?;
         let last_id = after.unwrap_or(newest).min(newest);
         let (behind, page) = (last_id < newest, VecDeque::new());
         Ok(Self { open_requests, user_id, subscription, last_id, behind, page, _slot: slot })

@@ -94,7 +94,7 @@ async fn what_is_refused_before_it_is_a_request_has_no_body_and_only_the_headers
 async fn an_admin_route_is_refused_to_every_token_without_the_exact_scope() {
     let files = Files::new();
     let app = App::start(&files, NO_BROKER, &[]).await;
-    let jwt_secret = Some(SECRET.parse().unwrap());
+    let jwt_secret = Some(SECRET.into());
     let tokens = Tokens::new(&JwtSettings { jwt_secret, ..JwtSettings::default() }).unwrap();
     let routes = [
         (Method::GET, "/admin/dead-letters"),

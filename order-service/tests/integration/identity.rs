@@ -117,7 +117,7 @@ async fn a_database_that_is_not_the_consumers_is_logged_once_and_only_an_admin_m
     let nobody = Caller::new(&service.http, &service.url(), "");
     answer_to(nobody.request(Method::POST, "/admin/adopt")).await.problem(401);
     let tokens = shared::http::auth::Tokens::new(&shared::settings::JwtSettings {
-        jwt_secret: Some(SECRET.parse().unwrap()),
+        jwt_secret: Some(SECRET.into()),
         ..shared::settings::JwtSettings::default()
     });
     let admin = tokens.unwrap().sign("root", Some("admin"), None).unwrap();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
@@ -16,7 +16,7 @@ use super::problem::Problem;
 
 /// The longest request id that is taken over from a client, in bytes.
 const REQUEST_ID_MAX_BYTES: usize = 128;
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: &str = "x-request-id";
 
 /// Adds what every route needs: 404 and 405 as problems, panics caught, one valid `Host`, a request id.
 pub fn with_defaults(routes: Router) -> Router {
@@ -31,9 +31,7 @@ pub fn with_defaults(routes: Router) -> Router {
         .layer(middleware::from_fn(answer))
 }
 
-/// What every answer says, unless its route says otherwise: it is for nobody else, never stored, and no web page.
-///
-/// Source: the OWASP REST Security Cheat Sheet, "Security Headers".
+/// What an answer says unless its route says otherwise (OWASP REST Security Cheat Sheet, "Security Headers").
 const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -51,14 +49,14 @@ async fn answer(request: Request, next: Next) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         render(&mut response, &problem, &id);
         if let Problem::Unavailable(_) = problem {
-            // Counted and not logged one by one: they come in thousands, and the log may lie on the disk that is full.
+            // Not logged: they come in thousands, and the log may lie on the disk that is full.
             metrics::counter!("http_requests_refused_total").increment(1);
         } else if response.status().is_server_error() {
             tracing::warn!(request_id = id, %method, path, ?problem, "request failed");
         }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID.clone(), value);
+        response.headers_mut().insert(REQUEST_ID, value);
     }
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
@@ -72,7 +70,7 @@ async fn answer(request: Request, next: Next) -> Response {
 fn request_id(request: &Request) -> String {
     request
         .headers()
-        .get(&REQUEST_ID)
+        .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()))
         .filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)))
@@ -84,12 +82,6 @@ fn render(response: &mut Response, problem: &Problem, id: &str) {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.remove(header::CONTENT_LENGTH);
-}
-
-/// 200 with a plain text body, for probes and metrics.
-pub fn text(body: String) -> Response {
-    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"))];
-    (StatusCode::OK, headers, body).into_response()
 }
 
 #[cfg(test)]
@@ -116,7 +108,7 @@ mod tests {
         assert_eq!(own.headers()["content-security-policy"], "default-src 'self'");
         assert_eq!(own.headers()["x-content-type-options"], "nosniff");
         let panicked = ask("/panic").await;
-        assert_eq!(panicked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(panicked.status(), 500);
         assert_eq!(panicked.headers()["content-type"], "application/problem+json");
         for (name, value) in SECURITY_HEADERS {
             assert_eq!(panicked.headers().get_all(&name).iter().collect::<Vec<_>>(), [value], "{name}");

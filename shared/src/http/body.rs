@@ -8,15 +8,15 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Deserializer, Value};
 
 use super::fields;
+use super::head::one;
 use super::problem::Problem;
 use crate::text::without_byte_order_mark;
 
-/// The largest body, in bytes.
 const BODY_MAX_BYTES: usize = 16 * 1024;
 /// A body must arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,16 +35,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return Err(Problem::UnsupportedEncoding);
         }
         let bytes = read(request.into_body()).await?;
-        let JsonObject(fields) = serde_json::from_slice(without_byte_order_mark(&bytes))
-            .map_err(|error| Problem::invalid("body", format!("must be one JSON object: {error}")))?;
+        let mut json = Deserializer::from_slice(without_byte_order_mark(&bytes));
+        let fields = json.deserialize_map(JsonObject).and_then(|fields| json.end().map(|()| fields));
+        let fields =
+            fields.map_err(|error| Problem::invalid("body", format!("must be one JSON object: {error}")))?;
         fields::parse(fields).map(Self)
     }
 }
 
 /// The media type, told once, is `application/json`, with or without parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(Some(value)) = one(headers, CONTENT_TYPE) else { return false };
     let media_type = value.to_str().ok().and_then(|value| value.split(';').next());
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
@@ -67,28 +68,16 @@ async fn read(body: axum::body::Body) -> Result<Bytes, Problem> {
 }
 
 /// The fields of a JSON object in the order in which they came, each as often as it was given.
-struct JsonObject(Vec<(String, Value)>);
+struct JsonObject;
 
-impl<'de> Deserialize<'de> for JsonObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields)
-    }
-}
-
-struct Fields;
-
-impl<'de> Visitor<'de> for Fields {
-    type Value = JsonObject;
+impl<'de> Visitor<'de> for JsonObject {
+    type Value = Vec<(String, Value)>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
-        }
-        Ok(JsonObject(fields))
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        std::iter::from_fn(|| map.next_entry().transpose()).collect()
     }
 }

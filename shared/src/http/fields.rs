@@ -1,13 +1,12 @@
-//! The named values of a request, from a body or a query, as the struct that the document shows.
-//!
-//! Its types say what is allowed. A value that is not becomes a 400 that names the field and its rule.
+//! The named values of a request, from a body or a query, as the struct that the document shows. Its types
+//! say what is allowed; a value that is not becomes a 400 that names the field and its rule.
 
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::http::problem::Problem;
+use super::problem::Problem;
 
 /// The struct that these fields make. A field given twice is refused, and not silently resolved.
 pub fn parse<T: DeserializeOwned>(fields: Vec<(String, Value)>) -> Result<T, Problem> {

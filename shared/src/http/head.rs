@@ -1,16 +1,16 @@
-//! What the head of every request must say: one valid `Host` (RFC 9112, section 3.2), and no transfer coding but chunks.
-//!
-//! Two hosts that differ may name one service to a proxy in front and another one to what is behind it; a coding that is not undone
-//! here gives a proxy that undoes it another body.
+//! What the head of every request must say: one valid `Host` (RFC 9112, section 3.2), and no transfer coding
+//! but chunks. A proxy in front could otherwise take another host for the right one, or undo a coding and see
+//! another body.
 
 use std::net::Ipv6Addr;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, Version, header};
+use axum::http::header::AsHeaderName;
+use axum::http::{HeaderMap, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::http::problem::Problem;
+use super::problem::Problem;
 
 /// Lets a request through whose head is as it must be; any other is answered 400.
 pub async fn check(request: Request, next: Next) -> Response {
@@ -24,29 +24,35 @@ pub async fn check(request: Request, next: Next) -> Response {
     }
 }
 
+/// The one value of a header. The error is the rule that several break.
+pub fn one(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&HeaderValue>, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err("must be given once"),
+    }
+}
+
 /// The rule that the `Host` breaks. HTTP/1.0 knows requests without one.
 fn host_rule(headers: &HeaderMap, version: Version) -> Option<&'static str> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) if version < Version::HTTP_11 => None,
-        (None, _) => Some("is required"),
-        (Some(_), Some(_)) => Some("must be given once"),
-        (Some(host), None) if host.to_str().is_ok_and(is_valid) => None,
-        (Some(_), None) => Some("must be a name or an address, with or without a port"),
+    match one(headers, header::HOST) {
+        Ok(None) if version < Version::HTTP_11 => None,
+        Ok(None) => Some("is required"),
+        Ok(Some(host)) if host.to_str().is_ok_and(is_valid) => None,
+        Ok(Some(_)) => Some("must be a name or an address, with or without a port"),
+        Err(rule) => Some(rule),
     }
 }
 
 fn coding_rule(headers: &HeaderMap) -> Option<&'static str> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_chunked = |coding: &axum::http::HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    match (codings.next(), codings.next()) {
-        (None, _) => None,
-        (Some(coding), None) if is_chunked(coding) => None,
+    match one(headers, header::TRANSFER_ENCODING) {
+        Ok(None) => None,
+        Ok(Some(coding)) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
         _ => Some("must be chunked and nothing else"),
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 3986, section 3.2). An http URI with an empty host is invalid (RFC 9110, section 4.2.1).
+/// `uri-host [ ":" port ]` (RFC 3986, section 3.2). The host must not be empty (RFC 9110, section 4.2.1).
 fn is_valid(host: &str) -> bool {
     let (is_valid_host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
@@ -73,13 +79,9 @@ fn is_registered_name(name: &str) -> bool {
 
 /// Nothing, or a colon and a port, which may be empty.
 fn is_port(text: &str) -> bool {
-    match text.strip_prefix(':') {
-        None => text.is_empty(),
-        Some(digits) => {
-            digits.is_empty()
-                || digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
-        }
-    }
+    let Some(digits) = text.strip_prefix(':') else { return text.is_empty() };
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    digits.is_empty() || is_number
 }
 
 #[cfg(test)]

@@ -1,21 +1,18 @@
-//! The `Idempotency-Key` header: 1–255 characters, quoted or bare.
-//!
-//! A convention (the IETF draft -07 has lapsed): the draft's form is a quoted string of RFC 9651, section 3.3.3,
-//! and most clients send it bare.
+//! The `Idempotency-Key` header: 1–255 characters, as a quoted string (RFC 9651, section 3.3.3) as the lapsed
+//! IETF draft -07 has it, or bare, as most clients send it.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 
-use crate::http::problem::Problem;
+use super::head::one;
+use super::problem::Problem;
 
-/// The header's name.
 pub const NAME: &str = "Idempotency-Key";
 const MAX_CHARS: usize = 255;
-/// On the answer to a request that was a repeat.
-static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const REPLAYED: &str = "idempotency-replayed";
 
 /// The request's key, if it has one.
 #[derive(Debug, PartialEq, Eq, IntoParams)]
@@ -37,11 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
 /// The error is the rule that the header breaks.
 fn read(headers: &HeaderMap) -> Result<IdempotencyKey, String> {
-    let mut values = headers.get_all(NAME).iter();
-    let Some(value) = values.next() else { return Ok(IdempotencyKey(None)) };
-    if values.next().is_some() {
-        return Err("must be given once".to_owned());
-    }
+    let Some(value) = one(headers, NAME)? else { return Ok(IdempotencyKey(None)) };
     let text = value.to_str().map_err(|_| "must be printable ASCII")?.trim();
     let key = match text.strip_prefix('"') {
         Some(rest) => unquote(rest).ok_or("must be a well-formed quoted string")?,
@@ -53,9 +46,9 @@ fn read(headers: &HeaderMap) -> Result<IdempotencyKey, String> {
     }
 }
 
-/// Tells in the answer that the key had done its work before, and that nothing was stored.
-pub fn note_replayed(response: &mut Response) {
-    response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+/// The answer, which says of a `replayed` request that nothing was stored.
+pub fn answered(replayed: bool, answer: impl IntoResponse) -> Response {
+    (replayed.then_some([(REPLAYED, "true")]), answer).into_response()
 }
 
 /// The content of a quoted string, given what follows its opening quote.

@@ -1,7 +1,6 @@
 //! The OpenAPI 3.1 document of a service, made from its routes, and the pages that show it.
 //!
-//! A handler documents what is its own. What the machinery around it answers (problems, the request id) is added here
-//! once for all, by rule, so that no route can forget it.
+//! A handler documents its own. What every route answers (problems, the request id) is added here by rule.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
@@ -9,59 +8,50 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Router, middleware};
 use serde_json::{Value, json};
-use utoipa::openapi::info::LicenseBuilder;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, ServerBuilder};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::idempotency_key;
+use super::idempotency_key;
 
-/// Where the document is.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
-/// An SPDX expression.
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
-/// Where it can be read and tried.
 const DOCS_PATH: &str = "/docs";
-/// The browser itself keeps the page from asking any other origin. Swagger UI sets styles of elements and has images in its CSS.
+/// The page asks no other origin. Swagger UI sets styles of elements and has images in its CSS.
 const DOCS_CSP: &str =
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
 
 /// A router whose document begins with this title and description. `tag` is that of the service's own routes.
-pub fn router<S>(title: &str, description: &str, tag: &str) -> OpenApiRouter<S>
-where
-    S: Clone + Send + Sync + 'static,
-{
-    let license = LicenseBuilder::new().name(LICENSE).identifier(Some(LICENSE)).build();
-    let info = Info::builder().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(description));
-    let group = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
-    let tags = [
-        group(tag, "What the service is for."),
-        group("admin", "What operators do. Tokens need the scope `admin`."),
-        group("probes", "What machines ask about the service."),
-    ];
-    // Relative to the document: the service does not know under which name it is reached.
-    let server =
-        ServerBuilder::new().url("/").description(Some("The service that serves this document.")).build();
-    let mut document = OpenApiBuilder::new()
-        .info(info.license(Some(license)).build())
-        .servers(Some([server]))
-        .tags(Some(tags))
-        .build();
-    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme("token", SecurityScheme::Http(token.build()));
-    OpenApiRouter::with_openapi(document)
+pub fn router<S: Clone + Send + Sync + 'static>(
+    title: &str,
+    description: &str,
+    tag: &str,
+) -> OpenApiRouter<S> {
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": title,
+            "description": description,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": LICENSE, "identifier": LICENSE},
+        },
+        // Relative to the document: the service does not know under which name it is reached.
+        "servers": [{"url": "/", "description": "The service that serves this document."}],
+        "tags": [
+            {"name": tag, "description": "What the service is for."},
+            {"name": "admin", "description": "What operators do. Tokens need the scope `admin`."},
+            {"name": "probes", "description": "What machines ask about the service."},
+        ],
+        "paths": {},
+        "components": {"securitySchemes": {
+            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        }},
+    });
+    OpenApiRouter::with_openapi(serde_json::from_value(document).unwrap_or_default())
 }
 
 /// `routes` together with their document and the page that shows it.
-pub fn with_document<S>(routes: OpenApiRouter<S>) -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-{
+pub fn with_document(routes: OpenApiRouter) -> Router {
     let (routes, openapi) = routes.split_for_parts();
     let ui = SwaggerUi::new(DOCS_PATH)
         .external_url_unchecked(DOCUMENT_PATH, complete(&openapi))
@@ -82,8 +72,8 @@ pub fn complete(openapi: &OpenApi) -> Value {
     let mut document = serde_json::to_value(openapi).unwrap_or_default();
     document["components"]["schemas"]["Problem"] = problem_schema();
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    for operation in paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten()) {
-        complete_operation(operation.1);
+    for (_, operation) in paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten()) {
+        complete_operation(operation);
     }
     document
 }

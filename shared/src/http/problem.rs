@@ -1,7 +1,7 @@
 //! Every error answer, as `application/problem+json` (RFC 9457) with the request's id.
 //!
-//! Handlers return a [`Problem`]; one middleware in [`http`](crate::http) renders it, because only there is the
-//! request's id known. A 503 means *certainly not stored*; a 504 means *outcome unknown*.
+//! Handlers return a [`Problem`]; the middleware in [`answer`](super::answer) knows the id, and writes it.
+//! A 503 means *certainly not stored*; a 504 means *outcome unknown*.
 
 use std::borrow::Cow;
 
@@ -12,36 +12,29 @@ use serde_json::{Value, json};
 /// One error answer, named after what the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// 400: a field breaks a rule.
     InvalidField {
         /// The field as the client spelled it, or `body` for the whole.
         field: String,
         /// The rule, as a sentence about the field.
         rule: String,
     },
-    /// 401: no token, or one that does not verify. The text never repeats the token.
+    /// No token, or one that does not verify. The text never repeats the token.
     Unauthorized(&'static str),
-    /// 403: the token lacks this scope.
     MissingScope(&'static str),
-    /// 404: unknown, or somebody else's.
+    /// Unknown, or somebody else's.
     NotFound,
-    /// 405.
     MethodNotAllowed,
-    /// 408: the body did not arrive in time.
     RequestTimeout,
-    /// 413: the body is larger than this many bytes.
+    /// The body is larger than this many bytes.
     TooLarge(usize),
-    /// 415: the body is not declared as JSON.
     UnsupportedMediaType,
-    /// 415: the body is compressed or otherwise encoded.
+    /// The body is compressed or otherwise encoded.
     UnsupportedEncoding,
-    /// 422: the idempotency key was used with another request.
     KeyReused,
-    /// 500: our fault; the cause is in the log under the request's id.
+    /// Our fault; the cause is in the log under the request's id.
     Internal,
-    /// 503: certainly not stored; the text says why, and `Retry-After` when to come again.
+    /// The text says why, and `Retry-After` when to come again.
     Unavailable(&'static str),
-    /// 504: it is not known whether the request was stored.
     OutcomeUnknown,
 }
 
@@ -55,45 +48,30 @@ impl Problem {
     }
 
     pub fn status(&self) -> StatusCode {
-        self.told().0
+        StatusCode::from_u16(self.told().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The status, and what is wrong and what to do.
-    fn told(&self) -> (StatusCode, Cow<'static, str>) {
+    fn told(&self) -> (u16, Cow<'static, str>) {
         let (status, detail) = match self {
-            Self::InvalidField { field, rule } => {
-                return (StatusCode::BAD_REQUEST, format!("{field} {rule}").into());
-            }
+            Self::InvalidField { field, rule } => return (400, format!("{field} {rule}").into()),
+            Self::Unauthorized(why) => (401, *why),
             Self::MissingScope(scope) => {
-                return (StatusCode::FORBIDDEN, format!("the token's scope must include {scope}").into());
+                return (403, format!("the token's scope must include {scope}").into());
             }
+            Self::NotFound => (404, "there is nothing here for you"),
+            Self::MethodNotAllowed => (405, "this resource does not have that method; see the Allow header"),
+            Self::RequestTimeout => (408, "the body did not arrive in time"),
             Self::TooLarge(bytes) => {
-                let detail = format!("the body must have at most {bytes} bytes");
-                return (StatusCode::PAYLOAD_TOO_LARGE, detail.into());
+                return (413, format!("the body must have at most {bytes} bytes").into());
             }
-            Self::Unauthorized(why) => (StatusCode::UNAUTHORIZED, *why),
-            Self::NotFound => (StatusCode::NOT_FOUND, "there is nothing here for you"),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this resource does not have that method; see the Allow header",
-            ),
-            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
-            Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the header Content-Type: application/json")
-            }
-            Self::UnsupportedEncoding => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without Content-Encoding")
-            }
-            Self::KeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "this Idempotency-Key was used with another request; use a new key",
-            ),
-            Self::Internal => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "something failed on our side; quote the request id")
-            }
-            Self::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, *why),
+            Self::UnsupportedMediaType => (415, "send the header Content-Type: application/json"),
+            Self::UnsupportedEncoding => (415, "send the body as it is, without Content-Encoding"),
+            Self::KeyReused => (422, "this Idempotency-Key was used with another request; use a new key"),
+            Self::Internal => (500, "something failed on our side; quote the request id"),
+            Self::Unavailable(why) => (503, *why),
             Self::OutcomeUnknown => (
-                StatusCode::GATEWAY_TIMEOUT,
+                504,
                 "it is not known whether this was stored; repeat the request with the same Idempotency-Key, \
                  or read back what it should have made",
             ),
@@ -101,12 +79,11 @@ impl Problem {
         (status, detail.into())
     }
 
-    /// The body of the answer.
     pub fn body(&self, request_id: &str) -> Value {
         let (status, detail) = self.told();
-        let title = status.canonical_reason().unwrap_or("Error");
+        let title = self.status().canonical_reason().unwrap_or("Error");
         let mut body = json!({
-            "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "requestId": request_id,
+            "type": "about:blank", "title": title, "status": status, "detail": detail, "requestId": request_id,
         });
         if let Self::InvalidField { field, .. } = self {
             body["field"] = json!(field);

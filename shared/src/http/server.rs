@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +13,8 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,8 +24,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::linger::{Lingering, Unread};
-use super::write_deadline::WriteDeadline;
+use super::stream::{ClientStream, Unread};
 
 /// A connection that does not deliver a whole request head within this time is closed, idle ones too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,9 +32,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADERS_MAX: usize = 64;
 /// Connections served at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
-/// File descriptors for everything that is no client's connection: database, broker, log.
+/// File descriptors for the database, the broker and the log.
 const DESCRIPTORS_KEPT: u64 = 128;
-/// The longest request head in bytes, and what one connection may have in memory; a longer one is answered with 431.
+/// The longest request head, and what one connection may have in memory; a longer one is answered with 431.
 const HEAD_MAX_BYTES: usize = 32 * 1024;
 /// The pause after a failed accept, for example when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -74,7 +75,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
     }
 }
 
-/// A panic outside of every route costs one client its connection. It must not cost more: clients could bring it about.
+/// A panic outside of every route costs one client its connection, and no more: clients could bring it about.
 fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         metrics::counter!("http_panics_total").increment(1);
@@ -83,7 +84,6 @@ fn note(ended: Result<(), JoinError>) {
 }
 
 /// As many connections as there are file descriptors for, so that idle ones never take those of the database.
-///
 /// The soft limit, often 1024, is raised to the hard one.
 pub fn connections_max() -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -97,32 +97,32 @@ fn connection(
     stream: TcpStream,
     app: Router,
     shutdown: CancellationToken,
-) -> hyper::server::conn::http1::Connection<
-    TokioIo<WriteDeadline<Lingering>>,
-    impl hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
+) -> http1::Connection<
+    TokioIo<ClientStream>,
+    impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
 > {
     let _ = stream.set_nodelay(true);
     let unread = Unread::default();
-    let stream = Lingering::new(stream, unread.clone(), shutdown);
+    let stream = ClientStream::new(stream, unread.clone(), shutdown);
     let service = service_fn(move |request: Request<Incoming>| {
         let (head, body) = request.into_parts();
-        let (body, end) = unread.until_the_end_of(body);
+        let (body, ended) = unread.until_the_end_of(body);
         let answering = app.clone().oneshot(Request::from_parts(head, Body::new(body)));
         async move {
             let mut response = answering.await?;
             // What is left of the body stands before the next request, which may never be read.
-            if !end.is_reached() {
+            if !ended.load(Relaxed) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
         }
     });
-    hyper::server::conn::http1::Builder::new()
+    http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX_BYTES)
-        .serve_connection(TokioIo::new(WriteDeadline::new(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
 }
 
 #[cfg(test)]

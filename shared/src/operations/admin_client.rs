@@ -1,4 +1,4 @@
-//! How the binary's own commands reach the running service: its admin routes, with a given token or one signed on the spot.
+//! How the commands reach the admin routes of the running service, with a given token or a signed one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,12 +12,11 @@ use crate::settings::JwtSettings;
 
 /// Who the commands are, in logs.
 const SUBJECT: &str = "command-line";
-/// The token is used at once, so it need not live longer than this, in seconds.
+/// The token is used at once.
 const TOKEN_TTL_SECONDS: u64 = 60;
 /// A redrive of many dead letters takes a while.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Calls the admin routes of the service on this machine.
 pub struct AdminClient {
     http: Client,
     base: String,

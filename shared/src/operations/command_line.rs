@@ -1,7 +1,5 @@
-//! The command line of a service, and which variables each of its small tools reads.
-//!
-//! An environment is made for the service, or for something else altogether: `HOST` is also what conda sets. So a tool
-//! looks only at the variables of the settings that it uses. A flag is meant, and always checked.
+//! The command line of a service. A small tool reads only the variables of the settings that it uses: the
+//! others may mean something else, as the `HOST` that conda sets. A flag is meant, and always checked.
 
 use std::ffi::OsString;
 
@@ -27,15 +25,15 @@ const TOOLS: [(&str, &[&[&str]]); 5] = [
     ("backup", &[&["database"]]),
 ];
 
-/// The arguments together with the variables that count for them. Ends the process with a message where they are wrong.
+/// The arguments with the variables that count for them. Ends the process where they are wrong.
 pub fn parse<C: Parser>(arguments: impl IntoIterator<Item = OsString>) -> C {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // What is wrong is told below; here only the tool and its flags are looked for.
     let looked = C::command().mut_args(without_variable).ignore_errors(true).try_get_matches_from(&arguments);
-    let command = match &looked {
-        Ok(matches) => C::command().mut_args(|argument| read_by_tool(matches, argument)),
-        Err(_) => C::command(),
-    };
+    let command = C::command().mut_args(|argument| match &looked {
+        Ok(matches) => read_by_tool(matches, argument),
+        Err(_) => argument,
+    });
     let parsed = C::from_arg_matches(&command.get_matches_from(arguments));
     parsed.unwrap_or_else(|error| error.exit())
 }

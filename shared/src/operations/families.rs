@@ -1,9 +1,8 @@
-//! The metric families of a service, each with what it tells. All are there from the first scrape on, so that a rate does not
-//! miss the first event and nobody has to wait for one to learn the names.
+//! The metric families of a service, each with what it tells. All are there from the first scrape on, so that
+//! a rate does not miss the first event.
 
 use metrics::{Label, counter, describe_counter, describe_gauge};
 
-/// One metric family.
 pub struct Family {
     name: &'static str,
     /// What it tells, as a sentence.
@@ -14,9 +13,16 @@ pub struct Family {
 enum Kind {
     /// Set with each scrape.
     Gauge,
-    /// Counted by these labels, whose usual values are known. No values stand for the service's consumer.
-    Counter(&'static [(&'static str, &'static [&'static str])]),
+    Counter(Labels),
 }
+
+/// Labels with their usual values. No values stand for the service's consumer.
+type Labels = &'static [(&'static str, &'static [&'static str])];
+
+/// Of `dead_letters_total`, to which a service adds its own reasons.
+pub const SET_ASIDE: &str = "Messages that were set aside, by reason.";
+const REASONS: &[&str] =
+    &["invalid_event", "invalid_headers", "unsendable_event", "handler_panicked", "too_many_deliveries"];
 
 /// A gauge, which whoever answers the scrape sets.
 pub const fn gauge(name: &'static str, help: &'static str) -> Family {
@@ -29,11 +35,7 @@ pub const fn total(name: &'static str, help: &'static str) -> Family {
 }
 
 /// A counter by labels, each with the values from which it starts.
-pub const fn by(
-    name: &'static str,
-    help: &'static str,
-    labels: &'static [(&'static str, &'static [&'static str])],
-) -> Family {
+pub const fn by(name: &'static str, help: &'static str, labels: Labels) -> Family {
     Family { name, help, kind: Kind::Counter(labels) }
 }
 
@@ -54,6 +56,7 @@ const SHARED: &[Family] = &[
     ),
     total("http_panics_total", "Requests or connections that panicked."),
     total("http_requests_refused_total", "Requests answered 503, certainly not stored."),
+    by("dead_letters_total", SET_ASIDE, &[("consumer", &[]), ("reason", REASONS)]),
     total("dead_letters_discarded_total", "Dead letters that an operator deleted."),
     by(
         "dead_letters_redriven_total",
@@ -68,7 +71,7 @@ const SHARED: &[Family] = &[
     by("messages_failed_total", "Attempts at a message alone that failed.", &[("consumer", &[])]),
 ];
 
-/// Gives the families of every service, and the `own` ones of this one, their help texts, and the counters their start.
+/// Gives the families of every service and the `own` ones their help texts, and the counters their start.
 pub fn describe(service: &'static str, own: &[Family]) {
     for Family { name, help, kind } in SHARED.iter().chain(own) {
         match kind {
@@ -84,10 +87,7 @@ pub fn describe(service: &'static str, own: &[Family]) {
 }
 
 /// Each value of the first label with each of the next one.
-fn combinations(
-    service: &'static str,
-    labels: &[(&'static str, &'static [&'static str])],
-) -> Vec<Vec<Label>> {
+fn combinations(service: &'static str, labels: Labels) -> Vec<Vec<Label>> {
     labels.iter().fold(vec![vec![]], |before, (name, values)| {
         let values = if values.is_empty() { &[service][..] } else { values };
         let with =

@@ -1,5 +1,5 @@
-//! Gauges that are read with each scrape. Anybody may ask at any rate, and counting reads the whole of a table
-//! or index; so a count that took long is kept for a while.
+//! Gauges that are read with each scrape. Anybody may ask at any rate, and a count may read a whole table; so
+//! one that took long is kept for a while.
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
@@ -8,15 +8,13 @@ use tokio::time::{Duration, Instant};
 
 use crate::storage::Database;
 
-/// A count is told again for so many times as long as it took: a tenth of one reader's time is spent on it at most.
+/// A count is told again for so many times as long as it took: it costs a tenth of one reader's time at most.
 const KEPT_TIMES: u32 = 9;
 /// A count that took this long or less is no burden, and always made anew.
 const FREE: Duration = Duration::from_millis(2);
 
-/// Finds a number in the database, or elsewhere.
 type Count = Box<dyn for<'a> Fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i64>> + Send + Sync>;
 
-/// One gauge, and where its number comes from.
 pub struct Gauge {
     /// What it counts, for the log.
     what: &'static str,
@@ -46,7 +44,7 @@ impl Gauge {
         }
     }
 
-    /// The number that is found now, or was a short while ago. It is counted for one caller at a time.
+    /// The number now, or a short while ago. It is counted for one caller at a time.
     async fn counted(&self, reader: &SqlitePool) -> sqlx::Result<i64> {
         let mut kept = self.kept.lock().await;
         let started = Instant::now();

@@ -1,8 +1,7 @@
 //! Lines on their way to standard error or output, written by a thread of their own. The log is made of them.
 //!
-//! Whoever should take them may be gone, may stand still, or may be a full disk. The lines are then what is
-//! lost, and nothing else: one that cannot be written or finds no room in the queue is dropped and counted,
-//! and nobody waits for it.
+//! Whoever should take them may be gone, stand still, or be a full disk. Then only lines are lost: one that
+//! cannot be written or finds no room in the queue is dropped and counted, and nobody waits for it.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -14,8 +13,7 @@ use std::{io, thread};
 const LINES_MAX: usize = 10_000;
 /// The end of the process waits this long for lines that nobody takes.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
-/// Lines that come within this time are written together: to wake the thread for each costs its sender more
-/// than the line.
+/// Lines that come within this time are written together: to wake the thread costs more than a line.
 const GATHER: Duration = Duration::from_millis(5);
 /// The pause between two attempts to find room for a flush.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
@@ -35,13 +33,11 @@ enum Item {
 }
 
 impl Outlet {
-    /// Writes one line.
     pub fn tell(&self, line: &str) {
         self.send(format!("{line}\n").into_bytes());
     }
 
-    /// Waits until all lines so far are written, but not long for somebody who does not take them. Called
-    /// when the process ends.
+    /// Waits until all lines so far are written, but not long for somebody who does not take them.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
         let (start, mut flush) = (Instant::now(), Item::Flush(done));

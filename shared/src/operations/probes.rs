@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -13,10 +13,9 @@ use utoipa::ToSchema;
 use crate::broker::{Broker, BrokerState};
 use crate::delivery::dead_letter::store;
 use crate::delivery::outbox;
-use crate::http::answer::text;
-use crate::operations::families::Family;
+use crate::operations::families::{self, Family};
 use crate::operations::gauge::Gauge;
-use crate::operations::{families, telemetry};
+use crate::operations::telemetry;
 use crate::storage::Database;
 
 /// The body of `/livez`.
@@ -45,82 +44,23 @@ pub struct Readiness {
     detail: Option<String>,
 }
 
-/// What the probes look at.
 pub struct Probes {
-    service: &'static str,
-    /// The service's own families, besides those that every service has.
-    families: &'static [Family],
-    gauges: Vec<Gauge>,
-    database: Database,
-    broker: Broker,
+    pub service: &'static str,
+    /// The service's own.
+    pub families: &'static [Family],
+    pub gauges: Vec<Gauge>,
+    pub database: Database,
+    pub broker: Broker,
     /// Cancelled while the process drains.
-    shutdown: CancellationToken,
+    pub shutdown: CancellationToken,
 }
 
-impl Probes {
-    /// Of a service that drains once `shutdown` is cancelled, and has these families and gauges of its own.
-    pub fn new(
-        (service, families): (&'static str, &'static [Family]),
-        own: Vec<Gauge>,
-        (database, broker, shutdown): (Database, Broker, CancellationToken),
-    ) -> Self {
-        let mut gauges = own;
-        gauges.push(Gauge::new("outbox", metrics::gauge!("outbox_rows"), |reader| {
-            Box::pin(outbox::count(reader))
-        }));
-        gauges.push(Gauge::new("dead letters", metrics::gauge!("dead_letters"), |reader| {
-            Box::pin(store::count(reader))
-        }));
-        Self { service, families, gauges, database, broker, shutdown }
-    }
-
-    /// `/readyz`: 503 only while the database is not writable, the process drains, or the consumer is another database's.
-    ///
-    /// A broker that is away must not take a service out of a load balancer that can still accept orders; its
-    /// state, found by a round trip at most a second or two ago, is in the body.
-    fn readiness(&self) -> Response {
-        let (draining, failure) = (self.shutdown.is_cancelled(), self.database.failure());
-        let writable = failure.is_none();
-        let broker = self.broker.state().borrow().clone();
-        let foreign = matches!(broker, BrokerState::Foreign(_));
-        let ready = writable && !draining && !foreign;
-        let body = Readiness {
-            status: if draining {
-                "draining"
-            } else if ready {
-                "ready"
-            } else {
-                "not ready"
-            },
-            database: if writable { "writable" } else { "not writable" },
-            broker: if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
-            consumer: foreign.then_some("not owned"),
-            detail: match (failure, broker) {
-                (Some(failure), _) => Some(failure.why().to_owned()),
-                (None, BrokerState::Foreign(why)) => Some(why),
-                _ => None,
-            },
-        };
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, Json(body)).into_response()
-    }
-
-    /// `/metrics`: counters as they stand, and the gauges read now.
-    async fn metrics(&self) -> Response {
-        families::describe(self.service, self.families);
-        metrics::gauge!("build_info", "service" => self.service, "version" => env!("CARGO_PKG_VERSION"))
-            .set(1.0);
-        let broker = self.broker.state().borrow().clone();
-        let (reachable, foreign) =
-            (broker != BrokerState::Unreachable, matches!(broker, BrokerState::Foreign(_)));
-        metrics::gauge!("broker_connected").set(f64::from(u8::from(reachable)));
-        metrics::gauge!("consumer_owned").set(f64::from(u8::from(!foreign)));
-        metrics::gauge!("database_writable").set(f64::from(u8::from(self.database.is_writable())));
-        for gauge in &self.gauges {
-            gauge.read(&self.database).await;
-        }
-        text(telemetry::metrics().render())
-    }
+/// The gauges that every service has.
+pub fn gauges() -> [Gauge; 2] {
+    [
+        Gauge::new("outbox", metrics::gauge!("outbox_rows"), |reader| Box::pin(outbox::count(reader))),
+        Gauge::new("dead letters", metrics::gauge!("dead_letters"), |reader| Box::pin(store::count(reader))),
+    ]
 }
 
 /// The process answers
@@ -144,7 +84,29 @@ pub async fn healthz() -> Json<Liveness> {
     (status = 503, description = "It is not ready.", body = Readiness),
 ))]
 pub async fn readyz(State(probes): State<Arc<Probes>>) -> Response {
-    probes.readiness()
+    // A broker that is away must not take a service out of a load balancer that can still accept orders.
+    let (draining, failure) = (probes.shutdown.is_cancelled(), probes.database.failure());
+    let writable = failure.is_none();
+    let broker = probes.broker.state().borrow().clone();
+    let foreign = matches!(broker, BrokerState::Foreign(_));
+    let ready = writable && !draining && !foreign;
+    let body = Readiness {
+        status: match (draining, ready) {
+            (true, _) => "draining",
+            (false, true) => "ready",
+            (false, false) => "not ready",
+        },
+        database: if writable { "writable" } else { "not writable" },
+        broker: if broker == BrokerState::Unreachable { "unreachable" } else { "connected" },
+        consumer: foreign.then_some("not owned"),
+        detail: match (failure, broker) {
+            (Some(failure), _) => Some(failure.why().to_owned()),
+            (None, BrokerState::Foreign(why)) => Some(why),
+            _ => None,
+        },
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
 }
 
 /// Counters and gauges for Prometheus
@@ -152,7 +114,19 @@ pub async fn readyz(State(probes): State<Arc<Probes>>) -> Response {
     (status = 200, description = "The text format 0.0.4.", body = String, content_type = "text/plain"),
 ))]
 pub async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
-    probes.metrics().await
+    families::describe(probes.service, probes.families);
+    metrics::gauge!("build_info", "service" => probes.service, "version" => env!("CARGO_PKG_VERSION"))
+        .set(1.0);
+    let broker = probes.broker.state().borrow().clone();
+    let owned = !matches!(broker, BrokerState::Foreign(_));
+    metrics::gauge!("broker_connected").set(u8::from(broker != BrokerState::Unreachable));
+    metrics::gauge!("consumer_owned").set(u8::from(owned));
+    metrics::gauge!("database_writable").set(u8::from(probes.database.is_writable()));
+    for gauge in &probes.gauges {
+        gauge.read(&probes.database).await;
+    }
+    let form = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (form, telemetry::metrics().render()).into_response()
 }
 
 #[cfg(test)]
@@ -192,8 +166,9 @@ mod tests {
         let settings = Settings::parse_from(["test", "--nats-url", "nats://127.0.0.1:1"]);
         let ownership = Ownership::establish(database.clone(), "test", "test").await.unwrap();
         let broker = Broker::connect(&settings.nats, ownership).await.unwrap();
-        let parts = (database, broker, CancellationToken::new());
-        let probes = Arc::new(Probes::new(("test", &[]), Vec::new(), parts));
+        let (gauges, shutdown) = (Vec::new(), CancellationToken::new());
+        let probes = Probes { service: "test", families: &[], gauges, database, broker, shutdown };
+        let probes = Arc::new(probes);
         let ready = r#"{"status":"ready","database":"writable","broker":"unreachable"}"#;
         assert_eq!(readyz(&probes).await, (StatusCode::OK, ready.to_owned()));
 

@@ -1,12 +1,9 @@
 //! What a service is made of besides its own rules, and how it stops.
 //!
-//! Drain: no new connections and no new pulls; the requests and the batch in hand are committed and answered, then
-//! the relay empties the outbox as far as the broker lets it, then the database is closed.
-//!
-//! A background task that dies ends the service at once, with an error that names it: a drain would wait for what that task no longer
-//! does, and whatever was committed goes on after the next start.
+//! Drain: no new connections and no new pulls; the requests and the batch in hand are committed and answered,
+//! then the relay empties the outbox as far as the broker lets it, then the database is closed. A task that
+//! dies ends the service at once: a drain would wait for what it no longer does.
 
-use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -29,7 +26,7 @@ use crate::http::server::serve;
 use crate::operations::families::Family;
 use crate::operations::gauge::Gauge;
 use crate::operations::jobs::{Jobs, jobs};
-use crate::operations::probes::Probes;
+use crate::operations::probes::{self, Probes};
 use crate::operations::routes::OperatorState;
 use crate::operations::tasks::Tasks;
 use crate::operations::{routes, telemetry};
@@ -90,7 +87,7 @@ impl Service {
         Ok(Self { tokens, database, broker, shutdown, about, drain, jobs, tasks })
     }
 
-    /// Runs a task that may enqueue events. It must end by itself once the token that it gets is cancelled, and not before.
+    /// Runs a task that may enqueue events. It must end once its token is cancelled, and not before.
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         name: &'static str,
@@ -114,8 +111,8 @@ impl Service {
         DeadLetters::new(self.database.clone(), self.broker.clone(), handler)
     }
 
-    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at once
-    /// when the database is found damaged or a task dies.
+    /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at
+    /// once when the database is found damaged or a task dies.
     pub async fn run(self, listener: TcpListener, own: Own) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
         let app = self.routes(own);
@@ -137,10 +134,12 @@ impl Service {
     }
 
     fn routes(&self, Own { routes, gauges, dead_letters }: Own) -> Router {
-        let About { name, families, healing, .. } = self.about;
-        let (tokens, broker, jobs) = (self.tokens.clone(), self.broker.clone(), self.jobs.clone());
-        let parts = (self.database.clone(), broker.clone(), self.shutdown.clone());
-        let probes = Probes::new((name, families), gauges, parts).into();
+        let About { name: service, families, healing, .. } = self.about;
+        let (tokens, database, broker) = (self.tokens.clone(), self.database.clone(), self.broker.clone());
+        let jobs = self.jobs.clone();
+        let (gauges, shutdown) =
+            (gauges.into_iter().chain(probes::gauges()).collect(), self.shutdown.clone());
+        let probes = Probes { service, families, gauges, database, broker: broker.clone(), shutdown }.into();
         routes::all(routes, OperatorState { tokens, broker, healing, probes, dead_letters, jobs })
     }
 

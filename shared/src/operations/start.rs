@@ -18,23 +18,18 @@ pub async fn start<Own: Args, F: Future<Output = Result<()>>>(
     settings: ServiceSettings<Own>,
     serve: impl FnOnce(ServiceSettings<Own>, TcpListener, CancellationToken) -> F,
 ) -> ExitCode {
-    let ended = match command {
-        Some(command) => command.run(&settings).await,
-        None => until_signal(settings, serve).await,
+    let run = async {
+        if let Some(command) = command {
+            return command.run(&settings).await;
+        }
+        telemetry::start_logging(&settings.log)?;
+        let (host, port) = (settings.host, settings.port);
+        let until_signal = shutdown::on_signal(async |shutdown| {
+            let listener = TcpListener::bind((host, port)).await;
+            let listener = listener.with_context(|| format!("listen on HOST {host}, PORT {port}"))?;
+            serve(settings, listener, shutdown).await
+        });
+        until_signal.await
     };
-    telemetry::exit_code(name, ended)
-}
-
-async fn until_signal<Own: Args, F: Future<Output = Result<()>>>(
-    settings: ServiceSettings<Own>,
-    serve: impl FnOnce(ServiceSettings<Own>, TcpListener, CancellationToken) -> F,
-) -> Result<()> {
-    telemetry::start_logging(&settings.log)?;
-    let (host, port) = (settings.host, settings.port);
-    shutdown::on_signal(async |shutdown| {
-        let listener = TcpListener::bind((host, port)).await;
-        let listener = listener.with_context(|| format!("listen on HOST {host}, PORT {port}"))?;
-        serve(settings, listener, shutdown).await
-    })
-    .await
+    telemetry::exit_code(name, run.await)
 }

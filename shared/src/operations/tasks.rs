@@ -1,8 +1,7 @@
 //! Background tasks, each with a name, and joined: none dies unseen.
 //!
-//! A task ends only when it is told to. One that returns or panics before leaves work undone that nobody else
-//! does, so its end is an error with its name, and whoever runs the tasks stops with it. What is committed
-//! goes on after the next start.
+//! One that ends before it is told to leaves work undone that nobody else does. So its end is an error with
+//! its name, and whoever runs the tasks stops with it.
 
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use tokio_util::task::JoinMap;
 
 use crate::{fail_point, text};
 
-/// A task that panics takes along those that live from what it held, and they may be seen to end before it.
-/// So for this long after an end without a panic one is waited for, which is then the cause.
+/// A task that panics takes others along, which may be seen to end before it. So for this long after an end
+/// without a panic one is waited for, which is then the cause.
 const CAUSE_WITHIN: Duration = Duration::from_millis(100);
 
 /// A group of tasks that end together. Dropping it aborts those that still run.

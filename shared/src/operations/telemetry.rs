@@ -4,7 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -13,7 +13,13 @@ use tracing_subscriber::EnvFilter;
 use crate::operations::log;
 use crate::settings::{LogFormat, LogSettings};
 
-static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+static METRICS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // Fails only when some other recorder was installed before; then ours stays empty.
+    let _ = metrics::set_global_recorder(recorder);
+    handle
+});
 
 /// Starts logging in the chosen form, panics included.
 pub fn start_logging(settings: &LogSettings) -> Result<()> {
@@ -37,11 +43,11 @@ pub fn start_logging(settings: &LogSettings) -> Result<()> {
 /// A panic is a log line like any other; with `RUST_BACKTRACE` it has its backtrace.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
+    let is_captured = backtrace.status() == BacktraceStatus::Captured;
     tracing::error!(
         thread = std::thread::current().name().unwrap_or("unnamed"),
-        location = panic.location().map(tracing::field::display),
-        backtrace =
-            (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace)),
+        location = panic.location().map(display),
+        backtrace = is_captured.then_some(display(backtrace)),
         "panicked: {}",
         panic.payload_as_str().unwrap_or("without a message")
     );
@@ -49,24 +55,14 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 /// Tells the error that ends the process `name`, if there is one, and sees the last log lines out.
 pub fn exit_code(name: &str, result: Result<()>) -> ExitCode {
-    let code = match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::STDERR.tell(&format!("{name}: {error:#}"));
-            ExitCode::FAILURE
-        }
-    };
+    if let Err(error) = &result {
+        log::STDERR.tell(&format!("{name}: {error:#}"));
+    }
     log::STDERR.flush();
-    code
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The process's metrics in the Prometheus text format; the recorder starts with the first call.
 pub fn metrics() -> &'static PrometheusHandle {
-    METRICS.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        // Fails only when some other recorder was installed before; then ours stays empty.
-        let _ = metrics::set_global_recorder(recorder);
-        handle
-    })
+    &METRICS
 }

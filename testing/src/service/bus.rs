@@ -38,7 +38,7 @@ pub async fn inventory_connection(broker: &Broker) -> Connection {
     let settings = NatsSettings {
         nats_url: broker.url(),
         nats_user: "inventory".to_owned(),
-        nats_password: expect("take a password", broker::password("inventory").parse()),
+        nats_password: broker::password("inventory").as_str().into(),
         nats_max_bytes: 1 << 30,
     };
     let (folder, no_tables) = (expect("make a folder", tempdir()), Migrator::with_migrations(Vec::new()));

@@ -1,9 +1,8 @@
-//! The one key of a service, and with it the one algorithm: HS256 for a secret, EdDSA or RS256 for a public key.
-//!
-//! A token cannot choose how it is verified (RFC 8725, section 3.1). Errors name the setting and the path, never the content.
+//! The one key of a service, and with it the one algorithm: a token cannot choose how it is verified (RFC
+//! 8725, section 3.1). Errors name the setting and the path, never the content.
 
 use std::fs;
-use std::path::Path;
+use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_lc_rs::rsa;
@@ -15,22 +14,18 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use crate::settings::{DEMO_SECRET, JwtSettings};
 use crate::text::without_byte_order_mark;
 
+const SETTINGS: &str = "JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE";
 /// RFC 7518, section 3.2: an HS256 key has at least the 256 bits of the hash.
 const SECRET_MIN_BYTES: usize = 32;
 /// What some editors write before a text in UTF-8, and in both kinds of UTF-16.
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
-/// The length of an RSA modulus in bytes: at least 2048 bits (RFC 7518, section 3.3), at most what can be verified.
-const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
+/// At least 2048 bits (RFC 7518, section 3.3), at most what can be verified.
+const RSA_MODULUS_BYTES: RangeInclusive<usize> = 256..=1024;
 
-/// What tokens are verified with, and signed with where the key can sign.
 pub struct Key {
-    /// The only algorithm that is accepted.
     pub algorithm: Algorithm,
-    /// What a token is told that was signed otherwise.
-    pub wrong_algorithm: &'static str,
-    /// Verifies.
     pub verifying: DecodingKey,
-    /// Signs; a public key cannot.
+    /// A public key cannot sign.
     pub signing: Option<EncodingKey>,
 }
 
@@ -42,18 +37,16 @@ impl Key {
             .map(|path| path.as_deref().filter(|path| !path.as_os_str().is_empty()));
         match (secret.filter(|secret| !secret.is_empty()), secret_file, public_key_file) {
             (Some(secret), None, None) => Self::from_secret(secret).context("JWT_SECRET"),
-            (None, Some(path), None) => read(path)
+            (None, Some(path), None) => fs::read(path)
+                .context("cannot be read")
                 .and_then(|content| Self::from_secret(without_line_end(&content)))
                 .with_context(|| format!("JWT_SECRET_FILE {}", path.display())),
-            (None, None, Some(path)) => read(path)
+            (None, None, Some(path)) => fs::read(path)
+                .context("cannot be read")
                 .and_then(|content| Self::from_pem(&content))
                 .with_context(|| format!("JWT_PUBLIC_KEY_FILE {}", path.display())),
-            (None, None, None) => {
-                bail!("set one of JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE; none is set")
-            }
-            _ => {
-                bail!("set only one of JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE; several are set")
-            }
+            (None, None, None) => bail!("set one of {SETTINGS}; none is set"),
+            _ => bail!("set only one of {SETTINGS}; several are set"),
         }
     }
 
@@ -73,12 +66,8 @@ impl Key {
         if secret == DEMO_SECRET.as_bytes() {
             tracing::warn!("JWT_SECRET is the published demo secret: anybody can sign tokens");
         }
-        Ok(Self {
-            algorithm: Algorithm::HS256,
-            wrong_algorithm: "the token must be signed with HS256",
-            verifying: DecodingKey::from_secret(secret),
-            signing: Some(EncodingKey::from_secret(secret)),
-        })
+        let (verifying, signing) = (DecodingKey::from_secret(secret), EncodingKey::from_secret(secret));
+        Ok(Self { algorithm: Algorithm::HS256, verifying, signing: Some(signing) })
     }
 
     /// An Ed25519 or RSA key in the form that `openssl pkey -pubout` writes.
@@ -87,30 +76,15 @@ impl Key {
             "must hold one public key in PEM, as `openssl pkey -pubout` writes it: -----BEGIN PUBLIC KEY-----",
         )?;
         if ParsedPublicKey::new(&ED25519, &der).is_ok() {
-            return Ok(Self {
-                algorithm: Algorithm::EdDSA,
-                wrong_algorithm: "the token must be signed with EdDSA",
-                verifying: DecodingKey::from_ed_der(&der),
-                signing: None,
-            });
+            let verifying = DecodingKey::from_ed_der(&der);
+            return Ok(Self { algorithm: Algorithm::EdDSA, verifying, signing: None });
         }
         let Ok(key) = rsa::PublicKey::from_der(&der) else { bail!("must hold an Ed25519 or an RSA key") };
-        ensure!(
-            RSA_MODULUS_BYTES.contains(&key.modulus_len()),
-            "an RSA key must have 2048 to 8192 bits, has {}",
-            key.modulus_len() * 8
-        );
-        Ok(Self {
-            algorithm: Algorithm::RS256,
-            wrong_algorithm: "the token must be signed with RS256",
-            verifying: DecodingKey::from_rsa_der(&der),
-            signing: None,
-        })
+        let bytes = key.modulus_len();
+        let has_size = RSA_MODULUS_BYTES.contains(&bytes);
+        ensure!(has_size, "an RSA key must have 2048 to 8192 bits, has {}", bytes * 8);
+        Ok(Self { algorithm: Algorithm::RS256, verifying: DecodingKey::from_rsa_der(&der), signing: None })
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).context("cannot be read")
 }
 
 /// Editors and `echo` end a file with a line end, which is no part of a secret.

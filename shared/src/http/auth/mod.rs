@@ -1,6 +1,5 @@
 //! Who is calling: bearer tokens, verified against one key that pins one algorithm.
 //!
-//! [`keys`]: the key, from exactly one setting. [`tokens`]: what a token must say, with times ([`numeric_date`]). [`extractors`]: the user of a request.
 //! Sources: RFC 6750 (bearer tokens), RFC 7519 (claims), RFC 8725 (pinning the algorithm).
 
 mod extractors;

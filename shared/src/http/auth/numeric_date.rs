@@ -6,19 +6,18 @@ use serde_json::Number;
 /// Clocks may differ by this many seconds when `exp` and `nbf` are checked.
 const LEEWAY_SECONDS: f64 = 30.0;
 
-/// Seconds since 1970: any JSON number, also one with a fraction, an exponent or a sign (RFC 7519, section 2).
+/// Seconds since 1970: any JSON number, also with a fraction, an exponent or a sign (RFC 7519, section 2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NumericDate(Number);
 
 impl NumericDate {
-    /// The first moment, in Unix milliseconds, at which a token with this `exp` is refused.
-    ///
-    /// It is accepted through the last second that begins within the leeway.
+    /// From when, in Unix milliseconds, a token with this `exp` is refused: the end of the last second that
+    /// begins within the leeway.
     pub fn end_ms(&self) -> u64 {
         milliseconds((self.seconds() + LEEWAY_SECONDS).floor()).saturating_add(1_000)
     }
 
-    /// The first moment, in Unix milliseconds, at which a token with this `nbf` is accepted.
+    /// From when, in Unix milliseconds, a token with this `nbf` is accepted.
     pub fn begin_ms(&self) -> u64 {
         milliseconds((self.seconds() - LEEWAY_SECONDS).ceil())
     }

@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Header, Validation};
+use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use super::keys::Key;
 use super::numeric_date::NumericDate;
 use crate::clock::now_ms;
 use crate::http::fields::given;
-use crate::http::problem::Problem;
 use crate::settings::JwtSettings;
 
-/// No token of use is longer, in bytes.
+/// No token of use is longer.
 const TOKEN_MAX_BYTES: usize = 8 * 1024;
-/// The longest `sub`, in characters.
 const SUBJECT_MAX_CHARS: usize = 255;
 /// What a token is told whose claims cannot be read; never what they hold.
 const MALFORMED: &str = "the token is malformed, or one of its claims sub, scope, exp, nbf, iss, aud is missing or of the wrong type";
@@ -29,16 +27,12 @@ pub struct Claims {
     /// Space-separated permissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// Not valid after.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub exp: Option<NumericDate>,
-    /// Not valid before.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub nbf: Option<NumericDate>,
-    /// Who issued the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
-    /// For whom it was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aud: Option<Audience>,
 }
@@ -47,29 +41,19 @@ pub struct Claims {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
-    /// The usual form.
     One(String),
-    /// Each of them may take the token.
     Several(Vec<String>),
 }
 
 impl Claims {
-    /// The token carries this scope.
     pub(super) fn has_scope(&self, wanted: &str) -> bool {
         self.scope.as_deref().is_some_and(|scope| scope.split(' ').any(|scope| scope == wanted))
-    }
-
-    /// The claims of a token that carries this scope; 403 for any other.
-    pub(super) fn demand(self, scope: &'static str) -> Result<Self, Problem> {
-        if self.has_scope(scope) { Ok(self) } else { Err(Problem::MissingScope(scope)) }
     }
 }
 
 /// Verifies tokens, and signs them where the key is a secret. Cheap to clone.
 #[derive(Clone)]
-pub struct Tokens {
-    inner: Arc<Inner>,
-}
+pub struct Tokens(Arc<Inner>);
 
 struct Inner {
     key: Key,
@@ -95,7 +79,7 @@ impl Tokens {
         validation.required_spec_claims =
             required.iter().filter(|(_, required)| *required).map(|(claim, _)| (*claim).to_owned()).collect();
         let require_exp = settings.jwt_require_exp;
-        Ok(Self { inner: Arc::new(Inner { key, validation, issuer, audience, require_exp }) })
+        Ok(Self(Arc::new(Inner { key, validation, issuer, audience, require_exp })))
     }
 
     /// The claims of a token that verifies. The error says what to mend and repeats nothing of the token.
@@ -103,7 +87,7 @@ impl Tokens {
         if token.len() > TOKEN_MAX_BYTES {
             return Err("the token is too long");
         }
-        let Inner { key, validation, .. } = &*self.inner;
+        let Inner { key, validation, .. } = &*self.0;
         let token = jsonwebtoken::decode::<Claims>(token, &key.verifying, validation)
             .map_err(|error| self.refusal(error.kind()))?;
         // RFC 7515, section 4.1.11: extensions that must be understood, and none is.
@@ -120,7 +104,7 @@ impl Tokens {
 
     fn check_times(&self, claims: &Claims, now_ms: u64) -> Result<(), &'static str> {
         match (&claims.exp, &claims.nbf) {
-            (None, _) if self.inner.require_exp => Err("the token must have the claim exp"),
+            (None, _) if self.0.require_exp => Err("the token must have the claim exp"),
             (Some(exp), _) if now_ms >= exp.end_ms() => Err("the token has expired"),
             (_, Some(nbf)) if now_ms < nbf.begin_ms() => Err("the token is not valid yet"),
             _ => Ok(()),
@@ -130,7 +114,11 @@ impl Tokens {
     fn refusal(&self, error: &ErrorKind) -> &'static str {
         match error {
             ErrorKind::InvalidSignature => "the token's signature is wrong",
-            ErrorKind::InvalidAlgorithm => self.inner.key.wrong_algorithm,
+            ErrorKind::InvalidAlgorithm => match self.0.key.algorithm {
+                Algorithm::HS256 => "the token must be signed with HS256",
+                Algorithm::EdDSA => "the token must be signed with EdDSA",
+                _ => "the token must be signed with RS256",
+            },
             ErrorKind::InvalidIssuer => "the token's claim iss names another issuer",
             ErrorKind::InvalidAudience => "the token's claim aud names other recipients",
             ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
@@ -142,13 +130,11 @@ impl Tokens {
         }
     }
 
-    /// A signed token that these settings accept: one that they refuse is an error. `ttl_seconds` sets `exp` from now. A public
-    /// key cannot sign.
+    /// A signed token that these settings accept; `ttl_seconds` sets `exp` from now.
     pub fn sign(&self, sub: &str, scope: Option<&str>, ttl_seconds: Option<u64>) -> anyhow::Result<String> {
-        let Inner { key, issuer, audience, .. } = &*self.inner;
-        let signing = key
-            .signing
-            .as_ref()
+        let Inner { key, issuer, audience, .. } = &*self.0;
+        let signing = key.signing.as_ref();
+        let signing = signing
             .context("only JWT_SECRET or JWT_SECRET_FILE can sign a token; JWT_PUBLIC_KEY_FILE cannot")?;
         let claims = Claims {
             sub: sub.to_owned(),
@@ -159,10 +145,8 @@ impl Tokens {
             aud: audience.clone().map(Audience::One),
         };
         let token = jsonwebtoken::encode(&Header::new(key.algorithm), &claims, signing)?;
-        match self.verify(&token) {
-            Ok(_) => Ok(token),
-            Err(why) => bail!("this token would be refused: {why}"),
-        }
+        let verified = self.verify(&token).map_err(|why| anyhow!("this token would be refused: {why}"));
+        verified.map(|_| token)
     }
 }
 
@@ -171,18 +155,19 @@ mod tests {
     use aws_lc_rs::hmac;
     use base64::Engine;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-    use jsonwebtoken::{Algorithm, EncodingKey};
+    use jsonwebtoken::EncodingKey;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::settings::DEMO_SECRET;
 
     fn tokens(require_exp: bool) -> Tokens {
-        let jwt_secret = Some(DEMO_SECRET.parse().unwrap());
-        Tokens::new(&JwtSettings { jwt_secret, jwt_require_exp: require_exp, ..JwtSettings::default() })
-            .unwrap()
+        let jwt_secret = Some(DEMO_SECRET.into());
+        let settings = JwtSettings { jwt_secret, jwt_require_exp: require_exp, ..JwtSettings::default() };
+        Tokens::new(&settings).unwrap()
     }
 
-    fn signed(claims: serde_json::Value) -> String {
+    fn signed(claims: Value) -> String {
         let key = EncodingKey::from_secret(DEMO_SECRET.as_bytes());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
     }
@@ -197,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_seeds_sample_token_is_accepted() {
-        let token = signed(serde_json::json!({"sub": "someUserId", "username": "testuser"}));
+        let token = signed(json!({"sub": "someUserId", "username": "testuser"}));
         assert_eq!(tokens(false).verify(&token).unwrap().sub, "someUserId");
         assert!(tokens(true).verify(&token).is_err());
     }
@@ -206,24 +191,24 @@ mod tests {
     fn exp_and_nbf_are_enforced_when_present() {
         let now = now_ms() / 1000;
         let verify = |claims| tokens(false).verify(&signed(claims));
-        assert!(verify(serde_json::json!({"sub": "a", "exp": now + 60, "nbf": now - 60})).is_ok());
-        assert!(verify(serde_json::json!({"sub": "a", "exp": now - 10})).is_ok(), "within the leeway");
+        assert!(verify(json!({"sub": "a", "exp": now + 60, "nbf": now - 60})).is_ok());
+        assert!(verify(json!({"sub": "a", "exp": now - 10})).is_ok(), "within the leeway");
         let refusal = |claims| verify(claims).unwrap_err();
-        assert_eq!(refusal(serde_json::json!({"sub": "a", "exp": now - 60})), "the token has expired");
-        assert_eq!(refusal(serde_json::json!({"sub": "a", "nbf": now + 60})), "the token is not valid yet");
-        assert!(verify(serde_json::json!({"sub": "a", "exp": (now + 60).to_string()})).is_err());
+        assert_eq!(refusal(json!({"sub": "a", "exp": now - 60})), "the token has expired");
+        assert_eq!(refusal(json!({"sub": "a", "nbf": now + 60})), "the token is not valid yet");
+        assert!(verify(json!({"sub": "a", "exp": (now + 60).to_string()})).is_err());
     }
 
     #[test]
     fn a_token_without_a_usable_subject_is_refused() {
-        for claims in [serde_json::json!({}), serde_json::json!({"sub": ""}), serde_json::json!({"sub": 7})] {
+        for claims in [json!({}), json!({"sub": ""}), json!({"sub": 7})] {
             assert!(tokens(false).verify(&signed(claims.clone())).is_err(), "{claims}");
         }
     }
 
     #[test]
     fn a_token_may_have_8_kilobytes_and_no_more() {
-        let filled = |size| signed(serde_json::json!({"sub": "a", "filler": "x".repeat(size)}));
+        let filled = |size| signed(json!({"sub": "a", "filler": "x".repeat(size)}));
         let of = |length| (6_000..6_200).map(filled).find(|token| token.len() == length).unwrap();
         assert!(tokens(false).verify(&of(8 * 1024)).is_ok());
         assert_eq!(tokens(false).verify(&of(8 * 1024 + 1)).unwrap_err(), "the token is too long");
@@ -236,10 +221,8 @@ mod tests {
         let expected = before + 60..=now_ms() as u64 / 1000 + 60;
         assert!(expected.map(NumericDate::from).any(|exp| claims.exp == Some(exp)), "{claims:?}");
         assert_eq!((claims.sub.as_str(), claims.scope.as_deref()), ("a", Some("b c")));
-        assert_eq!(
-            tokens(true).verify(&tokens(false).sign("a", None, None).unwrap()).unwrap_err(),
-            "the token must have the claim exp"
-        );
+        let endless = tokens(false).sign("a", None, None).unwrap();
+        assert_eq!(tokens(true).verify(&endless).unwrap_err(), "the token must have the claim exp");
     }
 
     #[test]
@@ -247,10 +230,8 @@ mod tests {
         let now = now_ms() / 1000;
         let verify = |times: &str| {
             let claims = format!(r#"{{"sub":"a",{}}}"#, times.replace("NOW", &now.to_string()));
-            tokens(true)
-                .verify(&signed_text(&claims))
-                .map(|_| ())
-                .map_err(|why| why.split(',').next().unwrap_or(why))
+            let verified = tokens(true).verify(&signed_text(&claims)).map(|_| ());
+            verified.map_err(|why| why.split(',').next().unwrap_or(why))
         };
         let (expired, early) = (Err("the token has expired"), Err("the token is not valid yet"));
         let malformed = Err("the token is malformed");
@@ -282,9 +263,8 @@ mod tests {
 
     #[test]
     fn a_token_that_would_be_refused_is_not_signed() {
-        let refusal = |sub: &str, scope: Option<&str>| {
-            format!("{:#}", tokens(false).sign(sub, scope, Some(u64::MAX)).unwrap_err())
-        };
+        let refusal =
+            |sub: &str, scope| format!("{:#}", tokens(false).sign(sub, scope, Some(u64::MAX)).unwrap_err());
         for sub in ["", "a\nb", "\u{0}", "\u{7f}", &"a".repeat(256)] {
             assert!(refusal(sub, None).contains("claim sub"), "{sub:?}");
         }

@@ -1,8 +1,8 @@
-//! The `backup` command: a consistent, verified copy of the database, made by a process of its own while the service runs.
+//! The `backup` command: a consistent, verified copy of the database, made while the service runs.
 //!
-//! One read transaction is copied with `VACUUM INTO` to a file in a temporary folder beside the target, checked, flushed to
-//! disk and only then given its name: there is never half a file under it. The copy is a database of its own, without an
-//! identity. What a killed backup left behind is removed by the next one.
+//! `VACUUM INTO` copies one read transaction to a file in a temporary folder beside the target. It is checked
+//! and flushed, and only then gets its name: there is never half a file under it. The copy has no identity.
+//! What a killed backup left behind is removed by the next one.
 
 use std::fs::File;
 use std::io::{IsTerminal, Write, stdout};
@@ -25,10 +25,9 @@ const RANDOM: usize = 6;
 /// The copy in it, and what SQLite keeps beside it while it is made.
 const DRAFTS: [&str; 2] = ["draft.db", "draft.db-journal"];
 
-/// What lies beside a database and belongs to it. A copy in its place would destroy what it holds, newest commits among it.
+/// What lies beside a database and belongs to it, newest commits among it. A copy must not take its place.
 const PARTS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".suspect"];
 
-/// What the command is told.
 #[derive(Debug, Clone, Args)]
 pub struct BackupCommand {
     /// The new file, or `-` for standard output
@@ -39,7 +38,7 @@ pub struct BackupCommand {
 }
 
 impl BackupCommand {
-    /// Writes the copy of `database`, and on standard error what it holds. SIGINT and SIGTERM leave no file behind.
+    /// Writes the copy, and on standard error what it holds. SIGINT and SIGTERM leave no file behind.
     pub async fn run(&self, database: &Path) -> Result<()> {
         let contents = shutdown::on_signal(async |interrupted| {
             tokio::select! {
@@ -73,29 +72,24 @@ impl BackupCommand {
         }
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
         for suffix in PARTS {
-            ensure!(
-                !name.ends_with(suffix),
-                "{file} has the name of a database's own {suffix}; choose another name"
-            );
+            let is_free = !name.ends_with(suffix);
+            ensure!(is_free, "{file} has the name of a database's own {suffix}; choose another name");
         }
         ensure!(self.force || !self.file.exists(), "{file} exists; --force replaces it");
         for suffix in ["-wal", "-journal"] {
             let mut beside = self.file.clone().into_os_string();
             beside.push(suffix);
+            let is_free = !Path::new(&beside).exists();
             // SQLite would take what is in there for the newest part of the copy.
-            ensure!(
-                !Path::new(&beside).exists(),
-                "{file}{suffix} belongs to another database; choose another name"
-            );
+            ensure!(is_free, "{file}{suffix} belongs to another database; choose another name");
         }
         Ok(())
     }
 
     fn name(&self, Draft { file, .. }: Draft) -> Result<()> {
         let named = if self.force { file.persist(&self.file) } else { file.persist_noclobber(&self.file) };
-        named
-            .map_err(|failed| failed.error)
-            .with_context(|| format!("name the copy {}", self.file.display()))?;
+        let named = named.map_err(|failed| failed.error);
+        named.with_context(|| format!("name the copy {}", self.file.display()))?;
         let folder = folder_of(&self.file);
         let flushed = File::open(folder).and_then(|folder| folder.sync_all());
         flushed.with_context(|| format!("flush the folder {}", folder.display()))
@@ -127,7 +121,7 @@ impl Draft {
     }
 }
 
-/// Removes what backups left in `folder` that were killed. That it cannot be removed is no reason to make no backup.
+/// Removes what killed backups left in `folder`. A failure is no reason to make no backup.
 fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().filter(is_draft_folder).map(|entry| entry.path()) {
@@ -146,17 +140,14 @@ fn remove_leftovers(folder: &Path) {
 
 /// A folder that is called as a draft's is, and holds a draft and nothing else.
 fn is_draft_folder(entry: &fs::DirEntry) -> bool {
-    let is_called_so = entry
-        .file_name()
-        .to_str()
-        .and_then(|name| name.strip_prefix(PREFIX))
-        .is_some_and(|rest| rest.len() == RANDOM);
-    let holds_no_more = || {
-        fs::read_dir(entry.path()).is_ok_and(|mut held| {
-            held.all(|held| held.is_ok_and(|held| DRAFTS.iter().any(|name| held.file_name() == *name)))
-        })
+    let name = entry.file_name();
+    let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+    let is_draft = |held: io::Result<fs::DirEntry>| {
+        held.is_ok_and(|held| DRAFTS.iter().any(|name| held.file_name() == *name))
     };
-    is_called_so && entry.file_type().is_ok_and(|kind| kind.is_dir()) && holds_no_more()
+    random.is_some_and(|random| random.len() == RANDOM)
+        && entry.file_type().is_ok_and(|kind| kind.is_dir())
+        && fs::read_dir(entry.path()).is_ok_and(|mut held| held.all(is_draft))
 }
 
 fn remove_if_there(file: &Path) -> io::Result<()> {
@@ -169,11 +160,10 @@ fn remove_if_there(file: &Path) -> io::Result<()> {
 /// A verified copy that is on disk, and how large it is and what it holds.
 async fn copy(database: &Path, folder: &Path) -> Result<(Draft, String)> {
     remove_leftovers(folder);
-    let copy = Draft::beside(folder);
-    let copy = copy.with_context(|| format!("make a file in the folder {}", folder.display()))?;
-    fill(&copy.file, database)
-        .await
-        .with_context(|| format!("copy {} into the folder {}", database.display(), folder.display()))?;
+    let (source, into) = (database.display(), folder.display());
+    let copy = Draft::beside(folder).with_context(|| format!("make a file in the folder {into}"))?;
+    let filled = fill(&copy.file, database).await;
+    filled.with_context(|| format!("copy {source} into the folder {into}"))?;
     let rows = finish(copy.file.path()).await.context("check the copy")?;
     let file = copy.file.as_file();
     file.sync_all().context("flush the copy to disk")?;
@@ -181,8 +171,7 @@ async fn copy(database: &Path, folder: &Path) -> Result<(Draft, String)> {
     Ok((copy, contents))
 }
 
-/// The settings of both connections. What SQLite would put into temporary files stays in memory: the service's container can
-/// write only its database's folder.
+/// Temporary files of SQLite stay in memory: a container may write only its database's folder.
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(file).pragma("temp_store", "MEMORY")
 }
@@ -198,13 +187,11 @@ async fn fill(copy: &NamedTempFile, database: &Path) -> Result<()> {
 /// Takes the identity away, checks everything, and counts the rows of each table.
 async fn finish(copy: &Path) -> Result<String> {
     // Without a journal file: nobody else sees the copy, and a failure deletes it.
-    let mut connection =
-        SqliteConnection::connect_with(&options(copy).journal_mode(SqliteJournalMode::Memory)).await?;
-    let tables: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name",
-    )
-    .fetch_all(&mut connection)
-    .await?;
+    let options = options(copy).journal_mode(SqliteJournalMode::Memory);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let tables =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await?;
     // The stamp of the database that is in use: copied over that one, this one must not pass for it.
     sqlx::query("PRAGMA application_id = 0").execute(&mut connection).await?;
     // A file that no newer version has opened yet has no such table, and needs nothing.
@@ -227,11 +214,10 @@ async fn finish(copy: &Path) -> Result<String> {
 async fn print(file: &Path) -> Result<()> {
     let mut file = File::open(file)?;
     let (done, printed) = oneshot::channel();
-    // A thread of its own ends with the process: an interrupt does not have to wait for whoever reads the output.
+    // A thread of its own: an interrupt does not have to wait for whoever reads the output.
     std::thread::spawn(move || {
         let mut output = stdout().lock();
-        let copied = io::copy(&mut file, &mut output).and_then(|_| output.flush());
-        let _ = done.send(copied);
+        let _ = done.send(io::copy(&mut file, &mut output).and_then(|_| output.flush()));
     });
     Ok(printed.await??)
 }

@@ -1,7 +1,6 @@
 //! The `dead-letters` command: calls the admin routes of the running service and prints for people, or JSON.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Write, stdout};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -15,7 +14,6 @@ use crate::operations::routes::dead_letters::PATH;
 /// Dead letters redriven in one request, so that it ends well within the client's patience.
 const REDRIVE_STEP: i64 = 50;
 
-/// What the command is told.
 #[derive(Debug, Clone, Args)]
 pub struct DeadLettersCommand {
     #[command(subcommand)]
@@ -64,12 +62,18 @@ impl DeadLettersCommand {
     pub async fn run(&self, client: &AdminClient) -> Result<()> {
         match &self.action {
             Action::List => self.list(client).await,
-            Action::Show { id } => self.show(client, *id).await,
+            Action::Show { id } => {
+                let letter = client.call(Method::GET, &format!("{PATH}/{id}")).await?;
+                self.print(&letter, &page(&letter))
+            }
             Action::Redrive { which: Which { id: Some(id), .. }, dry_run } => {
                 self.redrive_one(client, *id, *dry_run).await
             }
             Action::Redrive { dry_run, .. } => self.redrive_all(client, *dry_run).await,
-            Action::Discard { id } => self.discard(client, *id).await,
+            Action::Discard { id } => {
+                client.call(Method::DELETE, &format!("{PATH}/{id}")).await?;
+                self.print(&json!({"id": id, "outcome": "discarded"}), &format!("{id}  discarded\n"))
+            }
         }
     }
 
@@ -84,11 +88,6 @@ impl DeadLettersCommand {
         }
         let text: String = all.iter().map(|letter| line(letter) + "\n").collect();
         self.print(&Value::Array(all), &text)
-    }
-
-    async fn show(&self, client: &AdminClient, id: i64) -> Result<()> {
-        let letter = client.call(Method::GET, &format!("{PATH}/{id}")).await?;
-        self.print(&letter, &page(&letter))
     }
 
     async fn redrive_one(&self, client: &AdminClient, id: i64, dry_run: bool) -> Result<()> {
@@ -113,12 +112,8 @@ impl DeadLettersCommand {
                 None => break,
             }
         }
-        let mut text = String::new();
-        for report in &stay {
-            text += &(outcome(report) + "\n");
-        }
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{done} {}", if dry_run { "would be done" } else { "done" });
+        let lines: String = stay.iter().map(|report| outcome(report) + "\n").collect();
+        let text = format!("{lines}{done} {}\n", if dry_run { "would be done" } else { "done" });
         self.print(&json!({"done": done, "stay": stay}), &text)?;
         if !stay.is_empty() {
             bail!("{} of {} dead letters {}", stay.len(), stay.len() as i64 + done, stays(dry_run));
@@ -126,15 +121,10 @@ impl DeadLettersCommand {
         Ok(())
     }
 
-    async fn discard(&self, client: &AdminClient, id: i64) -> Result<()> {
-        client.call(Method::DELETE, &format!("{PATH}/{id}")).await?;
-        self.print(&json!({"id": id, "outcome": "discarded"}), &format!("{id}  discarded\n"))
-    }
-
     fn print(&self, json: &Value, text: &str) -> Result<()> {
         let json = self.json.then(|| format!("{json}\n"));
         let printed = json.as_deref().unwrap_or(text);
-        std::io::stdout().write_all(printed.as_bytes()).context("write to standard output")
+        stdout().write_all(printed.as_bytes()).context("write to standard output")
     }
 }
 
@@ -158,47 +148,40 @@ fn line(letter: &Value) -> String {
 
 /// What became of one redriven dead letter, on one line.
 fn outcome(report: &Value) -> String {
-    let words =
-        ["outcome", "effect", "reason", "detail"].map(|name| report[name].as_str()).into_iter().flatten();
-    let words: Vec<String> = words.map(printable).collect();
-    format!("{}  {}", report["id"], words.join("  "))
+    let words = ["outcome", "effect", "reason", "detail"].map(|name| report[name].as_str().map(printable));
+    format!("{}  {}", report["id"], words.into_iter().flatten().collect::<Vec<_>>().join("  "))
 }
 
 /// A dead letter on several lines, its body last.
 fn page(letter: &Value) -> String {
     let mut page = String::new();
-    let names = ["subject", "reason", "detail", "attempts", "firstSeenAt", "lastSeenAt", "bodyBytes"];
-    for name in ["id"].into_iter().chain(names) {
+    for name in ["id", "subject", "reason", "detail", "attempts", "firstSeenAt", "lastSeenAt", "bodyBytes"] {
         let value = &letter[name];
         let value = value.as_str().map_or_else(|| value.to_string(), printable);
-        let _ = writeln!(page, "{name:<12} {value}");
+        page += &format!("{name:<12} {value}\n");
     }
     for (name, values) in letter["headers"].as_object().into_iter().flatten() {
         for value in values.as_array().into_iter().flatten() {
-            let _ = writeln!(
-                page,
-                "header       {}: {}",
-                printable(name),
-                printable(value.as_str().unwrap_or_default())
-            );
+            let value = printable(value.as_str().unwrap_or_default());
+            page += &format!("header       {}: {value}\n", printable(name));
         }
     }
     match (letter["body"].as_str(), letter["bodyBase64"].as_str()) {
         (Some(text), _) => {
-            page + "\n" + &text.split('\n').map(printable).collect::<Vec<_>>().join("\n") + "\n"
+            text.split('\n').map(printable).fold(page, |page, line| page + "\n" + &line) + "\n"
         }
         (None, Some(base64)) => page + "\nnot UTF-8; in base64:\n" + base64 + "\n",
         (None, None) => page,
     }
 }
 
-/// The text with its control characters escaped: a message may come from anybody, and must not steer a terminal.
+/// The text with its control characters escaped: a message may come from anybody.
 fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() { printable.extend(char.escape_default()) } else { printable.push(char) }
-    }
-    printable
+    let escaped = |char: char| match char.is_control() {
+        true => char.escape_default().to_string(),
+        false => char.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -1,20 +1,27 @@
 //! The small tools of a service's binary.
 
-pub mod adopt;
-pub mod backup;
-pub mod dead_letters;
-pub mod healthcheck;
-pub mod token;
+mod backup;
+mod dead_letters;
+mod token;
 
-use anyhow::Result;
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use reqwest::Method;
 
 use self::backup::BackupCommand;
 use self::dead_letters::DeadLettersCommand;
 use self::token::TokenCommand;
 use crate::http::auth::Tokens;
 use crate::operations::admin_client::AdminClient;
+use crate::operations::routes::adopt::PATH;
 use crate::settings::ServiceSettings;
+
+/// How long the command `healthcheck` waits for an answer.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each reads only the variables that [`command_line`](crate::operations::command_line) names.
 #[derive(Debug, Subcommand)]
@@ -35,11 +42,42 @@ impl Command {
     pub async fn run<Own: Args>(&self, settings: &ServiceSettings<Own>) -> Result<()> {
         let (address, jwt) = (settings.reachable(), &settings.jwt);
         match self {
-            Self::Healthcheck => healthcheck::healthcheck(address).await,
-            Self::Adopt => adopt::command(&AdminClient::new(address, jwt)?).await,
+            Self::Healthcheck => healthcheck(address).await,
+            Self::Adopt => adopt(&AdminClient::new(address, jwt)?).await,
             Self::Token(token) => token.print(&Tokens::new(jwt)?),
             Self::DeadLetters(command) => command.run(&AdminClient::new(address, jwt)?).await,
             Self::Backup(backup) => backup.run(&settings.database).await,
         }
     }
+}
+
+/// `/readyz` of the service on this machine answers 200.
+async fn healthcheck(address: SocketAddr) -> Result<()> {
+    let url = format!("http://{address}/readyz");
+    let client = reqwest::Client::builder().timeout(HEALTHCHECK_TIMEOUT).no_proxy().build()?;
+    let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
+    if !answer.status().is_success() {
+        bail!("{url} answered {}: {}", answer.status(), answer.text().await.unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Has the service adopt, and prints what was done.
+async fn adopt(client: &AdminClient) -> Result<()> {
+    let answer = client.call(Method::POST, PATH).await?;
+    let detail = answer["detail"].as_str().unwrap_or_default();
+    writeln!(stdout(), "{detail}").context("write to standard output")
+}
+
+/// The help of `adopt`, where `healed` says what the service then gets back.
+pub fn explain_adopt(command: clap::Command, healed: &str) -> clap::Command {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    command.long_about(format!(
+        "{about}\n\n\
+         For a service that is not ready because its consumer belongs to another database, or to a later state of \
+         the same one: after the file was lost, replaced or restored from a backup. {healed}\n\n\
+         The other database must be stopped for good. What only it knows and the stream no longer holds may be \
+         decided a second time; a second answer that differs shows as the dead letter conflicting_result at the \
+         order service."
+    ))
 }

@@ -7,21 +7,20 @@ use clap::Args;
 
 use crate::http::auth::Tokens;
 
-/// The longest life of a token that the command `token` signs, in seconds.
 const TTL_MAX_SECONDS: u64 = 1_000_000_000;
 
-/// The `token` command: signs a token with the service's own secret.
+/// Signs a token with the service's own secret.
 #[derive(Debug, Clone, Args)]
 pub struct TokenCommand {
     /// The user, as the claim `sub`
     #[arg(long)]
-    pub sub: String,
+    sub: String,
     /// Space-separated permissions, as the claim `scope`
     #[arg(long)]
-    pub scope: Option<String>,
+    scope: Option<String>,
     /// Seconds until the token expires, at most 1,000,000,000 (31 years); without it the token has no `exp`
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=TTL_MAX_SECONDS))]
-    pub ttl: Option<u64>,
+    ttl: Option<u64>,
 }
 
 impl TokenCommand {

@@ -15,11 +15,10 @@ use crate::delivery::dead_letter::redrive::{DeadLetters, Mode, RedriveError, Red
 use crate::delivery::dead_letter::store;
 use crate::delivery::dead_letter::store::DeadLetter;
 use crate::http::auth::Admin;
+use crate::http::database::read;
 use crate::http::paging::{Limit, limit_default, page, rows_to_read};
-use crate::http::path::Name;
 use crate::http::problem::Problem;
-use crate::http::query::Query;
-use crate::http::read::read;
+use crate::http::uri::{Name, Query};
 use crate::number::integer_field;
 use crate::operations::jobs::Jobs;
 

@@ -18,8 +18,7 @@ use crate::http::answer::with_defaults;
 use crate::http::auth::Tokens;
 use crate::http::openapi;
 use crate::operations::jobs::Jobs;
-use crate::operations::probes;
-use crate::operations::probes::Probes;
+use crate::operations::probes::{self, Probes};
 
 /// What the routes of every service work with.
 #[derive(Clone, FromRef)]

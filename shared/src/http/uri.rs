@@ -1,6 +1,6 @@
-//! The query of a request as the struct that the document shows.
+//! What the URI of a request says, as the types that the document shows.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -8,6 +8,18 @@ use serde_json::Value;
 
 use super::fields;
 use super::problem::Problem;
+
+/// The one parameter of a path. One that cannot be the name of anything leads nowhere: 404.
+pub struct Name<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Name<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name)).map_err(|_| Problem::NotFound)
+    }
+}
 
 /// All parameters of a query that holds only numbers and truths.
 pub struct Query<T>(pub T);

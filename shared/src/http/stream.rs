@@ -1,9 +1,12 @@
-//! A connection that ends before a request was read to its end takes the rest for a while, and throws it away.
+//! A client's connection. One whose client takes nothing of its answer is closed, for that answer must not
+//! hold memory, a slot or a drain for ever.
 //!
-//! A socket that is closed with unread bytes is reset, and the reset destroys the answer: a client that sends its whole body
-//! before it reads would see a broken pipe instead of the 413 or the 401 (RFC 9112, section 9.6). A rest without end is cut.
+//! The rest of a request that was not read to its end is taken for a while and thrown away: a socket closed
+//! with unread bytes is reset, and a client that sends its whole body first would never see the 413 or the
+//! 401 (RFC 9112, section 9.6).
 
 use std::io;
+use std::io::{ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,9 +18,11 @@ use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Timeout, timeout};
+use tokio::time::{Sleep, Timeout, sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+/// The time in which the client must take at least one byte of what waits for it.
+const STALL_MAX: Duration = Duration::from_secs(5);
 /// The longest rest that is taken, in bytes.
 const REST_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The longest time for which it is taken.
@@ -30,23 +35,13 @@ const PIECE_BYTES: usize = 16 * 1024;
 pub struct Unread(Arc<AtomicBool>);
 
 impl Unread {
-    /// The body of a request whose head has come; its end is the end of the request.
-    pub fn until_the_end_of(&self, body: Incoming) -> (RequestBody, End) {
+    /// The body of a request whose head has come, and whether it was read to its end: what comes then on the
+    /// connection is the next request.
+    pub fn until_the_end_of(&self, body: Incoming) -> (RequestBody, Arc<AtomicBool>) {
         let is_empty = body.is_end_stream();
         self.0.store(!is_empty, Relaxed);
-        let end = End(Arc::new(is_empty.into()));
-        (RequestBody { body, unread: self.clone(), end: end.clone() }, end)
-    }
-}
-
-/// Whether one request's body was read to its end.
-#[derive(Clone)]
-pub struct End(Arc<AtomicBool>);
-
-impl End {
-    /// What comes next on the connection is the next request.
-    pub fn is_reached(&self) -> bool {
-        self.0.load(Relaxed)
+        let ended = Arc::new(AtomicBool::new(is_empty));
+        (RequestBody { body, unread: self.clone(), ended: ended.clone() }, ended)
     }
 }
 
@@ -54,7 +49,7 @@ impl End {
 pub struct RequestBody {
     body: Incoming,
     unread: Unread,
-    end: End,
+    ended: Arc<AtomicBool>,
 }
 
 impl HttpBody for RequestBody {
@@ -68,7 +63,7 @@ impl HttpBody for RequestBody {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if frame.is_none() || self.body.is_end_stream() {
             self.unread.0.store(false, Relaxed);
-            self.end.0.store(true, Relaxed);
+            self.ended.store(true, Relaxed);
         }
         Poll::Ready(frame)
     }
@@ -82,30 +77,33 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// A connection that is closed only after the rest of its last request, or enough of it.
-pub struct Lingering {
-    stream: TcpStream,
+/// A connection that fails once a write made no progress for [`STALL_MAX`], and that is closed only after the
+/// rest of its last request, or enough of it.
+pub struct ClientStream {
+    tcp: TcpStream,
     unread: Unread,
     /// A drain waits for no rest.
     shutdown: CancellationToken,
-    /// From the moment at which everything was answered: until when the rest is taken, and how much more of it.
+    /// Runs from the first write that had to wait until one succeeds.
+    stall: Option<Pin<Box<Sleep>>>,
+    /// Once everything is answered: until when the rest is taken, and how much more of it.
     rest: Option<(Pin<Box<Timeout<WaitForCancellationFutureOwned>>>, usize)>,
 }
 
-impl Lingering {
-    pub fn new(stream: TcpStream, unread: Unread, shutdown: CancellationToken) -> Self {
-        Self { stream, unread, shutdown, rest: None }
+impl ClientStream {
+    pub fn new(tcp: TcpStream, unread: Unread, shutdown: CancellationToken) -> Self {
+        Self { tcp, unread, shutdown, stall: None, rest: None }
     }
 }
 
-impl AsyncRead for Lingering {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.unread.0.store(true, Relaxed);
         }
@@ -113,35 +111,39 @@ impl AsyncRead for Lingering {
     }
 }
 
-impl AsyncWrite for Lingering {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(context, slices);
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(STALL_MAX)));
+        ready!(stall.as_mut().poll(context));
+        metrics::counter!("http_connections_stalled_total").increment(1);
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.tcp.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut self.tcp).poll_flush(context)
     }
 
-    /// Ends the own direction, so that the client has its whole answer, and then takes the rest of the other one.
+    /// Ends the own direction, so that the client has its whole answer, and then takes the rest.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        ready!(Pin::new(&mut this.tcp).poll_shutdown(context))?;
         if !this.unread.0.load(Relaxed) {
             return Poll::Ready(Ok(()));
         }
@@ -151,7 +153,7 @@ impl AsyncWrite for Lingering {
         let mut piece = [0; PIECE_BYTES];
         while *left > 0 && end.as_mut().poll(context).is_pending() {
             let mut piece = ReadBuf::new(&mut piece);
-            match ready!(Pin::new(&mut this.stream).poll_read(context, &mut piece)) {
+            match ready!(Pin::new(&mut this.tcp).poll_read(context, &mut piece)) {
                 Ok(()) if !piece.filled().is_empty() => *left = left.saturating_sub(piece.filled().len()),
                 // The client has closed, too, or is gone.
                 _ => break,
