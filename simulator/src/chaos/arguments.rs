@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 
-use super::fault::{Fault, Wanted};
+use super::containers::POSSIBLE;
+use super::fault::Wanted;
 use super::preset::{Minimums, Preset};
 use super::schedule;
 use super::schedule::Planned;
-use super::site::Site;
 use crate::load::parse_duration;
 
 /// Without a preset a run is a short one.
@@ -74,15 +74,15 @@ impl Plan {
             [] => schedule::random(args.seed, duration),
             wanted => schedule::wanted(wanted, duration),
         };
-        if let Some(late) = schedule.iter().find(|planned| planned.at > duration) {
-            bail!(
-                "{} would begin after the run, which takes {} s",
-                late.fault.kind.word(),
-                duration.as_secs()
+        for Planned { at, fault } in &schedule {
+            let (word, seconds) = (fault.kind.word(), duration.as_secs());
+            ensure!(*at <= duration, "{word} would begin after the run, which takes {seconds} s");
+            let possible = !args.compose || POSSIBLE.contains(&fault.kind);
+            ensure!(
+                possible,
+                "{word} cannot be done to the containers of docker compose; kill, restart and pause can"
             );
         }
-        let faults: Vec<Fault> = schedule.iter().map(|planned| planned.fault.clone()).collect();
-        Site::check(args.compose, &faults)?;
         Ok(Self {
             seed: args.seed,
             duration,

@@ -36,8 +36,7 @@ use crate::binaries::{Binaries, Profile};
 use crate::up::Signals;
 
 /// What an interrupted run on containers leaves.
-const CONTAINERS_STAY: &str = "interrupted; the containers are as the last fault left them: `docker compose unpause` and \
-                               `docker compose start` mend them";
+const CONTAINERS_STAY: &str = "; the containers are as the last fault left them: `docker compose unpause` and `docker compose start` mend them";
 
 /// Runs the command; an error if anything is violated, or if a preset did less than it must.
 pub async fn run(args: ChaosArgs) -> Result<()> {
@@ -56,7 +55,7 @@ pub async fn run(args: ChaosArgs) -> Result<()> {
     // Dropped, a topology takes its processes down.
     let result = tokio::select! {
         result = run => result,
-        () = signals.next() => bail!("{}", if args.compose { CONTAINERS_STAY } else { "interrupted" }),
+        () = signals.next() => bail!("interrupted{}", if args.compose { CONTAINERS_STAY } else { "" }),
     };
     let report = keep_if_failed(folder, result)?;
     match args.json {
@@ -84,9 +83,8 @@ pub fn keep_if_failed(folder: TempDir, result: Result<Report>) -> Result<Report>
         Ok(report) if report.has_passed() => Ok(report),
         Ok(report) => Ok(Report { kept: Some(folder.keep()), ..report }),
         Err(error) => {
-            let folder = folder.keep();
-            Err(error
-                .context(format!("the run broke off; its logs and databases are in {}", folder.display())))
+            let kept = folder.keep();
+            Err(error.context(format!("the run broke off; its logs and databases are in {}", kept.display())))
         }
     }
 }

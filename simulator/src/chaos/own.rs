@@ -7,16 +7,15 @@ use serde_json::{Value, json};
 
 use super::arguments::Plan;
 use super::containers::Containers;
-use super::messages::Poison;
+use super::dead_letters;
 use super::report::Report;
-use super::run::Injector;
+use super::run::{Injector, SentPoison};
 use super::site::{OwnSite, Site};
 use super::timeline::Entry;
 use super::traffic::{Endpoints, PRODUCTS, SCARCE, Traffic};
-use super::{dead_letters, recovery};
 use crate::binaries::Binaries;
 use crate::check;
-use crate::check::{Databases, Moment};
+use crate::check::{Databases, Listing, Moment};
 use crate::compose;
 use crate::load::PLENTY;
 use crate::topology::TopologyConfig;
@@ -30,8 +29,7 @@ const ANSWERS: &str = "answers.jsonl";
 /// A run whose topology is stopped and whose databases have not been audited yet.
 pub struct Finished {
     report: Report,
-    /// Every poison message, and how many wipes of the broker had come before it.
-    poison: Vec<(usize, Poison)>,
+    poison: SentPoison,
     folder: PathBuf,
 }
 
@@ -39,11 +37,11 @@ pub struct Finished {
 pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
     let config = TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock())?;
     let site = OwnSite::start(config).await?;
-    let endpoints = Endpoints::of(site.topology());
+    let endpoints = Endpoints::of(&site.topology);
     let mut site = Site::Own(Box::new(site));
     let mut finished = drive(plan, &mut site, endpoints, folder, print).await?;
     if let Site::Own(mut site) = site
-        && let Err(error) = site.stop().await
+        && let Err(error) = site.topology.stop().await
     {
         finished.report.violations.push(format!("the topology did not stop cleanly: {error:#}"));
     }
@@ -66,29 +64,8 @@ async fn drive(
     print: fn(&Entry),
 ) -> Result<Finished> {
     let traffic = Traffic::start(plan, endpoints, &folder.join(ANSWERS)).await?;
-    let mut injector = Injector::new(plan, site, traffic, print);
-    injector.run().await;
-    injector.traffic.end_load().await?;
-    let recovered = recovery::wait(&injector.traffic).await;
-    let (injected, totals) = injector.finish().await?;
-    let counts = injected.timeline.counts(plan.min_pending);
-    let remaining = recovered
-        .err()
-        .map(|remaining| format!("{} s after the last fault {remaining}", recovery::WITHIN.as_secs()));
-    let report = Report {
-        seed: plan.seed,
-        duration: plan.duration,
-        shortfalls: plan.minimums.map_or(Vec::new(), |least| least.shortfalls(&counts, totals.accepted)),
-        counts,
-        timeline: injected.timeline,
-        skipped: injected.skipped,
-        totals,
-        recovery: recovered.ok(),
-        audit: None,
-        violations: injected.broken.into_iter().chain(injected.waited).chain(remaining).collect(),
-        kept: None,
-    };
-    Ok(Finished { report, poison: injected.poison, folder: folder.to_owned() })
+    let (report, poison) = Injector::new(plan, site, traffic, print).run().await?;
+    Ok(Finished { report, poison, folder: folder.to_owned() })
 }
 
 fn stock() -> Value {
@@ -102,15 +79,14 @@ impl Finished {
         let mut report = audit(report, &Databases::in_folder(&folder), &folder).await?;
         report.violations.extend(dead_letters::check(&folder, &poison, report.counts.wipes).await?);
         // Only settled orders are poisoned, and none is made by hand.
-        for (what, listing) in report
+        let listings = report
             .audit
             .iter()
-            .flat_map(|audit| [("set aside", &audit.set_aside), ("foreign", &audit.foreign)])
-        {
-            let witness = listing.witnesses.first();
+            .flat_map(|audit| [("set aside", &audit.set_aside), ("foreign", &audit.foreign)]);
+        for (what, Listing { count, witnesses }) in listings {
             report
                 .violations
-                .extend(witness.map(|first| format!("{} {what}, such as {first}", listing.count)));
+                .extend(witnesses.first().map(|first| format!("{count} {what}, such as {first}")));
         }
         Ok(report)
     }

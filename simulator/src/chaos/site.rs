@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use processes::proxy::{Direction, Link, Proxy};
 use sqlx::SqliteConnection;
 
@@ -21,7 +21,7 @@ pub enum Site {
 
 /// A topology, and the proxy between each service and the broker.
 pub struct OwnSite {
-    topology: Topology,
+    pub topology: Topology,
     order: Proxy,
     inventory: Proxy,
     /// Connections that hold a write lock.
@@ -36,15 +36,6 @@ impl OwnSite {
         let (order, inventory) = (Proxy::start(broker)?, Proxy::start(broker)?);
         config.links = Links { order: Some(order.port()), inventory: Some(inventory.port()) };
         Ok(Self { topology: Topology::start(config).await?, order, inventory, locks: Vec::new(), panics: 0 })
-    }
-
-    pub fn topology(&self) -> &Topology {
-        &self.topology
-    }
-
-    /// Stops both services, which drain, and then the broker.
-    pub async fn stop(&mut self) -> Result<()> {
-        self.topology.stop().await
     }
 
     async fn begin(&mut self, kind: Kind, part: Part) -> Result<()> {
@@ -94,18 +85,6 @@ impl OwnSite {
 }
 
 impl Site {
-    /// Fails by name on the first fault that cannot be done here. Called before anything starts.
-    pub fn check(compose: bool, faults: &[Fault]) -> Result<()> {
-        let possible = |kind| !compose || matches!(kind, Kind::Kill | Kind::Restart | Kind::Pause);
-        match faults.iter().find(|fault| !possible(fault.kind)) {
-            Some(fault) => bail!(
-                "{} cannot be done to the containers of docker compose; kill, restart and pause can",
-                fault.kind.word()
-            ),
-            None => Ok(()),
-        }
-    }
-
     pub async fn begin(&mut self, fault: &Fault) -> Result<()> {
         match self {
             Self::Compose(containers) => containers.begin(fault).await,

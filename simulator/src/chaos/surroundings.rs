@@ -25,7 +25,7 @@ const AHEAD: &str = "+23h";
 /// How long a service runs on with a clock that was put right.
 const PUT_RIGHT: Duration = Duration::from_secs(1);
 
-/// Where Debian, Fedora and Homebrew put the library that fakes the clock.
+/// Where Debian, Fedora and Homebrew put it.
 const FAKETIME: [&str; 4] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
@@ -42,23 +42,17 @@ const BUSY_SKIP: &str = "50";
 /// The background tasks of a service (see `service.rs`), and how many of their steps go well. Those that may
 /// have nothing to do for a long time panic at once.
 fn tasks(part: Part) -> Vec<(&'static str, &'static str)> {
-    let mut tasks =
-        ["redriver", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0")).to_vec();
-    tasks.extend(["consumer", "relay"].map(|task| (task, BUSY_SKIP)));
-    match part {
-        Part::Order => {
-            tasks.extend([("committer", BUSY_SKIP), ("sweeper", "0"), ("feed reader", BUSY_SKIP)]);
-        }
-        _ => tasks.push(("committer", "0")),
-    }
-    tasks
+    let both = ["redriver", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0"));
+    let busy = ["consumer", "relay"].map(|task| (task, BUSY_SKIP));
+    let own = match part {
+        Part::Order => vec![("committer", BUSY_SKIP), ("sweeper", "0"), ("feed reader", BUSY_SKIP)],
+        _ => vec![("committer", "0")],
+    };
+    both.into_iter().chain(busy).chain(own).collect()
 }
 
-pub fn clocks_can_move() -> bool {
-    faketime().is_some()
-}
-
-fn faketime() -> Option<&'static str> {
+/// The library that fakes a clock; `None`: this machine has none.
+pub fn faketime() -> Option<&'static str> {
     FAKETIME.into_iter().find(|library| Path::new(library).exists())
 }
 

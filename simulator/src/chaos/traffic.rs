@@ -24,13 +24,6 @@ pub const PRODUCTS: u32 = 10;
 /// The product of which there is little.
 pub const SCARCE: u32 = PRODUCTS;
 
-/// Share of the orders that are for products that do not exist.
-const UNKNOWN: f64 = 0.02;
-
-const USERS: u32 = 5;
-
-const QUANTITY_MAX: u32 = 3;
-
 /// Connections of a burst, at most.
 const BURST_CONNECTIONS: usize = 400;
 
@@ -132,7 +125,9 @@ impl Traffic {
         let (id, user) = self.load.tally.last_settled()?;
         let user = self.load.target.users.get(user)?;
         poll(LOOK_WITHIN, Duration::from_millis(50), async || {
-            let order = self.look_up(&id, &user.authorization).await.ok()?;
+            let mut client = HttpClient::connect(&self.endpoints.order).await.ok()?;
+            let answer = client.get(&format!("/orders/{id}"), Some(&user.authorization)).await.ok()?;
+            let order: SettledOrder = serde_json::from_slice(&answer.body).ok()?;
             (order.status != Status::Created).then_some(order)
         })
         .await
@@ -154,16 +149,9 @@ impl Traffic {
         self.recorder.finish()?;
         Ok(self.load.tally.totals())
     }
-
-    async fn look_up(&self, id: &str, authorization: &str) -> Result<SettledOrder> {
-        let mut client = HttpClient::connect(&self.load.target.order_url).await?;
-        let answer = client.get(&format!("/orders/{id}"), Some(authorization)).await?;
-        serde_json::from_slice(&answer.body).context("the order is not readable")
-    }
 }
 
 fn load_plan(seed: u64, pace: Pace, limit: Limit) -> LoadPlan {
-    let mix =
-        Mix { products: PRODUCTS, hot: 0.1, unknown: UNKNOWN, users: USERS, quantity_max: QUANTITY_MAX };
+    let mix = Mix { products: PRODUCTS, hot: 0.1, unknown: 0.02, users: 5, quantity_max: 3 };
     LoadPlan { seed, pace, limit, mix }
 }
