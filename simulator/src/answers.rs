@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use shared::contract::status::Status;
 
@@ -28,7 +28,6 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-/// What a caller knows about its order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Outcome {
@@ -53,7 +52,6 @@ pub enum Witness {
     Event,
 }
 
-/// One line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Line {
@@ -118,10 +116,7 @@ impl Recorder {
         let mut writer = self.lock();
         let lines = writer.lines;
         writer.write(&Line::End { lines });
-        let flushed = match writer.failed.take() {
-            Some(error) => Err(error),
-            None => writer.file.flush(),
-        };
+        let flushed = writer.failed.take().map_or_else(|| writer.file.flush(), Err);
         flushed.with_context(|| format!("cannot write the answers to {}", writer.path.display()))
     }
 
@@ -161,10 +156,7 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Line>> + use<>> {
 }
 
 fn parse(text: &[u8]) -> Result<Line> {
-    match serde_json::from_slice(text) {
-        Ok(line) => Ok(line),
-        Err(error) => bail!("not a line that sim load writes: {error}"),
-    }
+    serde_json::from_slice(text).map_err(|error| anyhow!("not a line that sim load writes: {error}"))
 }
 
 #[cfg(test)]

@@ -14,11 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::driver::Load;
 use super::plan::{Pace, PlannedOrder};
 use super::schedule::{Schedule, Turn};
 use super::tally::Open;
-use super::target::User;
+use super::target::{Load, User};
 use super::watch;
 use crate::answers::{Answer, Line, Outcome};
 use crate::http;
@@ -126,7 +125,7 @@ impl Caller {
                 Told::Nothing if ambiguous => {}
                 Told::Nothing => {
                     ambiguous = true;
-                    self.load.tally.lock().unknown += 1;
+                    self.load.tally.lock().totals.unknown += 1;
                     self.record(&order, user, Outcome::Unknown);
                 }
             }
@@ -151,8 +150,8 @@ impl Caller {
         let mut tally = self.load.tally.lock();
         tally.accept(id, status, open);
         if ambiguous {
-            tally.unknown -= 1;
-            tally.resolved += 1;
+            tally.totals.unknown -= 1;
+            tally.totals.resolved += 1;
         }
     }
 
@@ -172,8 +171,7 @@ impl Caller {
                 Err(_) => return Told::NotSent,
             },
         };
-        let caller = http::Caller { authorization: &user.authorization, key: &order.key };
-        match client.post("/orders", caller, order.body()).await {
+        match client.post("/orders", &user.authorization, &order.key, order.body()).await {
             Ok(answer) => told(&answer),
             Err(_) => {
                 self.connection = None;

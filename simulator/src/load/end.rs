@@ -7,9 +7,8 @@ use processes::poll;
 use shared::contract::status::Status;
 use tokio::time::sleep;
 
-use super::driver::Load;
 use super::tally::SharedTally;
-use super::target::User;
+use super::target::{Load, User};
 use super::watch;
 use crate::http::HttpClient;
 use crate::metrics::Metrics;

@@ -8,7 +8,6 @@
 mod arguments;
 mod callers;
 mod cpu;
-mod driver;
 mod end;
 pub mod plan;
 mod progress;
@@ -28,12 +27,11 @@ use tokio_util::sync::CancellationToken;
 pub use self::arguments::LoadArgs;
 pub(crate) use self::arguments::parse_duration;
 use self::cpu::CpuMeter;
-pub use self::driver::Load;
 use self::plan::LoadPlan;
 use self::progress::Progress;
 use self::summary::Summary;
 pub use self::tally::{SharedTally, Totals};
-pub use self::target::{Target, User};
+pub use self::target::{Load, Target, User};
 pub use self::watch::Watch;
 use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
@@ -50,7 +48,7 @@ pub async fn run(args: LoadArgs) -> Result<()> {
         Some(url) => measure_target(&args, &url).await?,
         None => measure_own(&args).await?,
     };
-    match summary.unsettled() {
+    match summary.tally.open.len() {
         0 => Ok(()),
         unsettled => bail!("{unsettled} accepted orders were not settled"),
     }
@@ -67,7 +65,7 @@ async fn measure_target(args: &LoadArgs, url: &str) -> Result<Summary> {
     let watch = load.watch(None).await?;
     let summary = measure(&load, None).await?;
     drop(watch);
-    finish(&load)?;
+    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
     print!("{summary}");
     Ok(summary)
 }
@@ -84,7 +82,7 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     let cpu = CpuMeter::start(&topology);
     let summary = measure(&load, Some(&cpu)).await?;
     drop(watch);
-    finish(&load)?;
+    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
     topology.stop().await?;
     print!("{summary}");
     if let Some(answers) = &args.answers {
@@ -96,10 +94,8 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
 async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
     let progress = Progress::start(load);
     load.send(&CancellationToken::new()).await?;
-    {
-        let tally = load.tally.lock();
-        ensure!(tally.accepted > 0, "no order was accepted; answers by status code: {:?}", tally.refused);
-    }
+    let (totals, refused) = (load.tally.totals(), load.tally.lock().refused.clone());
+    ensure!(totals.accepted > 0, "no order was accepted; answers by status code: {refused:?}");
     let end = end::wait(load).await?;
     drop(progress);
     let (seed, tally) = (load.plan.seed, load.tally.lock().clone());
@@ -108,10 +104,6 @@ async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
 
 fn recorder(args: &LoadArgs, coverage: Coverage) -> Result<Option<Recorder>> {
     args.answers.as_deref().map(|path| Recorder::create(path, coverage)).transpose()
-}
-
-fn finish(load: &Load) -> Result<()> {
-    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)
 }
 
 /// The topology's databases go with its folder, so they are audited before.

@@ -9,9 +9,6 @@ use serde_json::json;
 /// Spreads consecutive numbers over the generator's seeds; the odd number nearest to 2^64 / φ.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The product that takes the hot share.
-const HOT_PRODUCT: &str = "1";
-
 /// What a load does. The same plan orders the same things under the same keys, whatever the answers.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
@@ -30,7 +27,6 @@ pub enum Pace {
     /// So many a second, whatever the answers; an order that finds every connection busy is measured late.
     Open {
         rate: f64,
-        /// How many may wait for their answer at once.
         connections: u32,
     },
 }
@@ -92,14 +88,10 @@ impl Mix {
         if share < self.unknown {
             format!("unknown-{}", random.u32(1..=self.products.max(1)))
         } else if share < self.unknown + (1.0 - self.unknown) * self.hot {
-            HOT_PRODUCT.to_owned()
+            "1".to_owned()
         } else {
             random.u32(1..=self.products.max(1)).to_string()
         }
-    }
-
-    pub fn user_names(&self) -> Vec<String> {
-        (1..=self.users.max(1)).map(|number| format!("load-{number}")).collect()
     }
 }
 

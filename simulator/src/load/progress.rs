@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::driver::Load;
 use super::plan::Limit;
+use super::target::Load;
 
 const REDRAW: Duration = Duration::from_millis(200);
 

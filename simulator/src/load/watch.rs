@@ -14,9 +14,8 @@ use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::driver::Load;
 use super::tally::Open;
-use super::target::User;
+use super::target::{Load, User};
 use crate::answers::{Line, Witness};
 use crate::http::HttpClient;
 
