@@ -29,7 +29,6 @@ pub struct ResetArgs {
     pub data: Option<PathBuf>,
 }
 
-/// Erases both databases and the broker's streams, and prints what went.
 pub fn run(args: ResetArgs) -> Result<()> {
     let folder = args.data.unwrap_or_else(workspace::db);
     // Held until the end, so that nothing starts on half erased data.
@@ -108,10 +107,8 @@ mod tests {
         let others = [".gitignore", "inventory.db-2026", "notes", "order.db.bak", "order.db.gz"];
         let folder = folder_with(&[&own[..], &["inventory.db", "inventory.db.suspect"], &others].concat());
         reset(folder.path()).unwrap();
-        let left = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut left: Vec<String> = left.collect();
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
         left.sort_unstable();
         assert_eq!(left, others);
     }

@@ -57,10 +57,8 @@ pub struct Observed {
     pub by: Witness,
 }
 
-type Index = HashMap<(Name, u128), usize>;
-
 pub fn read(path: &Path, names: &mut Names) -> Result<Answered> {
-    let (mut answered, mut index) = (Answered::default(), Index::new());
+    let (mut answered, mut index) = (Answered::default(), HashMap::new());
     let (mut header, mut count, mut ended) = (false, 0, false);
     for line in answers::read(path)? {
         match line? {
@@ -87,9 +85,15 @@ impl Answered {
         self.requests.iter().filter(|request| request.fate == Fate::Unknown).count() as u64
     }
 
-    fn fold(&mut self, answer: Answer, names: &mut Names, index: &mut Index) {
+    /// `index` tells where the request of a user and key is.
+    fn fold(&mut self, answer: Answer, names: &mut Names, index: &mut HashMap<(Name, u128), usize>) {
         let request = Request::new(&answer, names);
-        self.note_final_status(&answer.outcome, names);
+        if let (Fate::Accepted(order), Outcome::Accepted { status, .. }) = (request.fate, answer.outcome)
+            && status != Status::Created
+        {
+            // A 201 for a key may show an order that is settled already.
+            self.observed.push(Observed { order, status, by: Witness::Order });
+        }
         let slot = *index.entry((request.user, request.key)).or_insert(self.requests.len());
         let Some(before) = self.requests.get(slot).copied() else {
             self.requests.push(request);
@@ -105,20 +109,9 @@ impl Answered {
                     self.requests[slot] = request;
                 }
             }
-            (Fate::Accepted(_), _) => {}
             // A later refusal says that *it* stored nothing; an earlier POST with the key still may have.
-            (Fate::Unknown, Fate::Refused) => {}
+            (Fate::Accepted(_), _) | (Fate::Unknown, Fate::Refused) => {}
             _ => self.requests[slot] = request,
-        }
-    }
-
-    /// A 201 for a key may show an order that is settled already.
-    fn note_final_status(&mut self, outcome: &Outcome, names: &mut Names) {
-        if let Outcome::Accepted { order_id, status: status @ (Status::Confirmed | Status::Cancelled) } =
-            outcome
-        {
-            let order = names.order(order_id);
-            self.observed.push(Observed { order, status: *status, by: Witness::Order });
         }
     }
 }

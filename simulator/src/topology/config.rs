@@ -5,9 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use processes::Logs;
-use processes::Port;
-use processes::broker;
+use processes::{Logs, Port, broker};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -123,18 +121,21 @@ impl TopologyConfig {
                 let command = broker::command(server, &folder, self.ports.nats.number(), monitor);
                 launched(&self.broker_launcher, command)
             }
-            Part::Order => self.service(part, &self.binaries.order, &self.ports.order),
-            Part::Inventory => self.service(part, &self.binaries.inventory, &self.ports.inventory),
+            Part::Order => self.service(part, &self.binaries.order, &self.ports.order, self.links.order),
+            Part::Inventory => {
+                self.service(part, &self.binaries.inventory, &self.ports.inventory, self.links.inventory)
+            }
         }
     }
 
     /// Every setting that decides where a service works is given, so no variable of the caller can divert it.
-    fn service(&self, part: Part, binary: &Path, port: &Port) -> Command {
+    fn service(&self, part: Part, binary: &Path, port: &Port, link: Option<u16>) -> Command {
         let name = part.name();
+        let broker_port = link.unwrap_or(self.ports.nats.number());
         let mut command = Command::new(binary);
         command.env("HOST", "127.0.0.1").env("PORT", port.number().to_string());
         command.env("DATABASE", self.database(part));
-        command.env("NATS_URL", self.broker_url(part)).env("NATS_USER", name);
+        command.env("NATS_URL", format!("nats://127.0.0.1:{broker_port}")).env("NATS_USER", name);
         command.env("NATS_PASSWORD", broker::password(name)).env("JWT_SECRET", &self.jwt_secret);
         if !self.logs.reach_a_terminal() {
             command.env("NO_COLOR", "1");
@@ -144,16 +145,6 @@ impl TopologyConfig {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
-    }
-
-    /// The broker's URL as this service sees it.
-    fn broker_url(&self, part: Part) -> String {
-        let link = match part {
-            Part::Broker => None,
-            Part::Order => self.links.order,
-            Part::Inventory => self.links.inventory,
-        };
-        link.map_or_else(|| self.url(Part::Broker), |port| format!("nats://127.0.0.1:{port}"))
     }
 
     /// Tells a reader of an error where to look.

@@ -112,11 +112,9 @@ impl Topology {
             let name = part.name();
             Some(ended.and_then(|status| bail!("the {name} service ended while it started: {status}")))
         });
-        let waited = START.as_secs();
-        let ready = ready.await;
-        ready
-            .unwrap_or_else(|| Err(anyhow!("{url}/readyz did not show {expected} within {waited} s")))
-            .map_err(|error| anyhow!("{error}; {}", self.config.log_hint(part)))
+        let late = || Err(anyhow!("{url}/readyz did not show {expected} within {} s", START.as_secs()));
+        let ready = ready.await.unwrap_or_else(late);
+        ready.map_err(|error| anyhow!("{error}; {}", self.config.log_hint(part)))
     }
 
     /// `kill -9` of one part; its data stay as they are.
