@@ -1,8 +1,7 @@
 //! A child process whose log lines are forwarded, and which never outlives its owner.
 //!
-//! Each child has a process group of its own: Ctrl-C in a terminal reaches only `sim`, which then stops its
-//! parts in order. Dropping a [`Process`] kills it and waits until it is gone. Only a `kill -9` of the owner
-//! leaves children: the next `sim up` then names the port they hold.
+//! Each child has a process group of its own: Ctrl-C reaches only `sim`, which then stops its parts in order.
+//! A dropped [`Process`] is killed and waited for. Only a `kill -9` of the owner leaves children behind.
 
 use std::fs::OpenOptions;
 use std::io::IsTerminal;
@@ -40,7 +39,7 @@ impl Logs {
 
 #[derive(Debug)]
 pub struct Process {
-    name: &'static str,
+    pub name: &'static str,
     child: Child,
 }
 
@@ -62,17 +61,9 @@ impl Process {
             }
         };
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        if let Some(output) = child.stdout.take() {
-            tokio::spawn(forward(name, output));
-        }
-        if let Some(output) = child.stderr.take() {
-            tokio::spawn(forward(name, output));
-        }
+        tokio::spawn(forward(name, child.stdout.take()));
+        tokio::spawn(forward(name, child.stderr.take()));
         Ok(Self { name, child })
-    }
-
-    pub fn name(&self) -> &'static str {
-        self.name
     }
 
     /// The process id; `None` once it has been waited for.
@@ -143,7 +134,8 @@ impl Drop for Process {
 }
 
 /// Goes on whatever becomes of standard output: a full pipe would otherwise wait for a reader that is gone.
-async fn forward(name: &'static str, output: impl AsyncRead + Unpin) {
+async fn forward(name: &'static str, output: Option<impl AsyncRead + Unpin>) {
+    let Some(output) = output else { return };
     let mut lines = BufReader::new(output).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         STDOUT.tell(&format!("{name:<9} | {}", String::from_utf8_lossy(&line)));

@@ -215,8 +215,8 @@ async fn stop(process: Option<Process>) -> Result<()> {
     let Some(mut process) = process else { return Ok(()) };
     let status = process.terminate(STOP).await?;
     // nats-server ends with 1 on SIGTERM, which says nothing.
-    if !status.success() && process.name() != Part::Broker.name() {
-        bail!("{} did not stop cleanly: {status}", process.name());
+    if !status.success() && process.name != Part::Broker.name() {
+        bail!("{} did not stop cleanly: {status}", process.name);
     }
     Ok(())
 }
