@@ -19,7 +19,6 @@ use tokio::time::timeout;
 /// How long a killed process may take to disappear.
 const GONE: Duration = Duration::from_secs(5);
 
-/// Where a part's log goes.
 #[derive(Debug, Clone)]
 pub enum Logs {
     /// To standard output, each line with the part's name in front. Lines that nobody takes are dropped.
@@ -91,7 +90,6 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a paused process go on (SIGCONT).
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
@@ -144,12 +142,21 @@ async fn forward(name: &'static str, output: Option<impl AsyncRead + Unpin>) {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         command
+    }
+
+    /// A process with its log in `logged.log` of the folder.
+    fn logged(script: &str) -> (Process, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::Folder(folder.path().to_owned());
+        (Process::spawn("logged", shell(script), &logs).unwrap(), folder)
     }
 
     #[tokio::test]
@@ -162,11 +169,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_paused_process_does_nothing_until_it_is_resumed() {
-        let folder = tempfile::tempdir().unwrap();
-        let logs = Logs::Folder(folder.path().to_owned());
-        let written = || std::fs::metadata(folder.path().join("writer.log")).unwrap().len();
-        let script = "while :; do echo line; sleep 0.01; done";
-        let process = Process::spawn("writer", shell(script), &logs).unwrap();
+        let (process, folder) = logged("while :; do echo line; sleep 0.01; done");
+        let written = || std::fs::metadata(folder.path().join("logged.log")).unwrap().len();
         let grows = async |from: u64| {
             while written() <= from {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -184,15 +188,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_ignores_sigterm_is_killed_and_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let logs = Logs::Folder(folder.path().to_owned());
-        let script = "trap '' TERM; echo up; while :; do sleep 0.05; done";
-        let mut process = Process::spawn("stubborn", shell(script), &logs).unwrap();
-        while !std::fs::read_to_string(folder.path().join("stubborn.log")).unwrap().contains("up") {
+        let (mut process, folder) = logged("trap '' TERM; echo up; while :; do sleep 0.05; done");
+        while !std::fs::read_to_string(folder.path().join("logged.log")).unwrap().contains("up") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let error = process.terminate(Duration::from_millis(100)).await.unwrap_err().to_string();
-        assert!(error.contains("stubborn did not stop"), "{error}");
+        assert!(error.contains("logged did not stop"), "{error}");
     }
 
     #[tokio::test]

@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use crate::broker;
 
-/// How long the broker may take for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Header blocks that the services' client cannot read, or takes for the server's own word on a pull. The
@@ -112,7 +111,6 @@ impl RawConnection {
         self.round_trip().await.map(drop)
     }
 
-    /// The next message of any subscription.
     pub async fn next_message(&mut self) -> Result<RawMessage> {
         loop {
             let line = self.line().await?;

@@ -20,7 +20,6 @@ pub struct Answer {
     pub at_ms: i64,
     /// The `sub` of the caller's token.
     pub user: String,
-    /// The `Idempotency-Key`.
     pub key: String,
     pub product_id: String,
     pub quantity: i64,
@@ -97,7 +96,6 @@ struct Writer {
 }
 
 impl Recorder {
-    /// Creates or empties the file.
     pub fn create(path: &Path, coverage: Coverage) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         let writer = Writer { file: BufWriter::new(file), path: path.to_owned(), lines: 0, failed: None };

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, ensure};
 use processes::workspace;
 use serde_json::Value;
 
-/// How the services are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// Quick to build; for tests.

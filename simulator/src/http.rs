@@ -23,7 +23,6 @@ pub async fn get(url: &str, path: &str) -> Result<Answer> {
 pub struct HttpClient {
     host: String,
     sender: SendRequest<Full<Bytes>>,
-    /// How long one request may take.
     pub patience: Duration,
 }
 

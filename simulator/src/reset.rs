@@ -15,10 +15,8 @@ use crate::topology::LOCK_FILE;
 /// own locks exclude each other, a service locks a file beside its database.
 const LOCKS: [&str; 5] = [LOCK_FILE, "order.db", "inventory.db", "order.db.lock", "inventory.db.lock"];
 
-/// The databases of both services…
 const DATABASES: [&str; 2] = ["order.db", "inventory.db"];
-/// … and what SQLite and the services put beside each, under its name and one of these. Anything else was put
-/// there by somebody, such as a backup.
+/// What SQLite and the services put beside a database. Anything else is somebody's, such as a backup.
 const BESIDE: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".suspect"];
 
 /// Erases the data of `sim up` in db/; refuses while something runs on it.

@@ -11,7 +11,6 @@ use crate::compose::docker;
 use crate::http;
 use crate::topology::Part;
 
-/// What can be done to containers.
 pub const POSSIBLE: [Kind; 3] = [Kind::Kill, Kind::Restart, Kind::Pause];
 
 /// How long a started container may take to be ready.

@@ -9,7 +9,6 @@ use sqlx::Connection;
 use super::messages::Poison;
 use crate::check;
 
-/// A dead letter's subject and body.
 type Message = (String, Vec<u8>);
 
 /// What is wrong with the dead letters of both databases, given what was sent and the wipes of the broker.

@@ -16,7 +16,6 @@ pub const SLOW_LATENCY: Duration = Duration::from_millis(40);
 pub enum Kind {
     /// `kill -9`; started again after a while.
     Kill,
-    /// SIGTERM, then started again.
     Restart,
     /// SIGSTOP, then SIGCONT.
     Pause,
@@ -73,7 +72,6 @@ pub struct Fault {
     pub kind: Kind,
     /// To whom; empty where the kind leaves no choice.
     pub targets: Vec<Part>,
-    /// From its begin until it is mended.
     pub lasts: Duration,
 }
 

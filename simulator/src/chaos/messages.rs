@@ -26,7 +26,6 @@ use uuid::Uuid;
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;
 
-/// How many times a picked message is published again.
 const COPIES: RangeInclusive<usize> = 2..=5;
 
 /// A stream that was wiped is provisioned again by the services within this time.

@@ -12,7 +12,7 @@ use super::report::Report;
 use super::run::{Injector, SentPoison};
 use super::site::{OwnSite, Site};
 use super::timeline::Entry;
-use super::traffic::{Endpoints, PRODUCTS, SCARCE, Traffic};
+use super::traffic::{PRODUCTS, SCARCE, Traffic};
 use crate::binaries::Binaries;
 use crate::check;
 use crate::check::{Databases, Listing, Moment};
@@ -23,7 +23,6 @@ use crate::topology::TopologyConfig;
 /// So little of the scarce product that most of its orders are cancelled.
 const FEW: u64 = 500;
 
-/// The answers of the load, in the run's folder.
 const ANSWERS: &str = "answers.jsonl";
 
 /// A run whose topology is stopped and whose databases have not been audited yet.
@@ -36,10 +35,8 @@ pub struct Finished {
 /// Runs the plan on a topology of its own in `folder`; calls `print` for each fault that is recovered from.
 pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
     let config = TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock())?;
-    let site = OwnSite::start(config).await?;
-    let endpoints = Endpoints::of(&site.topology);
-    let mut site = Site::Own(Box::new(site));
-    let mut finished = drive(plan, &mut site, endpoints, folder, print).await?;
+    let mut site = Site::Own(OwnSite::start(config).await?);
+    let mut finished = drive(plan, &mut site, folder, print).await?;
     if let Site::Own(mut site) = site
         && let Err(error) = site.topology.stop().await
     {
@@ -50,20 +47,13 @@ pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&E
 
 /// Runs the plan on the containers of compose, and audits copies of their databases.
 pub async fn on_compose(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
-    let containers = Containers::find().await?;
-    let endpoints = Endpoints::of_containers(&containers);
-    let finished = drive(plan, &mut Site::Compose(containers), endpoints, folder, print).await?;
+    let mut site = Site::Compose(Containers::find().await?);
+    let finished = drive(plan, &mut site, folder, print).await?;
     audit(finished.report, &compose::copy_databases(folder).await?, folder).await
 }
 
-async fn drive(
-    plan: &Plan,
-    site: &mut Site,
-    endpoints: Endpoints,
-    folder: &Path,
-    print: fn(&Entry),
-) -> Result<Finished> {
-    let traffic = Traffic::start(plan, endpoints, &folder.join(ANSWERS)).await?;
+async fn drive(plan: &Plan, site: &mut Site, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
+    let traffic = Traffic::start(plan, site.endpoints(), &folder.join(ANSWERS)).await?;
     let (report, poison) = Injector::new(plan, site, traffic, print).run().await?;
     Ok(Finished { report, poison, folder: folder.to_owned() })
 }

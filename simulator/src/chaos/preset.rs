@@ -17,7 +17,6 @@ pub enum Preset {
     Long,
 }
 
-/// The least that must have happened.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Minimums {
     preset: Preset,
@@ -28,7 +27,6 @@ pub struct Minimums {
 /// What is counted, and the least of it in each preset.
 type Wanted = (&'static str, fn(&Counts) -> usize, [usize; 2]);
 
-/// Beside the accepted orders and the faults of surroundings.
 const WANTED: [Wanted; 10] = [
     ("kills with enough orders pending", |counts| counts.kills.values().sum(), [20, 300]),
     ("of them of the order service", |counts| of(&counts.kills, "order"), [5, 80]),
@@ -42,14 +40,12 @@ const WANTED: [Wanted; 10] = [
     ("hostile requests", |counts| counts.attacks, [50, 1_000]),
 ];
 
-/// Accepted orders, at least.
 const ACCEPTED: [usize; 2] = [50_000, 500_000];
 
 /// Faults of each kind that hits a service's surroundings, at least.
 const SURROUNDINGS: [usize; 2] = [1, 15];
 
 impl Preset {
-    /// How long the load runs.
     pub fn duration(self) -> Duration {
         match self {
             Self::Ci => Duration::from_secs(140),
@@ -65,7 +61,6 @@ impl Preset {
         }
     }
 
-    /// The least that a run of `duration` must have done.
     pub fn minimums(self, duration: Duration) -> Minimums {
         Minimums { preset: self, share: duration.as_secs_f64() / self.duration().as_secs_f64() }
     }
@@ -90,7 +85,7 @@ fn of(counts: &BTreeMap<&str, usize>, word: &str) -> usize {
     counts.get(word).copied().unwrap_or_default()
 }
 
-/// The words of the faults that hit a service's surroundings, as far as this machine can have them.
+/// The faults that hit a service's surroundings, as far as this machine can have them.
 fn surroundings() -> impl Iterator<Item = &'static str> {
     let possible = |kind: Kind| kind != Kind::Clock || faketime().is_some();
     let kinds = KINDS.into_iter().filter(move |(kind, ..)| kind.is_of_surroundings() && possible(*kind));

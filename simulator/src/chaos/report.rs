@@ -13,7 +13,6 @@ use crate::load::Totals;
 
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The seed that makes the same schedule again.
     pub seed: u64,
     pub duration: Duration,
     pub timeline: Timeline,

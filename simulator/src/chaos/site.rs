@@ -6,16 +6,19 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 use processes::proxy::{Direction, Link, Proxy};
+use processes::token;
+use shared::settings::DEMO_SECRET;
 use sqlx::SqliteConnection;
 
 use super::containers::Containers;
 use super::fault::{Fault, Kind, SLOW_LATENCY};
 use super::surroundings;
+use super::traffic::Endpoints;
+use crate::answers::Coverage;
 use crate::topology::{Links, Part, Topology, TopologyConfig};
 
-/// What faults are done to.
 pub enum Site {
-    Own(Box<OwnSite>),
+    Own(OwnSite),
     Compose(Containers),
 }
 
@@ -85,6 +88,25 @@ impl OwnSite {
 }
 
 impl Site {
+    pub fn endpoints(&self) -> Endpoints {
+        match self {
+            Self::Own(site) => Endpoints {
+                order: site.topology.order_url(),
+                inventory: site.topology.inventory_url(),
+                nats: site.topology.nats_url(),
+                secret: DEMO_SECRET.to_owned(),
+                coverage: Coverage::Complete,
+            },
+            Self::Compose(containers) => Endpoints {
+                order: format!("http://{}", containers.address(Part::Order)),
+                inventory: format!("http://{}", containers.address(Part::Inventory)),
+                nats: format!("nats://{}", containers.address(Part::Broker)),
+                secret: token::secret(),
+                coverage: Coverage::Partial,
+            },
+        }
+    }
+
     pub async fn begin(&mut self, fault: &Fault) -> Result<()> {
         match self {
             Self::Compose(containers) => containers.begin(fault).await,

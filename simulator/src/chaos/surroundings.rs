@@ -33,7 +33,6 @@ const FAKETIME: [&str; 4] = [
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
-/// The parts of a database on disk.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// How many steps a busy task lives: it panics in the middle of its work.
@@ -66,7 +65,6 @@ pub async fn restart(topology: &mut Topology, part: Part) -> Result<()> {
     topology.start_part(part).await
 }
 
-/// Starts the service again with a clock that is far ahead.
 pub async fn set_clock_ahead(topology: &mut Topology, part: Part) -> Result<()> {
     let library = faketime().context("libfaketime is not installed")?;
     let clock = clock_file(topology, part);

@@ -36,7 +36,6 @@ pub struct Counts {
     pub kills: BTreeMap<&'static str, usize>,
     /// Kills that fewer orders than the minimum were pending at.
     pub idle_kills: usize,
-    /// Times that a service was cut off from the broker.
     pub partitions: usize,
     pub wipes: usize,
     pub duplicates: usize,
@@ -82,7 +81,6 @@ impl Timeline {
         counts
     }
 
-    /// The longest time from the end of a fault until all that was pending then was settled.
     pub fn worst_recovery(&self) -> Option<Duration> {
         self.entries.iter().filter_map(|entry| entry.recovery).max()
     }

@@ -21,17 +21,14 @@ pub struct Answered {
     pub requests: Vec<Request>,
     /// Keys that were answered with two orders within their lifetime.
     pub ambiguous: Vec<(Name, OrderId, OrderId)>,
-    /// Final statuses that were seen.
     pub observed: Vec<Observed>,
     /// The lowest stock that was read of each product.
     pub lowest_stock: BTreeMap<Name, i64>,
 }
 
-/// One order that a client wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
     pub user: Name,
-    /// The fingerprint of the idempotency key.
     pub key: u128,
     pub product: Name,
     pub quantity: i64,
@@ -44,7 +41,6 @@ pub struct Request {
 /// What became of a request as far as its client knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// 201 with this order.
     Accepted(OrderId),
     Refused,
     Unknown,

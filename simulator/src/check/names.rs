@@ -38,7 +38,6 @@ impl Names {
         &self.texts[name.0 as usize]
     }
 
-    /// So much of a product, in words.
     pub fn amount(&self, quantity: i64, product: Name) -> String {
         format!("{quantity} of product {}", self.text(product))
     }

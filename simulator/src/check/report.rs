@@ -16,7 +16,6 @@ const NOT_COMPLETE: &str =
     "needs answers that are complete: others place orders too, or their end is missing";
 const NOT_FINAL: &str = "needs --final";
 
-/// When the snapshot was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// In the middle: orders and events may be under way.
@@ -30,9 +29,7 @@ pub enum Moment {
 pub struct Report {
     pub clean: bool,
     pub orders: u64,
-    /// Of them, confirmed.
     pub confirmed: u64,
-    /// Of them, cancelled.
     pub cancelled: u64,
     /// Orders still created that are not set aside.
     pub not_settled: Listing,
@@ -41,7 +38,6 @@ pub struct Report {
     /// Reservations for ids that order.db does not know.
     pub foreign: Listing,
     pub outbox_rows: u64,
-    /// Open dead letters in both databases.
     pub dead_letters: u64,
     /// POSTs whose outcome stayed unknown to their client.
     pub unknown_outcomes: u64,
@@ -65,7 +61,6 @@ pub struct Finding {
 #[serde(rename_all = "camelCase")]
 pub struct Listing {
     pub count: u64,
-    /// The first of them, each with its ids and values.
     pub witnesses: Vec<String>,
 }
 
@@ -173,7 +168,6 @@ impl Display for Report {
     }
 }
 
-/// A count, with one example where there is any.
 fn example(Listing { count, witnesses }: &Listing) -> String {
     witnesses.first().map_or(count.to_string(), |first| format!("{count}, such as {first}"))
 }

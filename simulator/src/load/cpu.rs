@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::topology::{Part, Topology};
 
-/// The processor time that each process had used when the measurement began.
 pub(super) struct CpuMeter {
     processes: Vec<(&'static str, u32, Duration)>,
 }

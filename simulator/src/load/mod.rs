@@ -1,9 +1,8 @@
 //! `sim load`: orders in a closed loop or at a rate, watched until every accepted one is settled.
 //!
-//! In a closed loop each connection sends its next order when the last one is answered, so the rate is what
-//! the services can do with so many callers. In an open loop orders are due at a rate, and latencies count
-//! from then: a service that stalls is charged for everybody who waited. Without `--target` it measures a
-//! topology of its own, in a folder that goes with it. Other commands drive a [`Load`] themselves.
+//! In a closed loop each connection sends its next order when the last one is answered. In an open loop
+//! orders are due at a rate, and latencies count from then: a stall is charged for everybody who waited.
+//! Without `--target` it measures a topology of its own. Other commands drive a [`Load`] themselves.
 
 mod arguments;
 mod callers;
@@ -62,10 +61,7 @@ async fn measure_target(args: &LoadArgs, url: &str) -> Result<Summary> {
     };
     target.probe().await?;
     let load = Load::new(plan, target, recorder(args, Coverage::Partial)?);
-    let watch = load.watch(None).await?;
     let summary = measure(&load, None).await?;
-    drop(watch);
-    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
     print!("{summary}");
     Ok(summary)
 }
@@ -78,11 +74,7 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     target.inventory_url = Some(topology.inventory_url());
     let load = Load::new(plan, target, recorder(args, Coverage::Complete)?);
     callers::warm_up(&load).await?;
-    let watch = load.watch(Some(&topology.nats_url())).await?;
-    let cpu = CpuMeter::start(&topology);
-    let summary = measure(&load, Some(&cpu)).await?;
-    drop(watch);
-    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
+    let summary = measure(&load, Some(&topology)).await?;
     topology.stop().await?;
     print!("{summary}");
     if let Some(answers) = &args.answers {
@@ -91,7 +83,10 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     Ok(summary)
 }
 
-async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
+/// Watches by the events of the topology, where it is one of our own.
+async fn measure(load: &Load, topology: Option<&Topology>) -> Result<Summary> {
+    let watch = load.watch(topology.map(Topology::nats_url).as_deref()).await?;
+    let cpu = topology.map(CpuMeter::start);
     let progress = Progress::start(load);
     load.send(&CancellationToken::new()).await?;
     let (totals, refused) = (load.tally.totals(), load.tally.lock().refused.clone());
@@ -99,7 +94,10 @@ async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
     let end = end::wait(load).await?;
     drop(progress);
     let (seed, tally) = (load.plan.seed, load.tally.lock().clone());
-    Ok(Summary { seed, tally, end, cpu: cpu.map(CpuMeter::used).unwrap_or_default() })
+    let cpu = cpu.as_ref().map(CpuMeter::used).unwrap_or_default();
+    drop(watch);
+    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
+    Ok(Summary { seed, tally, end, cpu })
 }
 
 fn recorder(args: &LoadArgs, coverage: Coverage) -> Result<Option<Recorder>> {

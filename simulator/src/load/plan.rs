@@ -18,7 +18,6 @@ pub struct LoadPlan {
     pub mix: Mix,
 }
 
-/// When orders are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
     Closed {
@@ -31,17 +30,14 @@ pub enum Pace {
     },
 }
 
-/// When enough orders were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     Duration(Duration),
     Count(u64),
 }
 
-/// What is ordered, and by whom.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix {
-    /// Products, named `1` to this number.
     pub products: u32,
     /// Share of the orders that are for product `1`, beside its even share of the rest: 0 to 1.
     pub hot: f64,

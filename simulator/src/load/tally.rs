@@ -24,7 +24,6 @@ pub(super) struct Tally {
     pub(super) post: Histogram<u64>,
     /// From the intended start to settled.
     pub(super) settle: Histogram<u64>,
-    /// Accepted and not settled.
     pub(super) open: HashMap<String, Open>,
     /// Settled before the 201 was read, or never accepted as far as we know.
     early: HashMap<String, (Status, Instant)>,
@@ -36,7 +35,6 @@ pub(super) struct Tally {
 pub(super) struct Open {
     /// When it was meant to be sent.
     pub(super) due: Instant,
-    /// When the 201 was read.
     pub(super) accepted: Instant,
     pub(super) user: usize,
 }
@@ -44,7 +42,6 @@ pub(super) struct Open {
 /// What clients were told so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Answered 201.
     pub accepted: u64,
     /// Of them, seen settled.
     pub settled: u64,
@@ -85,7 +82,7 @@ impl SharedTally {
         ids.retain(|id| tally.open.contains_key(id));
     }
 
-    /// The order that was seen settled last, and which of the plan's users it belongs to.
+    /// The order that was seen settled last, and the number of its user.
     pub fn last_settled(&self) -> Option<(String, usize)> {
         self.lock().last.as_ref().map(|(id, user, _)| (id.clone(), *user))
     }

@@ -1,8 +1,7 @@
 //! Sees orders settled: by the events on NATS where we know the broker, else by asking the order service.
 //!
 //! An event costs a microsecond or two, a GET about as much as a POST: asking slows the run that it watches.
-//! Events that were missed while the broker was away are made up for by asking for the orders that wait for
-//! long.
+//! Orders whose event was missed, as while the broker was away, are asked for once they have waited long.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -25,7 +24,6 @@ const RECONNECT: Duration = Duration::from_millis(20);
 /// Connections that ask for orders when there are no events.
 const ASKERS: usize = 4;
 
-/// Pause of such a connection between two rounds.
 const ROUND: Duration = Duration::from_millis(5);
 
 /// Beside events, an order is asked for once it has waited this long.
@@ -38,16 +36,13 @@ const ROUND_LIMIT: usize = 2_000;
 
 const STOCK_ROUND: Duration = Duration::from_millis(250);
 
-/// Watches until it is dropped.
 pub struct Watch {
     _tasks: JoinSet<()>,
 }
 
 impl Load {
     /// Sees orders settled until the returned value is dropped, and reads the stock where it is recorded.
-    ///
-    /// With `nats_url` by events, and by asking for those that wait for long; without it by asking alone. The
-    /// broker must be there now; later it and the services may go and come back.
+    /// Without `nats_url` by asking alone. The broker must be there now; later all may go and come back.
     pub async fn watch(&self, nats_url: Option<&str>) -> Result<Watch> {
         let mut tasks = JoinSet::new();
         match nats_url {
@@ -67,6 +62,17 @@ impl Load {
             tasks.spawn(record_stock(self.clone()));
         }
         Ok(Watch { _tasks: tasks })
+    }
+
+    /// Counts and records a status; one that is not final says nothing.
+    fn observe(&self, order_id: String, status: Status, by: Witness) {
+        if status == Status::Created {
+            return;
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.write(&Line::Observed { order_id: order_id.clone(), status, by });
+        }
+        self.tally.lock().settle(order_id, status, Instant::now());
     }
 }
 
@@ -132,7 +138,9 @@ async fn ask(load: Load, asker: Asker) {
 /// Asks for the orders that are open and belong to this share, oldest first.
 async fn ask_round(load: &Load, asker: Asker) -> Result<()> {
     let wanted = |(id, open): (&String, &Open)| {
-        let asked = open.accepted.elapsed() >= asker.overdue && asker.has(id);
+        // The end of an id is random, and so spreads the orders evenly.
+        let share = usize::from(id.bytes().last().unwrap_or_default()) % asker.of;
+        let asked = open.accepted.elapsed() >= asker.overdue && share == asker.share;
         asked.then(|| (open.due, id.clone(), open.user))
     };
     let mut open: Vec<_> = load.tally.lock().open.iter().filter_map(wanted).collect();
@@ -147,13 +155,6 @@ async fn ask_round(load: &Load, asker: Asker) -> Result<()> {
         }
     }
     Ok(())
-}
-
-impl Asker {
-    /// The end of an id is random, and so spreads the orders evenly.
-    fn has(self, id: &str) -> bool {
-        usize::from(id.bytes().last().unwrap_or_default()) % self.of == self.share
-    }
 }
 
 /// The order's status as the service tells it to its owner; `None` when it does not.
@@ -195,17 +196,4 @@ async fn stock_round(load: &Load, last: &mut HashMap<String, i64>) -> Result<()>
         page = answer.next;
     }
     Ok(())
-}
-
-impl Load {
-    /// Counts and records a status; one that is not final says nothing.
-    fn observe(&self, order_id: String, status: Status, by: Witness) {
-        if status == Status::Created {
-            return;
-        }
-        if let Some(recorder) = &self.recorder {
-            recorder.write(&Line::Observed { order_id: order_id.clone(), status, by });
-        }
-        self.tally.lock().settle(order_id, status, Instant::now());
-    }
 }

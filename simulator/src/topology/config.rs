@@ -15,7 +15,6 @@ use crate::binaries::Binaries;
 pub enum Part {
     Order,
     Inventory,
-    /// nats-server
     Broker,
 }
 
@@ -37,9 +36,7 @@ impl Part {
 pub struct Ports {
     pub order: Port,
     pub inventory: Port,
-    /// For NATS clients.
     pub nats: Port,
-    /// HTTP of the broker's monitoring.
     pub monitor: Port,
 }
 
@@ -99,7 +96,6 @@ impl TopologyConfig {
         Ok(self)
     }
 
-    /// The URL of a part: `nats://…` or `http://…`.
     pub fn url(&self, part: Part) -> String {
         match part {
             Part::Broker => format!("nats://127.0.0.1:{}", self.ports.nats.number()),
@@ -147,7 +143,6 @@ impl TopologyConfig {
         command
     }
 
-    /// Tells a reader of an error where to look.
     pub(super) fn log_hint(&self, part: Part) -> String {
         match &self.logs {
             Logs::Prefixed => "its log is above".to_owned(),
@@ -161,7 +156,6 @@ impl TopologyConfig {
     }
 }
 
-/// `command` with `launcher` in front of it.
 fn launched(launcher: &[OsString], command: Command) -> Command {
     let [program, arguments @ ..] = launcher else { return command };
     let inner = command.as_std();

@@ -26,7 +26,6 @@ const STOP: Duration = Duration::from_secs(15);
 /// Held by the topology that uses a folder.
 pub const LOCK_FILE: &str = "topology.lock";
 
-/// A running topology.
 #[derive(Debug)]
 pub struct Topology {
     config: TopologyConfig,
@@ -130,7 +129,6 @@ impl Topology {
         self.slot(part).as_ref().map_or(Ok(()), Process::pause)
     }
 
-    /// Lets a paused part go on.
     pub fn resume(&mut self, part: Part) -> Result<()> {
         self.slot(part).as_ref().map_or(Ok(()), Process::resume)
     }
@@ -164,7 +162,6 @@ impl Topology {
         }
     }
 
-    /// The process id of a part that runs.
     pub fn pid(&self, part: Part) -> Option<u32> {
         self.processes[part as usize].as_ref()?.pid()
     }
