@@ -85,15 +85,6 @@ impl Process {
         self.wait().await.map(drop)
     }
 
-    /// Stops the process where it stands (SIGSTOP): it keeps its memory and connections, and does nothing.
-    pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
-    }
-
-    pub fn resume(&self) -> Result<()> {
-        self.signal(Signal::CONT)
-    }
-
     /// Asks the process to finish its work and end; kills it and fails when it takes longer than `deadline`.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
@@ -107,7 +98,7 @@ impl Process {
     }
 
     /// Sends `signal`; a process that has ended by itself is no error.
-    fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else {
             return Ok(());
         };
@@ -177,12 +168,12 @@ mod tests {
             }
         };
         timeout(GONE, grows(0)).await.unwrap();
-        process.pause().unwrap();
+        process.signal(Signal::STOP).unwrap();
         // The stop is not immediate: the line under way may still be written.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let paused = written();
         timeout(Duration::from_millis(200), grows(paused)).await.unwrap_err();
-        process.resume().unwrap();
+        process.signal(Signal::CONT).unwrap();
         timeout(GONE, grows(paused)).await.unwrap();
     }
 

@@ -81,15 +81,14 @@ fn config(args: UpArgs) -> Result<TopologyConfig> {
 }
 
 fn print_welcome(topology: &Topology) -> Result<()> {
-    let order = topology.order_url();
     let token = topology.token("demo")?;
-    let (inventory, nats) = (topology.inventory_url(), topology.nats_url());
-    let (monitor, data) = (topology.monitor_url(), topology.folder().display());
+    let [order, inventory, nats] = [topology.order_url(), topology.inventory_url(), topology.nats_url()];
+    let (monitor, data) = (topology.config.ports.monitor.number(), topology.config.folder.display());
     STDOUT.tell(&format!(
         "
 order service      {order}
 inventory service  {inventory}
-NATS               {nats}  (monitoring {monitor})
+NATS               {nats}  (monitoring http://127.0.0.1:{monitor})
 data               {data}
 
 Place an order:

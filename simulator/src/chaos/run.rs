@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fastrand::Rng;
+use processes::poll;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
@@ -15,9 +16,10 @@ use super::report::Report;
 use super::schedule::Planned;
 use super::site::Site;
 use super::timeline::Entry;
-use super::traffic::Traffic;
-use super::{attack, recovery, surroundings};
+use super::traffic::{Endpoints, Traffic};
+use super::{attack, surroundings};
 use crate::load::SharedTally;
+use crate::metrics::Metrics;
 
 /// How long a kill waits for enough pending orders; then it comes anyway, and does not count.
 const PENDING_WITHIN: Duration = Duration::from_secs(5);
@@ -34,6 +36,9 @@ const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
 
 /// Nobody's order may wait longer than this for the fault of somebody else's message.
 const MESSAGES_WITHIN: Duration = Duration::from_secs(5);
+
+/// I4: every order is settled so soon after the last fault.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Poison messages, each with the number of wipes of the broker that had come before it.
 pub type SentPoison = Vec<(usize, Poison)>;
@@ -65,7 +70,7 @@ impl<'a> Injector<'a> {
     pub async fn run(mut self) -> Result<(Report, SentPoison)> {
         self.inject_all().await;
         self.traffic.end_load().await?;
-        let recovered = recovery::wait(&self.traffic).await;
+        let recovered = wait_for_the_end(&self.traffic).await;
         self.wait_for_recoveries().await;
         let mut report = self.report;
         report.totals = self.traffic.finish()?;
@@ -185,4 +190,36 @@ async fn recover(mut entry: Entry, tally: SharedTally, within: Duration) -> Entr
         sleep(RECOVERY_EVERY).await;
     }
     entry
+}
+
+/// Waits until nothing is under way. Returns how long that took, or tells what was left after [`SETTLED_WITHIN`].
+async fn wait_for_the_end(traffic: &Traffic) -> Result<Duration, String> {
+    let start = Instant::now();
+    let mut last = None;
+    let ended = poll(SETTLED_WITHIN, Duration::from_millis(100), async || {
+        last = remaining(traffic).await.ok();
+        (last == Some((0, 0, 0))).then(|| start.elapsed())
+    });
+    let ended = ended.await;
+    // A service that cannot be asked leaves everything open.
+    let (open, pending, outbox) = last.unwrap_or((traffic.tally().pending(), u64::MAX, u64::MAX));
+    ended.ok_or_else(|| {
+        format!(
+            "{} s after the last fault {open} accepted orders were not seen settled, {pending} orders are pending, \
+             {outbox} events wait in outboxes",
+            SETTLED_WITHIN.as_secs()
+        )
+    })
+}
+
+/// Accepted orders not seen settled, orders that the order service has not settled, and events of both
+/// services that the broker has not acknowledged.
+async fn remaining(traffic: &Traffic) -> Result<(usize, u64, u64)> {
+    let Endpoints { order, inventory, .. } = &traffic.endpoints;
+    let (order, inventory) = (Metrics::of(order).await?, Metrics::of(inventory).await?);
+    let gauge = |metrics: &Metrics, name: &str| {
+        metrics.gauge(name).with_context(|| format!("there is no metric {name}"))
+    };
+    let outbox = gauge(&order, "outbox_rows")? + gauge(&inventory, "outbox_rows")?;
+    Ok((traffic.tally().pending(), gauge(&order, "orders_pending")?, outbox))
 }

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result};
 use processes::proxy::{Direction, Link, Proxy};
 use processes::token;
+use rustix::process::Signal;
 use shared::settings::DEMO_SECRET;
 use sqlx::SqliteConnection;
 
@@ -18,7 +19,7 @@ use crate::answers::Coverage;
 use crate::topology::{Links, Part, Topology, TopologyConfig};
 
 pub enum Site {
-    Own(OwnSite),
+    Own(Box<OwnSite>),
     Compose(Containers),
 }
 
@@ -46,7 +47,7 @@ impl OwnSite {
         match kind {
             Kind::Kill => topology.kill(part).await?,
             Kind::Restart => topology.stop_part(part).await?,
-            Kind::Pause => topology.pause(part)?,
+            Kind::Pause => topology.signal(part, Signal::STOP)?,
             Kind::Cut => self.link(part).set(Link::Cut),
             Kind::StallToBroker => self.link(part).set(Link::Stall(Direction::ToBroker)),
             Kind::StallFromBroker => self.link(part).set(Link::Stall(Direction::FromBroker)),
@@ -70,7 +71,7 @@ impl OwnSite {
         let topology = &mut self.topology;
         match kind {
             Kind::Kill | Kind::Restart | Kind::Panic => topology.start_part(part).await,
-            Kind::Pause => topology.resume(part),
+            Kind::Pause => topology.signal(part, Signal::CONT),
             Kind::Lock => surroundings::unlock(self.locks.pop().context("nothing was locked")?).await,
             Kind::LogGone => surroundings::restart(topology, part).await,
             Kind::MoveDatabase => surroundings::bring_database_back(topology, part).await,

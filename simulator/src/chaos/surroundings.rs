@@ -88,12 +88,12 @@ pub async fn put_clock_right(topology: &mut Topology, part: Part) -> Result<()> 
 }
 
 fn clock_file(topology: &Topology, part: Part) -> PathBuf {
-    topology.folder().join(format!("{}.clock", part.name()))
+    topology.config.folder.join(format!("{}.clock", part.name()))
 }
 
 /// Moves the database's files away, and waits until the service has noticed and ended.
 pub async fn move_database(topology: &mut Topology, part: Part) -> Result<()> {
-    let database = topology.database(part);
+    let database = topology.config.database(part);
     rename_all(&database, &moved(&database))?;
     let status = topology.wait_for_end(part, ENDS_WITHIN).await?;
     ensure!(!status.success(), "{} lost its database and ended as if nothing were wrong", part.name());
@@ -101,7 +101,7 @@ pub async fn move_database(topology: &mut Topology, part: Part) -> Result<()> {
 }
 
 pub async fn bring_database_back(topology: &mut Topology, part: Part) -> Result<()> {
-    let database = topology.database(part);
+    let database = topology.config.database(part);
     rename_all(&moved(&database), &database)?;
     topology.start_part(part).await
 }
@@ -126,7 +126,8 @@ fn rename_all(from: &Path, to: &Path) -> Result<()> {
 
 /// Takes the write lock of the service's database, as another process would.
 pub async fn lock(topology: &Topology, part: Part) -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::new().filename(topology.database(part)).create_if_missing(false);
+    let options =
+        SqliteConnectOptions::new().filename(topology.config.database(part)).create_if_missing(false);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.context("cannot take the write lock")?;
     Ok(connection)
