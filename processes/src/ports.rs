@@ -6,7 +6,6 @@
 use std::fs;
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -27,7 +26,8 @@ impl Port {
     pub fn claim() -> Result<Self> {
         let folder = workspace::target().join("ports");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let start = starting_point();
+        // Spreads parallel processes over the range.
+        let start = fastrand::u32(..COUNT);
         for offset in 0..COUNT {
             let number = u16::try_from(FIRST + (start + offset) % COUNT)?;
             let claim =
@@ -63,12 +63,6 @@ pub fn check_free(ports: &[(&str, u16)]) -> Result<()> {
 
 fn is_free(number: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
-}
-
-/// Spreads parallel processes over the range; two that start at the same number are kept apart by the lock.
-fn starting_point() -> u32 {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    std::process::id().wrapping_mul(7919).wrapping_add(nanos / 1000) % COUNT
 }
 
 #[cfg(test)]

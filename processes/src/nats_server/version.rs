@@ -39,14 +39,10 @@ mod tests {
     fn versions_are_read_as_numbers_and_not_as_text() {
         assert_eq!(parse_version("nats-server: v2.14.5\n"), Some((2, 14)));
         assert_eq!(parse_version("nats-server: v2.14.2-RC.1"), Some((2, 14)));
+        assert_eq!(parse_version("usage: something else"), None, "it is no nats-server");
+        assert_eq!(parse_version(""), None);
         assert!(parse_version("nats-server: v2.9.25") < Some(OLDEST));
         assert!(parse_version("nats-server: v10.0.0") > Some(OLDEST));
-    }
-
-    #[test]
-    fn what_is_no_nats_server_has_no_version() {
-        assert_eq!(parse_version("usage: something else"), None);
-        assert_eq!(parse_version(""), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::containers::POSSIBLE;
 use super::fault::Wanted;
-use super::preset::{Minimums, Preset};
+use super::preset::Preset;
 use super::schedule;
 use super::schedule::Planned;
 use crate::load::parse_duration;
@@ -63,7 +63,8 @@ pub struct Plan {
     pub rate: u32,
     pub connections: u32,
     pub min_pending: usize,
-    pub minimums: Option<Minimums>,
+    /// The preset whose minimums have to be reached.
+    pub minimums: Option<Preset>,
 }
 
 impl Plan {
@@ -90,7 +91,7 @@ impl Plan {
             rate: args.rate.or(args.preset.map(Preset::rate)).unwrap_or(RATE),
             connections: args.connections,
             min_pending: args.min_pending,
-            minimums: args.preset.map(|preset| preset.minimums(duration)),
+            minimums: args.preset,
         })
     }
 }
@@ -117,10 +118,10 @@ mod tests {
     fn a_preset_is_the_default_of_every_flag_and_gives_way_to_it() {
         let ci = plan("--preset ci").unwrap();
         assert_eq!((ci.duration, ci.rate), (Preset::Ci.duration(), Preset::Ci.rate()));
-        assert_eq!(ci.minimums, Some(Preset::Ci.minimums(ci.duration)));
+        assert_eq!(ci.minimums, Some(Preset::Ci));
         let other = plan("--preset ci --duration 70s --rate 7 --seed 3").unwrap();
         assert_eq!((other.duration, other.rate, other.seed), (Duration::from_secs(70), 7, 3));
-        let least = other.minimums.unwrap().shortfalls(&Counts::default(), 0);
+        let least = other.minimums.unwrap().shortfalls(other.duration, &Counts::default(), 0);
         assert!(least[1].ends_with("at least 10"), "half the time, half the kills: {least:?}");
         assert!(plan("").unwrap().minimums.is_none());
         let error = plan("--duration 3s --fault kill@9s:order").unwrap_err().to_string();

@@ -48,7 +48,8 @@ const FEW: u64 = 500;
 const ANSWERS: &str = "answers.jsonl";
 
 /// What an interrupted run on containers leaves.
-const CONTAINERS_STAY: &str = "; the containers are as the last fault left them: `docker compose unpause` and `docker compose start` mend them";
+const CONTAINERS_STAY: &str = "; the containers are as the last fault left them: `docker compose unpause` and \
+                               `docker compose start` mend them";
 
 /// Runs the command; an error if anything is violated, or if a preset did less than it must.
 pub async fn run(args: ChaosArgs) -> Result<()> {

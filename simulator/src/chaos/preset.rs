@@ -17,13 +17,6 @@ pub enum Preset {
     Long,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Minimums {
-    preset: Preset,
-    /// Of the preset's own length.
-    share: f64,
-}
-
 /// What is counted, and the least of it in each preset.
 type Wanted = (&'static str, fn(&Counts) -> usize, [usize; 2]);
 
@@ -61,20 +54,15 @@ impl Preset {
         }
     }
 
-    pub fn minimums(self, duration: Duration) -> Minimums {
-        Minimums { preset: self, share: duration.as_secs_f64() / self.duration().as_secs_f64() }
-    }
-}
-
-impl Minimums {
-    /// What was not reached, each with its number.
-    pub fn shortfalls(&self, counts: &Counts, accepted: u64) -> Vec<String> {
+    /// What a run of `duration` has not reached, each with its number; a shorter run has to do less.
+    pub fn shortfalls(self, duration: Duration, counts: &Counts, accepted: u64) -> Vec<String> {
+        let share = duration.as_secs_f64() / self.duration().as_secs_f64();
         let orders = std::iter::once(("accepted orders", accepted as usize, ACCEPTED));
         let wanted = WANTED.iter().map(|(what, count, least)| (*what, count(counts), *least));
         let others = surroundings().map(|word| (word, of(&counts.others, word), SURROUNDINGS));
         let all = orders.chain(wanted).chain(others);
         all.filter_map(|(what, found, least)| {
-            let least = (least[self.preset as usize] as f64 * self.share).floor() as usize;
+            let least = (least[self as usize] as f64 * share).floor() as usize;
             (found < least).then(|| format!("{found} {what} instead of at least {least}"))
         })
         .collect()
@@ -98,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_was_not_reached_is_named_with_its_number() {
-        let minimums = Preset::Ci.minimums(Preset::Ci.duration());
+        let shortfalls = |counts, accepted| Preset::Ci.shortfalls(Preset::Ci.duration(), counts, accepted);
         let counts = Counts {
             kills: BTreeMap::from([("order", 10), ("inventory", 6), ("broker", 4)]),
             partitions: 2,
@@ -114,14 +102,13 @@ mod tests {
             "4 of them of the broker instead of at least 5",
             "49999 accepted orders instead of at least 50000",
         );
-        assert_eq!(minimums.shortfalls(&counts, 50_000), [broker]);
-        assert_eq!(minimums.shortfalls(&counts, 49_999), [accepted, broker]);
+        assert_eq!(shortfalls(&counts, 50_000), [broker]);
+        assert_eq!(shortfalls(&counts, 49_999), [accepted, broker]);
     }
 
     #[test]
     fn a_shorter_run_has_to_do_less() {
-        let short = Preset::Long.minimums(Duration::from_secs(180));
-        let shortfalls = short.shortfalls(&Counts::default(), 0);
+        let shortfalls = Preset::Long.shortfalls(Duration::from_secs(180), &Counts::default(), 0);
         for least in [
             "0 accepted orders instead of at least 50000",
             "0 kills with enough orders pending instead of at least 30",

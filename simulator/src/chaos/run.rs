@@ -76,8 +76,8 @@ impl<'a> Injector<'a> {
         report.totals = self.traffic.finish()?;
         report.timeline.entries.sort_by_key(|entry| entry.at);
         report.counts = report.timeline.counts(self.plan.min_pending);
-        if let Some(least) = self.plan.minimums {
-            report.shortfalls = least.shortfalls(&report.counts, report.totals.accepted);
+        if let Some(preset) = self.plan.minimums {
+            report.shortfalls = preset.shortfalls(report.duration, &report.counts, report.totals.accepted);
         }
         report.recovery = recovered.as_ref().ok().copied();
         report.violations.extend(recovered.err());
@@ -192,7 +192,7 @@ async fn recover(mut entry: Entry, tally: SharedTally, within: Duration) -> Entr
     entry
 }
 
-/// Waits until nothing is under way. Returns how long that took, or tells what was left after [`SETTLED_WITHIN`].
+/// Waits until nothing is under way. Returns how long that took, or tells what was left.
 async fn wait_for_the_end(traffic: &Traffic) -> Result<Duration, String> {
     let start = Instant::now();
     let mut last = None;
@@ -205,8 +205,8 @@ async fn wait_for_the_end(traffic: &Traffic) -> Result<Duration, String> {
     let (open, pending, outbox) = last.unwrap_or((traffic.tally().pending(), u64::MAX, u64::MAX));
     ended.ok_or_else(|| {
         format!(
-            "{} s after the last fault {open} accepted orders were not seen settled, {pending} orders are pending, \
-             {outbox} events wait in outboxes",
+            "{} s after the last fault {open} accepted orders were not seen settled, {pending} orders are \
+             pending, {outbox} events wait in outboxes",
             SETTLED_WITHIN.as_secs()
         )
     })
