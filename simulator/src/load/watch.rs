@@ -47,7 +47,9 @@ impl Load {
         let mut tasks = JoinSet::new();
         match nats_url {
             Some(url) => {
-                by_events(self, url, &mut tasks).await?;
+                // From here on no event is missed.
+                let events = subscribed(url).await.context("cannot watch the events")?;
+                tasks.spawn(by_events(self.clone(), url.to_owned(), events));
                 let overdue = Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND };
                 tasks.spawn(ask(self.clone(), overdue));
             }
@@ -77,24 +79,18 @@ impl Load {
 }
 
 /// Watches `order_processed` as the observer.
-async fn by_events(load: &Load, nats_url: &str, tasks: &mut JoinSet<()>) -> Result<()> {
-    // From here on no event is missed.
-    let mut events = subscribed(nats_url).await.context("cannot watch the events")?;
-    let (load, nats_url) = (load.clone(), nats_url.to_owned());
-    tasks.spawn(async move {
-        loop {
-            while let Ok(event) = events.next_message().await {
-                observe(&load, &event);
-            }
-            events = loop {
-                match subscribed(&nats_url).await {
-                    Ok(events) => break events,
-                    Err(_) => sleep(RECONNECT).await,
-                }
-            };
+async fn by_events(load: Load, nats_url: String, mut events: RawConnection) {
+    loop {
+        while let Ok(event) = events.next_message().await {
+            observe(&load, &event);
         }
-    });
-    Ok(())
+        events = loop {
+            match subscribed(&nats_url).await {
+                Ok(events) => break events,
+                Err(_) => sleep(RECONNECT).await,
+            }
+        };
+    }
 }
 
 async fn subscribed(nats_url: &str) -> Result<RawConnection> {
