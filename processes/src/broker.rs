@@ -33,7 +33,7 @@ pub fn password(user: &str) -> String {
     }
 }
 
-/// A subject below which nobody but the user hears replies.
+/// Below it nobody but the user hears replies.
 pub fn inbox_prefix(user: &str) -> String {
     match user {
         "observer" => "_INBOX".to_owned(),
@@ -71,9 +71,7 @@ pub async fn wait_until_ready(port: u16) -> Result<()> {
 
 /// An open port is not enough: Docker's proxy accepts connections before the server does.
 async fn greets(port: u16) -> bool {
-    let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await else {
-        return false;
-    };
+    let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).await.is_ok() && line.starts_with("INFO ")
 }

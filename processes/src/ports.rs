@@ -1,15 +1,13 @@
 //! TCP ports on 127.0.0.1 that stay ours while a part is down.
 //!
-//! Chosen below the range that the system uses for outgoing connections, so that a client that dials a
-//! stopped part can never get its port; a lock file keeps parallel test processes apart while the [`Port`]
-//! lives.
+//! They are below the range of outgoing connections, so a client that dials a stopped part cannot get its
+//! port. A lock file keeps parallel test processes apart while the [`Port`] lives.
 
 use std::fs;
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace;
 
@@ -28,7 +26,8 @@ impl Port {
     pub fn claim() -> Result<Self> {
         let folder = workspace::target().join("ports");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let start = starting_point();
+        // Spreads parallel processes over the range.
+        let start = fastrand::u32(..COUNT);
         for offset in 0..COUNT {
             let number = u16::try_from(FIRST + (start + offset) % COUNT)?;
             let claim =
@@ -56,9 +55,8 @@ pub fn check_free(ports: &[(&str, u16)]) -> Result<()> {
         if let Some((other, _)) = ports[..position].iter().find(|(_, earlier)| earlier == number) {
             bail!("{other} and {flag} both name port {number}; choose another with {flag} PORT");
         }
-        if !is_free(*number) {
-            bail!("port {number} is taken; stop what listens there or choose another with {flag} PORT");
-        }
+        let free = is_free(*number);
+        ensure!(free, "port {number} is taken; stop what listens there or choose another with {flag} PORT");
     }
     Ok(())
 }
@@ -67,14 +65,10 @@ fn is_free(number: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
 }
 
-/// Spreads parallel processes over the range; two that start at the same number are kept apart by the lock.
-fn starting_point() -> u32 {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    std::process::id().wrapping_mul(7919).wrapping_add(nanos / 1000) % COUNT
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -96,9 +90,6 @@ mod tests {
     #[test]
     fn claimed_ports_differ_although_nothing_listens_on_them() {
         let ports: Vec<Port> = (0..50).map(|_| Port::claim().unwrap()).collect();
-        let mut numbers: Vec<u16> = ports.iter().map(Port::number).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), 50);
+        assert_eq!(ports.iter().map(Port::number).collect::<HashSet<_>>().len(), 50);
     }
 }

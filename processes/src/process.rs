@@ -1,8 +1,7 @@
 //! A child process whose log lines are forwarded, and which never outlives its owner.
 //!
-//! Each child has a process group of its own: Ctrl-C in a terminal reaches only `sim`, which then stops its
-//! parts in order. Dropping a [`Process`] kills it and waits until it is gone. Only a `kill -9` of the owner
-//! leaves children: the next `sim up` then names the port they hold.
+//! Each child has a process group of its own: Ctrl-C reaches only `sim`, which then stops its parts in order.
+//! A dropped [`Process`] is killed and waited for. Only a `kill -9` of the owner leaves children behind.
 
 use std::fs::OpenOptions;
 use std::io::IsTerminal;
@@ -20,7 +19,6 @@ use tokio::time::timeout;
 /// How long a killed process may take to disappear.
 const GONE: Duration = Duration::from_secs(5);
 
-/// Where a part's log goes.
 #[derive(Debug, Clone)]
 pub enum Logs {
     /// To standard output, each line with the part's name in front. Lines that nobody takes are dropped.
@@ -40,7 +38,7 @@ impl Logs {
 
 #[derive(Debug)]
 pub struct Process {
-    name: &'static str,
+    pub name: &'static str,
     child: Child,
 }
 
@@ -62,17 +60,9 @@ impl Process {
             }
         };
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        if let Some(output) = child.stdout.take() {
-            tokio::spawn(forward(name, output));
-        }
-        if let Some(output) = child.stderr.take() {
-            tokio::spawn(forward(name, output));
-        }
+        tokio::spawn(forward(name, child.stdout.take()));
+        tokio::spawn(forward(name, child.stderr.take()));
         Ok(Self { name, child })
-    }
-
-    pub fn name(&self) -> &'static str {
-        self.name
     }
 
     /// The process id; `None` once it has been waited for.
@@ -95,16 +85,6 @@ impl Process {
         self.wait().await.map(drop)
     }
 
-    /// Stops the process where it stands (SIGSTOP): it keeps its memory and connections, and does nothing.
-    pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
-    }
-
-    /// Lets a paused process go on (SIGCONT).
-    pub fn resume(&self) -> Result<()> {
-        self.signal(Signal::CONT)
-    }
-
     /// Asks the process to finish its work and end; kills it and fails when it takes longer than `deadline`.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
@@ -118,7 +98,7 @@ impl Process {
     }
 
     /// Sends `signal`; a process that has ended by itself is no error.
-    fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else {
             return Ok(());
         };
@@ -143,7 +123,8 @@ impl Drop for Process {
 }
 
 /// Goes on whatever becomes of standard output: a full pipe would otherwise wait for a reader that is gone.
-async fn forward(name: &'static str, output: impl AsyncRead + Unpin) {
+async fn forward(name: &'static str, output: Option<impl AsyncRead + Unpin>) {
+    let Some(output) = output else { return };
     let mut lines = BufReader::new(output).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         STDOUT.tell(&format!("{name:<9} | {}", String::from_utf8_lossy(&line)));
@@ -152,12 +133,21 @@ async fn forward(name: &'static str, output: impl AsyncRead + Unpin) {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         command
+    }
+
+    /// A process with its log in `logged.log` of the folder.
+    fn logged(script: &str) -> (Process, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::Folder(folder.path().to_owned());
+        (Process::spawn("logged", shell(script), &logs).unwrap(), folder)
     }
 
     #[tokio::test]
@@ -170,37 +160,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_paused_process_does_nothing_until_it_is_resumed() {
-        let folder = tempfile::tempdir().unwrap();
-        let logs = Logs::Folder(folder.path().to_owned());
-        let written = || std::fs::metadata(folder.path().join("writer.log")).unwrap().len();
-        let script = "while :; do echo line; sleep 0.01; done";
-        let process = Process::spawn("writer", shell(script), &logs).unwrap();
+        let (process, folder) = logged("while :; do echo line; sleep 0.01; done");
+        let written = || std::fs::metadata(folder.path().join("logged.log")).unwrap().len();
         let grows = async |from: u64| {
             while written() <= from {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         timeout(GONE, grows(0)).await.unwrap();
-        process.pause().unwrap();
+        process.signal(Signal::STOP).unwrap();
         // The stop is not immediate: the line under way may still be written.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let paused = written();
         timeout(Duration::from_millis(200), grows(paused)).await.unwrap_err();
-        process.resume().unwrap();
+        process.signal(Signal::CONT).unwrap();
         timeout(GONE, grows(paused)).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_process_that_ignores_sigterm_is_killed_and_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let logs = Logs::Folder(folder.path().to_owned());
-        let script = "trap '' TERM; echo up; while :; do sleep 0.05; done";
-        let mut process = Process::spawn("stubborn", shell(script), &logs).unwrap();
-        while !std::fs::read_to_string(folder.path().join("stubborn.log")).unwrap().contains("up") {
+        let (mut process, folder) = logged("trap '' TERM; echo up; while :; do sleep 0.05; done");
+        while !std::fs::read_to_string(folder.path().join("logged.log")).unwrap().contains("up") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let error = process.terminate(Duration::from_millis(100)).await.unwrap_err().to_string();
-        assert!(error.contains("stubborn did not stop"), "{error}");
+        assert!(error.contains("logged did not stop"), "{error}");
     }
 
     #[tokio::test]

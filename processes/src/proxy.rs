@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Port;
 
-/// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 
 /// Chunks under way in one direction, at most; beyond them the sender has to wait, as on a real link.
@@ -54,7 +53,6 @@ pub struct Proxy {
     _carrying: JoinSet<()>,
 }
 
-/// What every connection goes over.
 #[derive(Clone)]
 struct Wire {
     broker: SocketAddr,
@@ -124,7 +122,6 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     socket.listen(1024)
 }
 
-/// One connection from its first byte to its end.
 async fn carry(mut client: TcpStream, mut wire: Wire) {
     let Ok(mut server) = TcpStream::connect(wire.broker).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));

@@ -1,12 +1,11 @@
-//! A connection to the broker that sends and reads what no client library would: a header block of any bytes,
-//! a reply subject of any name. A library loses its connection, or dies, at a header block that it cannot
-//! parse.
+//! A connection to the broker with header blocks of any bytes and reply subjects of any name. At a header
+//! block that it cannot parse, a client library loses its connection, or dies.
 //!
 //! Source: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -14,7 +13,6 @@ use tokio::time::timeout;
 
 use crate::broker;
 
-/// How long the broker may take for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Header blocks that the services' client cannot read, or takes for the server's own word on a pull. The
@@ -68,10 +66,9 @@ impl RawConnection {
     pub async fn publish(&mut self, subject: &str, header: &[u8], body: &[u8]) -> Result<()> {
         let reply = format!("{} ", self.inbox);
         self.send_message(subject, &reply, header, body).await?;
-        let answer = timeout(ANSWER, self.answer()).await.context("no PubAck")??;
-        if answer["error"].is_object() {
-            bail!("the broker refused a message on {subject}: {answer}");
-        }
+        let message = timeout(ANSWER, self.next_message()).await.context("no PubAck")??;
+        let answer: Value = serde_json::from_slice(&message.body).context("the answer is no JSON")?;
+        ensure!(!answer["error"].is_object(), "the broker refused a message on {subject}: {answer}");
         Ok(())
     }
 
@@ -95,19 +92,17 @@ impl RawConnection {
     /// Waits until the broker has seen all that was sent. Returns what it complained of.
     pub async fn round_trip(&mut self) -> Result<Vec<String>> {
         self.send(b"PING\r\n").await?;
-        let mut complaints = Vec::new();
         let pong = async {
+            let mut complaints = Vec::new();
             loop {
-                let line = self.line().await?;
-                match line.as_str() {
-                    "PONG" => return anyhow::Ok(()),
-                    line if line.starts_with("-ERR") => complaints.push(line.to_owned()),
+                match self.line().await? {
+                    line if line == "PONG" => return Ok(complaints),
+                    line if line.starts_with("-ERR") => complaints.push(line),
                     _ => {}
                 }
             }
         };
-        timeout(ANSWER, pong).await.context("the broker did not answer")??;
-        Ok(complaints)
+        timeout(ANSWER, pong).await.context("the broker did not answer")?
     }
 
     /// Has the messages of `subject` delivered, too. When it returns, the broker has seen to it.
@@ -116,7 +111,6 @@ impl RawConnection {
         self.round_trip().await.map(drop)
     }
 
-    /// The next message of any subscription.
     pub async fn next_message(&mut self) -> Result<RawMessage> {
         loop {
             let line = self.line().await?;
@@ -144,17 +138,9 @@ impl RawConnection {
         Ok(RawMessage { headers, body })
     }
 
-    /// The body of the next message in the inbox.
-    async fn answer(&mut self) -> Result<Value> {
-        let message = self.next_message().await?;
-        serde_json::from_slice(&message.body).context("the answer is no JSON")
-    }
-
     async fn line(&mut self) -> Result<String> {
         let mut line = String::new();
-        if self.stream.read_line(&mut line).await? == 0 {
-            bail!("the broker closed the connection");
-        }
+        ensure!(self.stream.read_line(&mut line).await? > 0, "the broker closed the connection");
         Ok(line.trim_end().to_owned())
     }
 

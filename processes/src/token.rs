@@ -18,7 +18,6 @@ pub fn sign(secret: &str, sub: &str) -> Result<String> {
     sign_with_scope(secret, sub, None)
 }
 
-/// The same with a scope, such as `inventory:write`.
 pub fn sign_with_scope(secret: &str, sub: &str, scope: Option<&str>) -> Result<String> {
     let settings = JwtSettings { jwt_secret: Some(secret.into()), ..JwtSettings::default() };
     Tokens::new(&settings)?.sign(sub, scope, Some(LIFETIME_SECONDS))

@@ -21,7 +21,6 @@ pub fn nats_conf() -> PathBuf {
     root().join("nats.conf")
 }
 
-/// The folder with the data of `sim up`.
 pub fn db() -> PathBuf {
     root().join("db")
 }

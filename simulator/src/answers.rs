@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use shared::contract::status::Status;
 
@@ -20,7 +20,6 @@ pub struct Answer {
     pub at_ms: i64,
     /// The `sub` of the caller's token.
     pub user: String,
-    /// The `Idempotency-Key`.
     pub key: String,
     pub product_id: String,
     pub quantity: i64,
@@ -28,7 +27,6 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-/// What a caller knows about its order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Outcome {
@@ -53,7 +51,6 @@ pub enum Witness {
     Event,
 }
 
-/// One line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Line {
@@ -99,7 +96,6 @@ struct Writer {
 }
 
 impl Recorder {
-    /// Creates or empties the file.
     pub fn create(path: &Path, coverage: Coverage) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         let writer = Writer { file: BufWriter::new(file), path: path.to_owned(), lines: 0, failed: None };
@@ -118,10 +114,7 @@ impl Recorder {
         let mut writer = self.lock();
         let lines = writer.lines;
         writer.write(&Line::End { lines });
-        let flushed = match writer.failed.take() {
-            Some(error) => Err(error),
-            None => writer.file.flush(),
-        };
+        let flushed = writer.failed.take().map_or_else(|| writer.file.flush(), Err);
         flushed.with_context(|| format!("cannot write the answers to {}", writer.path.display()))
     }
 
@@ -161,10 +154,7 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Line>> + use<>> {
 }
 
 fn parse(text: &[u8]) -> Result<Line> {
-    match serde_json::from_slice(text) {
-        Ok(line) => Ok(line),
-        Err(error) => bail!("not a line that sim load writes: {error}"),
-    }
+    serde_json::from_slice(text).map_err(|error| anyhow!("not a line that sim load writes: {error}"))
 }
 
 #[cfg(test)]

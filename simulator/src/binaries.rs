@@ -5,11 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use processes::workspace;
-use serde::Deserialize;
+use serde_json::Value;
 
-/// How the services are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// Quick to build; for tests.
@@ -22,12 +21,6 @@ pub enum Profile {
 pub struct Binaries {
     pub order: PathBuf,
     pub inventory: PathBuf,
-}
-
-/// The part of cargo's report that tells where a binary is.
-#[derive(Deserialize)]
-struct Artifact {
-    executable: Option<PathBuf>,
 }
 
 impl Binaries {
@@ -47,13 +40,11 @@ impl Binaries {
             let to = folder.join(name);
             fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display())).map(|_| to)
         };
-        let copied = Self {
-            order: copy(&built.order, "order-service")?,
-            inventory: copy(&built.inventory, "inventory-service")?,
-        };
+        let (order, inventory) =
+            (copy(&built.order, "order-service")?, copy(&built.inventory, "inventory-service")?);
         // Compiled before or not, cargo puts the binaries without fail-points back in their place.
         Self::build(Profile::Release)?;
-        Ok(copied)
+        Ok(Self { order, inventory })
     }
 
     /// The binaries that `cargo test` has built beside the running test, in `target/PROFILE/`.
@@ -63,9 +54,7 @@ impl Binaries {
         let binaries =
             Self { order: folder.join("order-service"), inventory: folder.join("inventory-service") };
         for path in [&binaries.order, &binaries.inventory] {
-            if !path.is_file() {
-                bail!("{} is missing; `cargo build` makes it", path.display());
-            }
+            ensure!(path.is_file(), "{} is missing; `cargo build` makes it", path.display());
         }
         Ok(binaries)
     }
@@ -77,19 +66,16 @@ fn cargo_build(flags: &[&str]) -> Result<Binaries> {
     command.args(["build", "--package", "order-service", "--package", "inventory-service", "--bins"]);
     command.args(flags).arg("--message-format=json-render-diagnostics").current_dir(workspace::root());
     let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("cargo could not build the services: {}", output.status);
-    }
+    ensure!(output.status.success(), "cargo could not build the services: {}", output.status);
     let report = String::from_utf8(output.stdout).context("cargo's report is not text")?;
     Ok(Binaries { order: find(&report, "order-service")?, inventory: find(&report, "inventory-service")? })
 }
 
 fn find(report: &str, name: &str) -> Result<PathBuf> {
-    report
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok()?.executable)
-        .find(|path| path.file_stem().is_some_and(|stem| stem == name))
-        .with_context(|| format!("cargo did not say where {name} is"))
+    let lines = report.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut paths = lines.filter_map(|line| Some(PathBuf::from(line["executable"].as_str()?)));
+    let found = paths.find(|path| path.file_stem().is_some_and(|stem| stem == name));
+    found.with_context(|| format!("cargo did not say where {name} is"))
 }
 
 #[cfg(test)]
@@ -98,14 +84,10 @@ mod tests {
 
     #[test]
     fn binaries_are_found_in_cargos_report_wherever_they_lie() {
-        let report = concat!(
-            r#"{"reason":"compiler-artifact","executable":null}"#,
-            "\n",
-            r#"{"reason":"compiler-artifact","executable":"/elsewhere/release/order-service"}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-            "\n",
-        );
+        let report = r#"{"reason":"compiler-artifact","executable":null}
+            {"reason":"compiler-artifact","executable":"/elsewhere/release/order-service"}
+            {"reason":"build-finished","success":true}
+            "#;
         assert_eq!(find(report, "order-service").unwrap(), PathBuf::from("/elsewhere/release/order-service"));
         let error = find(report, "inventory-service").unwrap_err().to_string();
         assert!(error.contains("inventory-service"), "{error}");

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The id of the running container of a part.
 pub async fn container(part: Part) -> Result<String> {
-    let service = service(part);
+    let (service, _) = service(part);
     let ids = docker(&["compose", "ps", "--quiet", "--status", "running", service]).await?;
     ensure!(!ids.is_empty(), "no container of the service {service} runs; start it with `docker compose up`");
     ensure!(ids.lines().count() == 1, "more than one container of the service {service} runs");
@@ -29,12 +29,8 @@ pub async fn container(part: Part) -> Result<String> {
 
 /// Where a part can be reached, such as `127.0.0.1:3000`.
 pub async fn address(part: Part) -> Result<String> {
-    let port = match part {
-        Part::Broker => "4222",
-        Part::Order => "3000",
-        Part::Inventory => "3001",
-    };
-    docker(&["compose", "port", service(part), port]).await
+    let (service, port) = service(part);
+    docker(&["compose", "port", service, port]).await
 }
 
 /// Takes copies of order.db, inventory.db, and order.db again, in the order in which the audit reads them.
@@ -48,7 +44,7 @@ pub async fn copy_databases(folder: &Path) -> Result<Databases> {
 
 /// By the service's own `backup` command.
 async fn copy(part: Part, path: PathBuf) -> Result<PathBuf> {
-    let (file, service) = (File::create(&path), service(part));
+    let (file, (service, _)) = (File::create(&path), service(part));
     let mut command = command(&["compose", "exec", "-T", service, service, "backup", "-"]);
     command.stdout(file.with_context(|| format!("cannot create {}", path.display()))?);
     let status = command.status().await.context("cannot run docker")?;
@@ -72,10 +68,11 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-fn service(part: Part) -> &'static str {
+/// Its name and its port in docker-compose.yml.
+fn service(part: Part) -> (&'static str, &'static str) {
     match part {
-        Part::Broker => "nats",
-        Part::Order => "order-service",
-        Part::Inventory => "inventory-service",
+        Part::Broker => ("nats", "4222"),
+        Part::Order => ("order-service", "3000"),
+        Part::Inventory => ("inventory-service", "3001"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -23,16 +23,7 @@ pub async fn get(url: &str, path: &str) -> Result<Answer> {
 pub struct HttpClient {
     host: String,
     sender: SendRequest<Full<Bytes>>,
-    patience: Duration,
-}
-
-/// Who posts, and under which key.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
-    /// `Bearer …`
-    pub authorization: &'a str,
-    /// The `Idempotency-Key`, so that the POST may be repeated.
-    pub key: &'a str,
+    pub patience: Duration,
 }
 
 pub struct Answer {
@@ -46,9 +37,7 @@ impl HttpClient {
     /// Connects to a service such as `http://127.0.0.1:3000`.
     pub async fn connect(url: &str) -> Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
-        if uri.scheme_str() != Some("http") {
-            bail!("{url} does not begin with http://");
-        }
+        ensure!(uri.scheme_str() == Some("http"), "{url} does not begin with http://");
         let name = uri.host().context("the URL has no host")?;
         let stream = TcpStream::connect((name, uri.port_u16().unwrap_or(80)));
         let stream = stream.await.with_context(|| format!("cannot connect to {url}"))?;
@@ -60,11 +49,6 @@ impl HttpClient {
         Ok(Self { host, sender, patience: PATIENCE })
     }
 
-    /// The same connection, whose requests may take so long.
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
-    }
-
     /// `GET path`, with a token where one is given.
     pub async fn get(&mut self, path: &str, authorization: Option<&str>) -> Result<Answer> {
         let mut request = Request::get(path).header("host", &self.host);
@@ -74,12 +58,12 @@ impl HttpClient {
         self.send(request.body(Full::default())?).await
     }
 
-    /// `POST path` with a JSON body.
-    pub async fn post(&mut self, path: &str, caller: Caller<'_>, json: Bytes) -> Result<Answer> {
+    /// `POST path` with a JSON body; `key` is the `Idempotency-Key`, so that it may be repeated.
+    pub async fn post(&mut self, path: &str, authorization: &str, key: &str, json: Bytes) -> Result<Answer> {
         let request = Request::post(path)
             .header("host", &self.host)
-            .header("authorization", caller.authorization)
-            .header("idempotency-key", caller.key)
+            .header("authorization", authorization)
+            .header("idempotency-key", key)
             .header("content-type", "application/json");
         self.send(request.body(Full::new(json))?).await
     }

@@ -8,7 +8,6 @@ use crate::http;
 pub struct Metrics(String);
 
 impl Metrics {
-    /// Those of the service at `url`.
     pub async fn of(url: &str) -> Result<Self> {
         let answer = http::get(url, "/metrics").await.context("cannot read the service's metrics")?;
         Ok(Self(String::from_utf8_lossy(&answer.body).into_owned()))

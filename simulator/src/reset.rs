@@ -15,10 +15,8 @@ use crate::topology::LOCK_FILE;
 /// own locks exclude each other, a service locks a file beside its database.
 const LOCKS: [&str; 5] = [LOCK_FILE, "order.db", "inventory.db", "order.db.lock", "inventory.db.lock"];
 
-/// The databases of both services…
 const DATABASES: [&str; 2] = ["order.db", "inventory.db"];
-/// … and what SQLite and the services put beside each, under its name and one of these. Anything else was put
-/// there by somebody, such as a backup.
+/// What SQLite and the services put beside a database. Anything else is somebody's, such as a backup.
 const BESIDE: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".suspect"];
 
 /// Erases the data of `sim up` in db/; refuses while something runs on it.
@@ -29,7 +27,6 @@ pub struct ResetArgs {
     pub data: Option<PathBuf>,
 }
 
-/// Erases both databases and the broker's streams, and prints what went.
 pub fn run(args: ResetArgs) -> Result<()> {
     let folder = args.data.unwrap_or_else(workspace::db);
     // Held until the end, so that nothing starts on half erased data.
@@ -108,10 +105,8 @@ mod tests {
         let others = [".gitignore", "inventory.db-2026", "notes", "order.db.bak", "order.db.gz"];
         let folder = folder_with(&[&own[..], &["inventory.db", "inventory.db.suspect"], &others].concat());
         reset(folder.path()).unwrap();
-        let left = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut left: Vec<String> = left.collect();
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
         left.sort_unstable();
         assert_eq!(left, others);
     }

@@ -6,10 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use processes::Logs;
-use processes::ports;
-use processes::ports::Port;
-use processes::{token, workspace};
+use processes::{Logs, Port, ports, token, workspace};
 use shared::operations::log::STDOUT;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -38,7 +35,12 @@ pub struct UpArgs {
 
 /// Runs the command to its end; an error if a part ended by itself.
 pub async fn run(args: UpArgs) -> Result<()> {
-    check_ports(&args)?;
+    ports::check_free(&[
+        ("--order-port", args.order_port),
+        ("--inventory-port", args.inventory_port),
+        ("--nats-port", args.nats_port),
+        ("--monitor-port", args.monitor_port),
+    ])?;
     let mut signals = Signals::listen()?;
     let config = config(args)?;
     let mut topology = tokio::select! {
@@ -57,15 +59,6 @@ pub async fn run(args: UpArgs) -> Result<()> {
         Some((part, status)) => bail!("{} ended by itself: {}", part.name(), status?),
         None => stopped,
     }
-}
-
-fn check_ports(args: &UpArgs) -> Result<()> {
-    ports::check_free(&[
-        ("--order-port", args.order_port),
-        ("--inventory-port", args.inventory_port),
-        ("--nats-port", args.nats_port),
-        ("--monitor-port", args.monitor_port),
-    ])
 }
 
 fn config(args: UpArgs) -> Result<TopologyConfig> {
@@ -88,15 +81,14 @@ fn config(args: UpArgs) -> Result<TopologyConfig> {
 }
 
 fn print_welcome(topology: &Topology) -> Result<()> {
-    let order = topology.order_url();
     let token = topology.token("demo")?;
-    let (inventory, nats) = (topology.inventory_url(), topology.nats_url());
-    let (monitor, data) = (topology.monitor_url(), topology.folder().display());
+    let [order, inventory, nats] = [topology.order_url(), topology.inventory_url(), topology.nats_url()];
+    let (monitor, data) = (topology.config.ports.monitor.number(), topology.config.folder.display());
     STDOUT.tell(&format!(
         "
 order service      {order}
 inventory service  {inventory}
-NATS               {nats}  (monitoring {monitor})
+NATS               {nats}  (monitoring http://127.0.0.1:{monitor})
 data               {data}
 
 Place an order:

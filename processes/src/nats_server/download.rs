@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use super::version::{PINNED, require_new_enough};
@@ -22,14 +22,12 @@ const ARCHIVES: [(&str, &str, &str); 2] = [
 /// A way to get the server into a scratch folder; returns the binary's path in there.
 type Step = fn(&Path) -> Result<PathBuf>;
 
+const STEPS: [(&str, Step); 3] =
+    [("the official release archive", archive), ("`go install`", go_install), ("the official image", image)];
+
 /// Puts the pinned nats-server at `server`, by the first step that works.
 pub fn fetch(folder: &Path, server: &Path) -> Result<()> {
-    let steps: [(&str, Step); 3] = [
-        ("the official release archive", archive),
-        ("`go install`", go_install),
-        ("the official image", image),
-    ];
-    for (name, step) in steps {
+    for (name, step) in STEPS {
         eprintln!("nats-server {PINNED}: trying {name}");
         match attempt(step, folder, server) {
             Ok(()) => {
@@ -39,7 +37,12 @@ pub fn fetch(folder: &Path, server: &Path) -> Result<()> {
             Err(error) => eprintln!("nats-server {PINNED}: no luck with {name}: {error:#}"),
         }
     }
-    bail!("there is no nats-server; {}", advice())
+    let advice = if cfg!(target_os = "macos") {
+        "install it with `brew install nats-server`"
+    } else {
+        "install version 2.14 or newer and put it on PATH, or name it in NATS_SERVER"
+    };
+    bail!("there is no nats-server; {advice}")
 }
 
 /// Runs one step in an empty folder and moves its result into place at once, so nobody sees half a file.
@@ -86,9 +89,7 @@ fn image(scratch: &Path) -> Result<PathBuf> {
 fn verify(file: &Path, expected: &str) -> Result<()> {
     let bytes = fs::read(file).context("cannot read the download")?;
     let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if found != expected {
-        bail!("the download's SHA-256 is {found} and not {expected}");
-    }
+    ensure!(found == expected, "the download's SHA-256 is {found} and not {expected}");
     Ok(())
 }
 
@@ -96,18 +97,9 @@ fn verify(file: &Path, expected: &str) -> Result<()> {
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {name}"))?;
-    if !output.status.success() {
-        bail!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name}: {}: {}", output.status, error.trim());
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn advice() -> &'static str {
-    if cfg!(target_os = "macos") {
-        "install it with `brew install nats-server`"
-    } else {
-        "install version 2.14 or newer and put it on PATH, or name it in NATS_SERVER"
-    }
 }
 
 #[cfg(test)]

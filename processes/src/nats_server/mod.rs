@@ -24,10 +24,7 @@ pub fn find_or_fetch() -> Result<PathBuf> {
         require_new_enough(&path).context("the server that NATS_SERVER names cannot be used")?;
         return Ok(path);
     }
-    match find_on_path() {
-        Some(path) => Ok(path),
-        None => fetched(),
-    }
+    find_on_path().map_or_else(fetched, Ok)
 }
 
 fn find_on_path() -> Option<PathBuf> {

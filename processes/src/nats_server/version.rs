@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
-/// The version that is fetched where none is installed.
+/// Fetched where none is installed.
 pub const PINNED: &str = "2.14.5";
 
-/// The oldest version that the services accept.
+/// What the services accept.
 const OLDEST: (u32, u32) = (2, 14);
 
 /// Fails unless `path` is a nats-server that runs here and is new enough.
@@ -16,11 +16,11 @@ pub fn require_new_enough(path: &Path) -> Result<()> {
     let output =
         Command::new(path).arg("-v").output().with_context(|| format!("cannot run {} -v", path.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = parse_version(&text)
-        .with_context(|| format!("{} -v does not tell a version: {text:?}", path.display()))?;
-    if version < OLDEST {
-        bail!("{} is version {}.{}, and 2.14 or newer is needed", path.display(), version.0, version.1);
-    }
+    let version = parse_version(&text);
+    let (major, minor) =
+        version.with_context(|| format!("{} -v does not tell a version: {text:?}", path.display()))?;
+    let is_new_enough = (major, minor) >= OLDEST;
+    ensure!(is_new_enough, "{} is version {major}.{minor}, and 2.14 or newer is needed", path.display());
     Ok(())
 }
 
@@ -39,14 +39,10 @@ mod tests {
     fn versions_are_read_as_numbers_and_not_as_text() {
         assert_eq!(parse_version("nats-server: v2.14.5\n"), Some((2, 14)));
         assert_eq!(parse_version("nats-server: v2.14.2-RC.1"), Some((2, 14)));
+        assert_eq!(parse_version("usage: something else"), None, "it is no nats-server");
+        assert_eq!(parse_version(""), None);
         assert!(parse_version("nats-server: v2.9.25") < Some(OLDEST));
         assert!(parse_version("nats-server: v10.0.0") > Some(OLDEST));
-    }
-
-    #[test]
-    fn what_is_no_nats_server_has_no_version() {
-        assert_eq!(parse_version("usage: something else"), None);
-        assert_eq!(parse_version(""), None);
     }
 
     #[test]

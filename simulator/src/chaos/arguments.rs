@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 
-use super::fault::{Fault, Wanted};
-use super::preset::{Minimums, Preset};
+use super::containers::POSSIBLE;
+use super::fault::Wanted;
+use super::preset::Preset;
 use super::schedule;
 use super::schedule::Planned;
-use super::site::Site;
 use crate::load::parse_duration;
 
 /// Without a preset a run is a short one.
@@ -63,7 +63,8 @@ pub struct Plan {
     pub rate: u32,
     pub connections: u32,
     pub min_pending: usize,
-    pub minimums: Option<Minimums>,
+    /// The preset whose minimums have to be reached.
+    pub minimums: Option<Preset>,
 }
 
 impl Plan {
@@ -74,15 +75,15 @@ impl Plan {
             [] => schedule::random(args.seed, duration),
             wanted => schedule::wanted(wanted, duration),
         };
-        if let Some(late) = schedule.iter().find(|planned| planned.at > duration) {
-            bail!(
-                "{} would begin after the run, which takes {} s",
-                late.fault.kind.word(),
-                duration.as_secs()
+        for Planned { at, fault } in &schedule {
+            let (word, seconds) = (fault.kind.word(), duration.as_secs());
+            ensure!(*at <= duration, "{word} would begin after the run, which takes {seconds} s");
+            let possible = !args.compose || POSSIBLE.contains(&fault.kind);
+            ensure!(
+                possible,
+                "{word} cannot be done to the containers of docker compose; kill, restart and pause can"
             );
         }
-        let faults: Vec<Fault> = schedule.iter().map(|planned| planned.fault.clone()).collect();
-        Site::check(args.compose, &faults)?;
         Ok(Self {
             seed: args.seed,
             duration,
@@ -90,7 +91,7 @@ impl Plan {
             rate: args.rate.or(args.preset.map(Preset::rate)).unwrap_or(RATE),
             connections: args.connections,
             min_pending: args.min_pending,
-            minimums: args.preset.map(|preset| preset.minimums(duration)),
+            minimums: args.preset,
         })
     }
 }
@@ -117,10 +118,10 @@ mod tests {
     fn a_preset_is_the_default_of_every_flag_and_gives_way_to_it() {
         let ci = plan("--preset ci").unwrap();
         assert_eq!((ci.duration, ci.rate), (Preset::Ci.duration(), Preset::Ci.rate()));
-        assert_eq!(ci.minimums, Some(Preset::Ci.minimums(ci.duration)));
+        assert_eq!(ci.minimums, Some(Preset::Ci));
         let other = plan("--preset ci --duration 70s --rate 7 --seed 3").unwrap();
         assert_eq!((other.duration, other.rate, other.seed), (Duration::from_secs(70), 7, 3));
-        let least = other.minimums.unwrap().shortfalls(&Counts::default(), 0);
+        let least = other.minimums.unwrap().shortfalls(other.duration, &Counts::default(), 0);
         assert!(least[1].ends_with("at least 10"), "half the time, half the kills: {least:?}");
         assert!(plan("").unwrap().minimums.is_none());
         let error = plan("--duration 3s --fault kill@9s:order").unwrap_err().to_string();

@@ -11,28 +11,25 @@ use crate::compose::docker;
 use crate::http;
 use crate::topology::Part;
 
+pub const POSSIBLE: [Kind; 3] = [Kind::Kill, Kind::Restart, Kind::Pause];
+
 /// How long a started container may take to be ready.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Each part's container, and where it can be reached.
-pub struct Containers([(Part, String, String); 3]);
+/// The container of each part in its start order, with the `IP:PORT` where it can be reached.
+pub struct Containers(Vec<(Part, String, String)>);
 
 impl Containers {
     pub async fn find() -> Result<Self> {
-        let find =
-            async |part| anyhow::Ok((part, compose::container(part).await?, compose::address(part).await?));
-        let [broker, order, inventory] = Part::IN_START_ORDER;
-        Ok(Self([find(broker).await?, find(order).await?, find(inventory).await?]))
+        let mut found = Vec::new();
+        for part in Part::IN_START_ORDER {
+            found.push((part, compose::container(part).await?, compose::address(part).await?));
+        }
+        Ok(Self(found))
     }
 
-    /// `IP:PORT`
-    pub fn address(&self, part: Part) -> &str {
-        let [broker, order, inventory] = &self.0;
-        match part {
-            Part::Broker => &broker.2,
-            Part::Order => &order.2,
-            Part::Inventory => &inventory.2,
-        }
+    pub fn address(&self, wanted: Part) -> &str {
+        self.0.iter().find(|(part, ..)| *part == wanted).map_or("", |(.., address)| address)
     }
 
     pub(super) async fn begin(&self, fault: &Fault) -> Result<()> {
@@ -51,7 +48,7 @@ impl Containers {
     pub(super) async fn end(&self, fault: &Fault) -> Result<()> {
         self.act(if fault.kind == Kind::Pause { "unpause" } else { "start" }, fault).await?;
         for part in &fault.targets {
-            self.wait_until_ready(*part).await?;
+            wait_until_ready(*part, self.address(*part)).await?;
         }
         Ok(())
     }
@@ -62,16 +59,15 @@ impl Containers {
         let arguments: Vec<&str> = std::iter::once(word).chain(hit.map(|(_, id, _)| id.as_str())).collect();
         docker(&arguments).await.map(drop)
     }
+}
 
-    async fn wait_until_ready(&self, part: Part) -> Result<()> {
-        let address = self.address(part);
-        if part == Part::Broker {
-            let port = address.rsplit(':').next().unwrap_or_default();
-            return broker::wait_until_ready(port.parse().context("the broker's port is no number")?).await;
-        }
-        let url = format!("http://{address}");
-        let is_ready = async || http::get(&url, "/readyz").await.ok()?.status.is_success().then_some(());
-        let ready = poll(DEADLINE, Duration::from_millis(20), is_ready).await;
-        ready.with_context(|| format!("{url} was not ready within {} s", DEADLINE.as_secs()))
+async fn wait_until_ready(part: Part, address: &str) -> Result<()> {
+    if part == Part::Broker {
+        let port = address.rsplit(':').next().unwrap_or_default();
+        return broker::wait_until_ready(port.parse().context("the broker's port is no number")?).await;
     }
+    let url = format!("http://{address}");
+    let is_ready = async || http::get(&url, "/readyz").await.ok()?.status.is_success().then_some(());
+    let ready = poll(DEADLINE, Duration::from_millis(20), is_ready).await;
+    ready.with_context(|| format!("{url} was not ready within {} s", DEADLINE.as_secs()))
 }

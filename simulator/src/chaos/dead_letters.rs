@@ -9,7 +9,6 @@ use sqlx::Connection;
 use super::messages::Poison;
 use crate::check;
 
-/// A dead letter's subject and body.
 type Message = (String, Vec<u8>);
 
 /// What is wrong with the dead letters of both databases, given what was sent and the wipes of the broker.
@@ -34,21 +33,17 @@ fn compare(sent: &[(usize, Poison)], wipes: usize, mut found: BTreeMap<Message, 
             None => wrong.push(format!("{body} on {} left no dead letter", poison.subject)),
         }
     }
-    let unexpected = found.into_iter().map(|((subject, body), reason)| {
+    wrong.extend(found.into_iter().map(|((subject, body), reason)| {
         format!("{} on {subject} became a dead letter: {reason}", String::from_utf8_lossy(&body))
-    });
-    wrong.extend(unexpected);
+    }));
     wrong
 }
 
 async fn read(database: &Path) -> Result<BTreeMap<Message, String>> {
     let context = || format!("cannot read the dead letters of {}", database.display());
     let mut connection = check::open(database).await.with_context(context)?;
-    let rows: Vec<(String, Vec<u8>, String)> =
-        sqlx::query_as("SELECT subject, body, reason FROM dead_letters")
-            .fetch_all(&mut connection)
-            .await
-            .with_context(context)?;
+    let rows = sqlx::query_as("SELECT subject, body, reason FROM dead_letters").fetch_all(&mut connection);
+    let rows: Vec<(String, Vec<u8>, String)> = rows.await.with_context(context)?;
     connection.close().await?;
     Ok(rows.into_iter().map(|(subject, body, reason)| ((subject, body), reason)).collect())
 }
@@ -64,12 +59,8 @@ mod tests {
     }
 
     fn found(letters: &[(&str, &str)]) -> BTreeMap<Message, String> {
-        letters
-            .iter()
-            .map(|(body, reason)| {
-                ((ORDER_CREATED.to_owned(), body.as_bytes().to_vec()), (*reason).to_owned())
-            })
-            .collect()
+        let message = |body: &str| (ORDER_CREATED.to_owned(), body.into());
+        letters.iter().map(|(body, reason)| (message(body), (*reason).to_owned())).collect()
     }
 
     #[test]
@@ -81,14 +72,11 @@ mod tests {
     #[test]
     fn a_missing_a_mistaken_and_an_unexpected_dead_letter_are_each_named() {
         let sent = [(1, poison("a")), (1, poison("b"))];
-        let wrong = compare(&sent, 1, found(&[("b", "unknown_order"), ("c", "invalid_event")]));
-        assert_eq!(
-            wrong,
-            [
-                "a on order_created left no dead letter",
-                "the dead letter of b on order_created names unknown_order instead of invalid_event",
-                "c on order_created became a dead letter: invalid_event",
-            ]
-        );
+        let wrong = [
+            "a on order_created left no dead letter",
+            "the dead letter of b on order_created names unknown_order instead of invalid_event",
+            "c on order_created became a dead letter: invalid_event",
+        ];
+        assert_eq!(compare(&sent, 1, found(&[("b", "unknown_order"), ("c", "invalid_event")])), wrong);
     }
 }

@@ -16,7 +16,6 @@ pub const SLOW_LATENCY: Duration = Duration::from_millis(40);
 pub enum Kind {
     /// `kill -9`; started again after a while.
     Kill,
-    /// SIGTERM, then started again.
     Restart,
     /// SIGSTOP, then SIGCONT.
     Pause,
@@ -73,7 +72,6 @@ pub struct Fault {
     pub kind: Kind,
     /// To whom; empty where the kind leaves no choice.
     pub targets: Vec<Part>,
-    /// From its begin until it is mended.
     pub lasts: Duration,
 }
 
@@ -109,12 +107,15 @@ impl Fault {
     pub fn new(kind: Kind, targets: &[Part], lasts: Duration) -> Self {
         Self { kind, targets: targets.to_vec(), lasts }
     }
+
+    pub fn target_words(&self) -> Vec<&'static str> {
+        self.targets.iter().map(|part| target_word(*part)).collect()
+    }
 }
 
 impl Display for Fault {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<&str> = self.targets.iter().map(|part| target_word(*part)).collect();
-        write!(f, "{:<17} {}", self.kind.word(), names.join("+"))
+        write!(f, "{:<17} {}", self.kind.word(), self.target_words().join("+"))
     }
 }
 
@@ -130,20 +131,21 @@ impl FromStr for Wanted {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (head, argument) = text.split_once(':').map_or((text, None), |(head, rest)| (head, Some(rest)));
-        let (word, at) = head.split_once('@').map_or((head, None), |(word, at)| (word, Some(at)));
+        let (head, argument) = split(text, ':');
+        let (word, at) = split(head, '@');
         let known = KINDS.into_iter().find(|(_, known, ..)| *known == word);
         let (kind, _, possible, seconds) = known.ok_or_else(|| {
             let words: Vec<&str> = KINDS.iter().map(|(_, word, ..)| *word).collect();
             format!("{word} is no fault; there are {}", words.join(", "))
         })?;
-        let mut fault = Fault::new(kind, possible, Duration::from_secs(seconds));
+        let usual = Fault::new(kind, possible, Duration::from_secs(seconds));
+        let mut fault = usual.clone();
         // Targets and a length, either of which may be left out: `order+broker,2s`.
         for word in argument.into_iter().flat_map(|argument| argument.split(',')) {
             if word.starts_with(|first: char| first.is_ascii_digit()) {
                 fault.lasts = parse_duration(word)?;
             } else if word != "all" {
-                let targets = word.split('+').map(|name| parse_target(kind, possible, name));
+                let targets = word.split('+').map(|name| parse_target(&usual, name));
                 fault.targets = targets.collect::<Result<_, _>>()?;
             }
         }
@@ -151,14 +153,16 @@ impl FromStr for Wanted {
     }
 }
 
-fn parse_target(kind: Kind, possible: &[Part], name: &str) -> Result<Part, String> {
-    let found = possible.iter().find(|part| target_word(**part) == name);
-    found.copied().ok_or_else(|| {
-        let names: Vec<&str> = possible.iter().map(|part| target_word(*part)).collect();
-        match names.as_slice() {
-            [] => format!("{} has no target", kind.word()),
-            names => format!("{} cannot hit {name:?}; it can hit {}", kind.word(), names.join(", ")),
-        }
+/// `text` up to the mark, and what stands behind it.
+fn split(text: &str, mark: char) -> (&str, Option<&str>) {
+    text.split_once(mark).map_or((text, None), |(head, rest)| (head, Some(rest)))
+}
+
+fn parse_target(fault: &Fault, name: &str) -> Result<Part, String> {
+    let found = fault.targets.iter().find(|part| target_word(**part) == name);
+    found.copied().ok_or_else(|| match fault.target_words().as_slice() {
+        [] => format!("{} has no target", fault.kind.word()),
+        words => format!("{} cannot hit {name:?}; it can hit {}", fault.kind.word(), words.join(", ")),
     })
 }
 

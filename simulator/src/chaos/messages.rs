@@ -2,6 +2,7 @@
 //!
 //! All of it goes through the real broker as the service's own user, so its permissions hold here, too.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -26,8 +27,7 @@ use crate::load::Order;
 /// Messages that are picked for one fault; each is published 2–5 times.
 const PICKED: usize = 100;
 
-/// How many times a picked message is published again.
-const COPIES: std::ops::RangeInclusive<usize> = 2..=5;
+const COPIES: RangeInclusive<usize> = 2..=5;
 
 /// A stream that was wiped is provisioned again by the services within this time.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
@@ -57,19 +57,15 @@ pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
         return Ok(0);
     }
     let newest = (first..=last).rev().take(PICKED / 2);
-    let picked: Vec<u64> = newest.chain((0..PICKED / 2).map(|_| rng.u64(first..=last))).collect::<Vec<_>>();
-    let mut readable = Vec::new();
+    let picked: Vec<u64> = newest.chain((0..PICKED / 2).map(|_| rng.u64(first..=last))).collect();
+    let mut copies = Vec::new();
     for sequence in picked {
         // A malformed header block would cost this client its connection; such a message is poison anyway.
         let stored =
             stored_message::find(&order, sequence).await.context("cannot read the stream's messages")?;
         if stored.is_some_and(|message| message.check_headers().is_ok()) {
-            readable.push(stream.get_raw_message(sequence).await?);
+            copies.extend(vec![stream.get_raw_message(sequence).await?; rng.usize(COPIES)]);
         }
-    }
-    let mut copies = Vec::new();
-    for message in readable {
-        copies.extend(vec![message; rng.usize(COPIES)]);
     }
     rng.shuffle(&mut copies);
     let published = copies.iter().map(|message| {
@@ -106,11 +102,7 @@ pub async fn malformed(nats_url: &str, rng: &mut Rng) -> Result<Vec<Poison>> {
         let mut connection = RawConnection::open(nats_url, user).await?;
         for (number, header) in MALFORMED_HEADERS[..KINDS_SENT].iter().enumerate() {
             let id = format!("malformed-{unique}-{number}");
-            let body = match subject {
-                ORDER_CREATED => json!({"orderId": id, "productId": "1", "quantity": 1}),
-                _ => json!({"orderId": id, "status": "confirmed"}),
-            };
-            let body = Bytes::from(body.to_string());
+            let body = Bytes::from(if subject == ORDER_CREATED { created(&id, 1) } else { confirmed(&id) });
             connection.publish(subject, header, &body).await?;
             sent.push(Poison { subject, body, reason: "invalid_headers" });
         }
@@ -119,41 +111,36 @@ pub async fn malformed(nats_url: &str, rng: &mut Rng) -> Result<Vec<Poison>> {
 }
 
 fn make_poison(real: Option<&Order>, unique: &str) -> Vec<Poison> {
-    let poison = |subject, body: String, reason| Poison { subject, body: body.into(), reason };
     let id = format!("poison-{unique}");
     let mut all = vec![
-        poison(ORDER_CREATED, format!("garbage {unique}"), "invalid_event"),
-        poison(ORDER_CREATED, json!({"order": {"id": id}}).to_string(), "invalid_event"),
-        poison(
-            ORDER_CREATED,
-            json!({"orderId": id, "productId": "1", "quantity": 1_000_000_000_000_i64}).to_string(),
-            "invalid_event",
-        ),
-        poison(
-            ORDER_CREATED,
-            json!({"orderId": format!("{id}\n"), "productId": "1", "quantity": 1}).to_string(),
-            "invalid_event",
-        ),
-        poison(ORDER_PROCESSED, format!("garbage {unique}"), "invalid_event"),
-        poison(
-            ORDER_PROCESSED,
-            json!({"orderId": format!("{id}\r"), "status": "confirmed"}).to_string(),
-            "invalid_event",
-        ),
-        poison(ORDER_PROCESSED, json!({"orderId": id, "status": "confirmed"}).to_string(), "unknown_order"),
+        (ORDER_CREATED, format!("garbage {unique}"), "invalid_event"),
+        (ORDER_CREATED, json!({"order": {"id": id}}).to_string(), "invalid_event"),
+        (ORDER_CREATED, created(&id, 1_000_000_000_000), "invalid_event"),
+        (ORDER_CREATED, created(&format!("{id}\n"), 1), "invalid_event"),
+        (ORDER_PROCESSED, format!("garbage {unique}"), "invalid_event"),
+        (ORDER_PROCESSED, confirmed(&format!("{id}\r")), "invalid_event"),
+        (ORDER_PROCESSED, confirmed(&id), "unknown_order"),
     ];
-    if let Some(real) = real {
-        let repeat = json!({"orderId": real.id, "productId": real.product_id, "quantity": real.quantity + 1, "poison": unique});
-        all.push(poison(ORDER_CREATED, repeat.to_string(), "conflicting_repeat"));
-        let answer = match real.status {
-            Status::Confirmed => {
-                json!({"orderId": real.id, "status": "cancelled", "reason": "unknown_product", "poison": unique})
-            }
-            _ => json!({"orderId": real.id, "status": "confirmed", "poison": unique}),
-        };
-        all.push(poison(ORDER_PROCESSED, answer.to_string(), "conflicting_result"));
+    if let Some(Order { id, product_id, quantity, status }) = real {
+        let repeat =
+            json!({"orderId": id, "productId": product_id, "quantity": quantity + 1, "poison": unique});
+        let mut answer = json!({"orderId": id, "status": "confirmed", "poison": unique});
+        if *status == Status::Confirmed {
+            answer["status"] = "cancelled".into();
+            answer["reason"] = "unknown_product".into();
+        }
+        all.push((ORDER_CREATED, repeat.to_string(), "conflicting_repeat"));
+        all.push((ORDER_PROCESSED, answer.to_string(), "conflicting_result"));
     }
-    all
+    all.into_iter().map(|(subject, body, reason)| Poison { subject, body: body.into(), reason }).collect()
+}
+
+fn created(id: &str, quantity: i64) -> String {
+    json!({"orderId": id, "productId": "1", "quantity": quantity}).to_string()
+}
+
+fn confirmed(id: &str) -> String {
+    json!({"orderId": id, "status": "confirmed"}).to_string()
 }
 
 pub(super) async fn connect(nats_url: &str, user: &str) -> Result<Context> {
@@ -187,8 +174,8 @@ mod tests {
 
     #[test]
     fn every_poison_breaks_its_rule_and_has_a_body_of_its_own() {
-        let real =
-            Order { id: "a".to_owned(), product_id: "1".to_owned(), quantity: 2, status: Status::Confirmed };
+        let (id, product_id) = ("a".to_owned(), "1".to_owned());
+        let real = Order { id, product_id, quantity: 2, status: Status::Confirmed };
         let mut bodies = Vec::new();
         for poison in make_poison(Some(&real), "1").into_iter().chain(make_poison(Some(&real), "2")) {
             let decoded = match poison.subject {

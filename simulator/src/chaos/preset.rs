@@ -1,14 +1,14 @@
 //! Named runs, and the least that each must have done: a run that hit nothing proves nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::fault::{KINDS, Kind};
-use super::surroundings::clocks_can_move;
+use super::surroundings::faketime;
 use super::timeline::Counts;
 
-/// A run with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// About two minutes, for every change
@@ -17,23 +17,14 @@ pub enum Preset {
     Long,
 }
 
-/// The least that must have happened.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Minimums {
-    preset: Preset,
-    /// Of the preset's own length.
-    share: f64,
-}
-
 /// What is counted, and the least of it in each preset.
 type Wanted = (&'static str, fn(&Counts) -> usize, [usize; 2]);
 
-/// Beside the accepted orders and the faults of surroundings.
 const WANTED: [Wanted; 10] = [
     ("kills with enough orders pending", |counts| counts.kills.values().sum(), [20, 300]),
-    ("of them of the order service", |counts| counts.kills_of("order"), [5, 80]),
-    ("of them of the inventory service", |counts| counts.kills_of("inventory"), [5, 80]),
-    ("of them of the broker", |counts| counts.kills_of("broker"), [5, 80]),
+    ("of them of the order service", |counts| of(&counts.kills, "order"), [5, 80]),
+    ("of them of the inventory service", |counts| of(&counts.kills, "inventory"), [5, 80]),
+    ("of them of the broker", |counts| of(&counts.kills, "broker"), [5, 80]),
     ("partitions", |counts| counts.partitions, [2, 30]),
     ("wipes of the broker", |counts| counts.wipes, [1, 12]),
     ("duplicates", |counts| counts.duplicates, [100, 3_000]),
@@ -42,14 +33,12 @@ const WANTED: [Wanted; 10] = [
     ("hostile requests", |counts| counts.attacks, [50, 1_000]),
 ];
 
-/// Accepted orders, at least.
 const ACCEPTED: [usize; 2] = [50_000, 500_000];
 
 /// Faults of each kind that hits a service's surroundings, at least.
 const SURROUNDINGS: [usize; 2] = [1, 15];
 
 impl Preset {
-    /// How long the load runs.
     pub fn duration(self) -> Duration {
         match self {
             Self::Ci => Duration::from_secs(140),
@@ -65,50 +54,41 @@ impl Preset {
         }
     }
 
-    /// The least that a run of `duration` must have done.
-    pub fn minimums(self, duration: Duration) -> Minimums {
-        Minimums { preset: self, share: duration.as_secs_f64() / self.duration().as_secs_f64() }
-    }
-}
-
-impl Minimums {
-    /// What was not reached, each with its number.
-    pub fn shortfalls(&self, counts: &Counts, accepted: u64) -> Vec<String> {
+    /// What a run of `duration` has not reached, each with its number; a shorter run has to do less.
+    pub fn shortfalls(self, duration: Duration, counts: &Counts, accepted: u64) -> Vec<String> {
+        let share = duration.as_secs_f64() / self.duration().as_secs_f64();
         let orders = std::iter::once(("accepted orders", accepted as usize, ACCEPTED));
         let wanted = WANTED.iter().map(|(what, count, least)| (*what, count(counts), *least));
-        let others = surroundings().map(|word| (word, counts.others_of(word), SURROUNDINGS));
-        let all =
-            orders.chain(wanted).chain(others).map(|(what, found, least)| (what, found, self.of(least)));
-        let short = all.filter(|(_, found, least)| found < least);
-        short.map(|(what, found, least)| format!("{found} {what} instead of at least {least}")).collect()
-    }
-
-    fn of(&self, least: [usize; 2]) -> usize {
-        (least[self.preset as usize] as f64 * self.share).floor() as usize
+        let others = surroundings().map(|word| (word, of(&counts.others, word), SURROUNDINGS));
+        let all = orders.chain(wanted).chain(others);
+        all.filter_map(|(what, found, least)| {
+            let least = (least[self as usize] as f64 * share).floor() as usize;
+            (found < least).then(|| format!("{found} {what} instead of at least {least}"))
+        })
+        .collect()
     }
 }
 
-/// The words of the faults that hit a service's surroundings, as far as this machine can have them.
+fn of(counts: &BTreeMap<&str, usize>, word: &str) -> usize {
+    counts.get(word).copied().unwrap_or_default()
+}
+
+/// The faults that hit a service's surroundings, as far as this machine can have them.
 fn surroundings() -> impl Iterator<Item = &'static str> {
-    let possible = |kind: Kind| kind != Kind::Clock || clocks_can_move();
-    KINDS
-        .into_iter()
-        .filter(move |(kind, ..)| kind.is_of_surroundings() && possible(*kind))
-        .map(|(_, word, ..)| word)
+    let possible = |kind: Kind| kind != Kind::Clock || faketime().is_some();
+    let kinds = KINDS.into_iter().filter(move |(kind, ..)| kind.is_of_surroundings() && possible(*kind));
+    kinds.map(|(_, word, ..)| word)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
     fn what_was_not_reached_is_named_with_its_number() {
-        let minimums = Preset::Ci.minimums(Preset::Ci.duration());
-        let kills = BTreeMap::from([("order", 10), ("inventory", 6), ("broker", 4)]);
+        let shortfalls = |counts, accepted| Preset::Ci.shortfalls(Preset::Ci.duration(), counts, accepted);
         let counts = Counts {
-            kills,
+            kills: BTreeMap::from([("order", 10), ("inventory", 6), ("broker", 4)]),
             partitions: 2,
             wipes: 1,
             duplicates: 100,
@@ -118,17 +98,17 @@ mod tests {
             others: surroundings().map(|word| (word, 1)).collect(),
             ..Counts::default()
         };
-        assert_eq!(minimums.shortfalls(&counts, 50_000), ["4 of them of the broker instead of at least 5"]);
-        assert_eq!(
-            minimums.shortfalls(&counts, 49_999)[0],
-            "49999 accepted orders instead of at least 50000"
+        let (broker, accepted) = (
+            "4 of them of the broker instead of at least 5",
+            "49999 accepted orders instead of at least 50000",
         );
+        assert_eq!(shortfalls(&counts, 50_000), [broker]);
+        assert_eq!(shortfalls(&counts, 49_999), [accepted, broker]);
     }
 
     #[test]
     fn a_shorter_run_has_to_do_less() {
-        let short = Preset::Long.minimums(Duration::from_secs(180));
-        let shortfalls = short.shortfalls(&Counts::default(), 0);
+        let shortfalls = Preset::Long.shortfalls(Duration::from_secs(180), &Counts::default(), 0);
         for least in [
             "0 accepted orders instead of at least 50000",
             "0 kills with enough orders pending instead of at least 30",

@@ -1,18 +1,18 @@
 //! What a run found: counts, violations, and one verdict.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::timeline::{Counts, Timeline, millis};
+use super::timeline::{Counts, Entry, Timeline};
 use crate::check;
 use crate::load::Totals;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
-    /// The seed that makes the same schedule again.
     pub seed: u64,
     pub duration: Duration,
     pub timeline: Timeline,
@@ -46,24 +46,18 @@ impl Report {
     }
 
     fn reasons(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if let Some(audit) = &self.audit {
-            reasons.extend(
-                audit.violated().map(|finding| format!("{} ({})", finding.name, finding.violations.count)),
-            );
-        }
-        reasons.extend(self.violations.iter().cloned());
-        reasons.extend(self.shortfalls.iter().cloned());
-        reasons
+        let violated = self.audit.iter().flat_map(|audit| audit.violated());
+        let violated = violated.map(|finding| format!("{} ({})", finding.name, finding.violations.count));
+        violated.chain([&self.violations, &self.shortfalls].into_iter().flatten().cloned()).collect()
     }
 
     pub fn json(&self) -> Value {
-        let timeline: Vec<Value> = self.timeline.entries.iter().map(super::timeline::Entry::json).collect();
+        let timeline: Vec<Value> = self.timeline.entries.iter().map(Entry::json).collect();
         json!({
-            "verdict": self.verdict(), "seed": self.seed, "durationMs": millis(self.duration),
+            "verdict": self.verdict(), "seed": self.seed, "durationMs": self.duration.as_millis(),
             "orders": self.totals, "counts": self.counts, "timeline": timeline,
-            "worstRecoveryMs": self.timeline.worst_recovery().map(millis),
-            "endRecoveryMs": self.recovery.map(millis), "audit": self.audit,
+            "worstRecoveryMs": self.timeline.worst_recovery().map(|recovery| recovery.as_millis()),
+            "endRecoveryMs": self.recovery.map(|recovery| recovery.as_millis()), "audit": self.audit,
             "violations": self.violations, "shortfalls": self.shortfalls, "skipped": self.skipped, "kept": self.kept,
         })
     }
@@ -71,30 +65,23 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let (totals, counts) = (&self.totals, &self.counts);
-        let seconds = |duration: Option<Duration>| {
-            duration.map_or("never".to_owned(), |duration| format!("{:.2} s", duration.as_secs_f64()))
-        };
-        let kills: Vec<String> = counts.kills.iter().map(|(part, count)| format!("{count} {part}")).collect();
-        writeln!(f)?;
-        writeln!(f, "seed              {}, load for {} s", self.seed, self.duration.as_secs())?;
-        writeln!(f, "accepted          {}", totals.accepted)?;
-        writeln!(f, "settled           {}", totals.settled)?;
-        writeln!(f, "unknown outcome   {}", totals.unknown)?;
-        writeln!(f, "kills             {} ({})", counts.kills.values().sum::<usize>(), kills.join(", "))?;
-        writeln!(f, "idle kills        {}", counts.idle_kills)?;
-        writeln!(f, "partitions        {}", counts.partitions)?;
-        writeln!(f, "broker wipes      {}", counts.wipes)?;
-        writeln!(f, "duplicates        {}", counts.duplicates)?;
-        writeln!(
-            f,
-            "poison            {}, {} of them with malformed headers",
-            counts.poison, counts.malformed
-        )?;
-        writeln!(f, "attacks           {} requests", counts.attacks)?;
-        let others: Vec<String> =
-            counts.others.iter().map(|(word, count)| format!("{count} {word}")).collect();
-        writeln!(f, "other faults      {}", others.join(", "))?;
+        let Totals { accepted, settled, unknown, .. } = self.totals;
+        let Counts { idle_kills, partitions, wipes, duplicates, poison, malformed, attacks, .. } =
+            self.counts;
+        let all_kills: usize = self.counts.kills.values().sum();
+        let (kills, others) = (listed(&self.counts.kills), listed(&self.counts.others));
+        writeln!(f, "\nseed              {}, load for {} s", self.seed, self.duration.as_secs())?;
+        writeln!(f, "accepted          {accepted}")?;
+        writeln!(f, "settled           {settled}")?;
+        writeln!(f, "unknown outcome   {unknown}")?;
+        writeln!(f, "kills             {all_kills} ({kills})")?;
+        writeln!(f, "idle kills        {idle_kills}")?;
+        writeln!(f, "partitions        {partitions}")?;
+        writeln!(f, "broker wipes      {wipes}")?;
+        writeln!(f, "duplicates        {duplicates}")?;
+        writeln!(f, "poison            {poison}, {malformed} of them with malformed headers")?;
+        writeln!(f, "attacks           {attacks} requests")?;
+        writeln!(f, "other faults      {others}")?;
         for skipped in &self.skipped {
             writeln!(f, "skipped           {skipped}")?;
         }
@@ -111,4 +98,13 @@ impl Display for Report {
         }
         writeln!(f, "{}", self.verdict())
     }
+}
+
+fn seconds(duration: Option<Duration>) -> String {
+    duration.map_or("never".to_owned(), |duration| format!("{:.2} s", duration.as_secs_f64()))
+}
+
+fn listed(counts: &BTreeMap<&str, usize>) -> String {
+    let counts: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    counts.join(", ")
 }

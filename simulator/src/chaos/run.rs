@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fastrand::Rng;
+use processes::poll;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
@@ -11,12 +12,14 @@ use super::arguments::Plan;
 use super::fault::Kind;
 use super::messages;
 use super::messages::Poison;
+use super::report::Report;
 use super::schedule::Planned;
 use super::site::Site;
-use super::timeline::{Entry, Timeline};
-use super::traffic::Traffic;
+use super::timeline::Entry;
+use super::traffic::{Endpoints, Traffic};
 use super::{attack, surroundings};
-use crate::load::{SharedTally, Totals};
+use crate::load::SharedTally;
+use crate::metrics::Metrics;
 
 /// How long a kill waits for enough pending orders; then it comes anyway, and does not count.
 const PENDING_WITHIN: Duration = Duration::from_secs(5);
@@ -34,29 +37,22 @@ const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
 /// Nobody's order may wait longer than this for the fault of somebody else's message.
 const MESSAGES_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a run did to a site.
-#[derive(Debug, Default)]
-pub struct Injected {
-    pub timeline: Timeline,
-    /// Every poison message, and how many wipes of the broker had come before it.
-    pub poison: Vec<(usize, Poison)>,
-    /// What went wrong with a fault itself, such as a service that did not come back.
-    pub broken: Option<String>,
-    /// Faults after which orders waited that had nothing to do with them.
-    pub waited: Vec<String>,
-    /// Faults that this machine cannot have, and why.
-    pub skipped: Vec<String>,
-}
+/// I4: every order is settled so soon after the last fault.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Poison messages, each with the number of wipes of the broker that had come before it.
+pub type SentPoison = Vec<(usize, Poison)>;
 
 pub struct Injector<'a> {
     plan: &'a Plan,
     site: &'a mut Site,
-    pub traffic: Traffic,
+    traffic: Traffic,
     rng: Rng,
     started: Instant,
     recoveries: JoinSet<Entry>,
     print: fn(&Entry),
-    injected: Injected,
+    report: Report,
+    poison: SentPoison,
     wipes: usize,
 }
 
@@ -65,49 +61,55 @@ impl<'a> Injector<'a> {
     pub fn new(plan: &'a Plan, site: &'a mut Site, traffic: Traffic, print: fn(&Entry)) -> Self {
         // Another sequence than the schedule's, from the same seed.
         let rng = Rng::with_seed(plan.seed.rotate_left(32) ^ 1);
-        let (started, recoveries, injected) = (Instant::now(), JoinSet::new(), Injected::default());
-        Self { plan, site, traffic, rng, started, recoveries, print, injected, wipes: 0 }
+        let report = Report { seed: plan.seed, duration: plan.duration, ..Report::default() };
+        let (started, recoveries, poison) = (Instant::now(), JoinSet::new(), Vec::new());
+        Self { plan, site, traffic, rng, started, recoveries, print, report, poison, wipes: 0 }
     }
 
-    /// Injects the whole schedule; ends with the run's duration, or when a fault cannot be mended.
-    pub async fn run(&mut self) {
+    /// Injects the whole schedule under load, ends the load, and waits until everything has recovered.
+    pub async fn run(mut self) -> Result<(Report, SentPoison)> {
+        self.inject_all().await;
+        self.traffic.end_load().await?;
+        let recovered = wait_for_the_end(&self.traffic).await;
+        self.wait_for_recoveries().await;
+        let mut report = self.report;
+        report.totals = self.traffic.finish()?;
+        report.timeline.entries.sort_by_key(|entry| entry.at);
+        report.counts = report.timeline.counts(self.plan.min_pending);
+        if let Some(preset) = self.plan.minimums {
+            report.shortfalls = preset.shortfalls(report.duration, &report.counts, report.totals.accepted);
+        }
+        report.recovery = recovered.as_ref().ok().copied();
+        report.violations.extend(recovered.err());
+        Ok((report, self.poison))
+    }
+
+    /// Ends with the run's duration, or when a fault cannot be mended.
+    async fn inject_all(&mut self) {
         for planned in &self.plan.schedule {
             if let Err(error) = self.inject(planned).await {
-                self.injected.broken = Some(format!("{}: {error:#}", planned.fault));
+                self.report.violations.insert(0, format!("{}: {error:#}", planned.fault));
                 return;
             }
-            while let Some(entry) = self.recoveries.try_join_next() {
-                self.note(entry.ok());
+            while let Some(Ok(entry)) = self.recoveries.try_join_next() {
+                self.note(entry);
             }
         }
         sleep_until((self.started + self.plan.duration).into()).await;
     }
 
-    /// What was done, once every fault is recovered from or given up, and what clients were told.
-    pub async fn finish(mut self) -> Result<(Injected, Totals)> {
-        self.wait_for_recoveries().await;
-        self.injected.timeline.entries.sort_by_key(|entry| entry.at);
-        Ok((self.injected, self.traffic.finish()?))
-    }
-
-    fn note(&mut self, entry: Option<Entry>) {
-        // A task that only watches neither panics nor is aborted.
-        let Some(entry) = entry else { return };
-        (self.print)(&entry);
-        self.injected.timeline.entries.push(entry);
-    }
-
     async fn inject(&mut self, planned: &Planned) -> Result<()> {
         let fault = planned.fault.clone();
+        let is_messages = fault.kind.is_messages();
         sleep_until((self.started + planned.at).into()).await;
-        if fault.kind == Kind::Clock && !surroundings::clocks_can_move() {
-            self.injected.skipped.push("clock: libfaketime is not installed".to_owned());
+        if fault.kind == Kind::Clock && surroundings::faketime().is_none() {
+            self.report.skipped.push("clock: libfaketime is not installed".to_owned());
             return Ok(());
         }
         if matches!(fault.kind, Kind::Kill | Kind::Wipe) {
             self.wait_for_pending().await;
         }
-        if fault.kind.is_messages() {
+        if is_messages {
             self.wait_for_recoveries().await;
         }
         let (begun, pending) = (Instant::now(), self.traffic.tally().pending());
@@ -115,37 +117,35 @@ impl<'a> Injector<'a> {
         let messages = self.send_messages(fault.kind).await?;
         sleep(fault.lasts).await;
         self.site.end(&fault).await?;
-        if fault.kind == Kind::Wipe {
-            self.wipes += 1;
-        }
+        self.wipes += usize::from(fault.kind == Kind::Wipe);
         let (at, lasted) = (begun - self.started, begun.elapsed());
         let entry = Entry { at, fault, pending, lasted, recovery: None, messages };
-        if entry.fault.kind.is_messages() {
-            self.recover_now(entry).await;
-        } else {
-            self.recoveries.spawn(recover(entry, self.traffic.tally().clone(), RECOVERY_WITHIN));
+        let within = if is_messages { MESSAGES_WITHIN } else { RECOVERY_WITHIN };
+        self.recoveries.spawn(recover(entry, self.traffic.tally().clone(), within));
+        if is_messages {
+            // So that what is measured is this fault's doing alone.
+            self.wait_for_recoveries().await;
         }
         Ok(())
     }
 
     /// After this, whatever is slow is so because of the next fault.
     async fn wait_for_recoveries(&mut self) {
-        while let Some(entry) = self.recoveries.join_next().await {
-            self.note(entry.ok());
+        // A task that only watches neither panics nor is aborted.
+        while let Some(Ok(entry)) = self.recoveries.join_next().await {
+            self.note(entry);
         }
     }
 
-    /// Waits with the next fault, so that what is measured is this one's doing alone.
-    async fn recover_now(&mut self, entry: Entry) {
-        let entry = recover(entry, self.traffic.tally().clone(), MESSAGES_WITHIN).await;
-        if entry.recovery.is_none() {
+    fn note(&mut self, entry: Entry) {
+        (self.print)(&entry);
+        if entry.fault.kind.is_messages() && entry.recovery.is_none() {
             let (kind, at) = (entry.fault.kind.word(), entry.at.as_secs_f64());
             let limit = MESSAGES_WITHIN.as_secs();
-            self.injected
-                .waited
-                .push(format!("{kind} at {at:.1} s: orders of others waited more than {limit} s for it"));
+            let waited = format!("{kind} at {at:.1} s: orders of others waited more than {limit} s for it");
+            self.report.violations.push(waited);
         }
-        self.note(Some(entry));
+        self.report.timeline.entries.push(entry);
     }
 
     /// Sends bursts on top of the steady load until enough orders are pending, so that a kill hits something.
@@ -172,7 +172,7 @@ impl<'a> Injector<'a> {
             _ => return Ok(None),
         };
         let count = sent.len();
-        self.injected.poison.extend(sent.into_iter().map(|poison| (self.wipes, poison)));
+        self.poison.extend(sent.into_iter().map(|poison| (self.wipes, poison)));
         Ok(Some(count))
     }
 }
@@ -190,4 +190,36 @@ async fn recover(mut entry: Entry, tally: SharedTally, within: Duration) -> Entr
         sleep(RECOVERY_EVERY).await;
     }
     entry
+}
+
+/// Waits until nothing is under way. Returns how long that took, or tells what was left.
+async fn wait_for_the_end(traffic: &Traffic) -> Result<Duration, String> {
+    let start = Instant::now();
+    let mut last = None;
+    let ended = poll(SETTLED_WITHIN, Duration::from_millis(100), async || {
+        last = remaining(traffic).await.ok();
+        (last == Some((0, 0, 0))).then(|| start.elapsed())
+    });
+    let ended = ended.await;
+    // A service that cannot be asked leaves everything open.
+    let (open, pending, outbox) = last.unwrap_or((traffic.tally().pending(), u64::MAX, u64::MAX));
+    ended.ok_or_else(|| {
+        format!(
+            "{} s after the last fault {open} accepted orders were not seen settled, {pending} orders are \
+             pending, {outbox} events wait in outboxes",
+            SETTLED_WITHIN.as_secs()
+        )
+    })
+}
+
+/// Accepted orders not seen settled, orders that the order service has not settled, and events of both
+/// services that the broker has not acknowledged.
+async fn remaining(traffic: &Traffic) -> Result<(usize, u64, u64)> {
+    let Endpoints { order, inventory, .. } = &traffic.endpoints;
+    let (order, inventory) = (Metrics::of(order).await?, Metrics::of(inventory).await?);
+    let gauge = |metrics: &Metrics, name: &str| {
+        metrics.gauge(name).with_context(|| format!("there is no metric {name}"))
+    };
+    let outbox = gauge(&order, "outbox_rows")? + gauge(&inventory, "outbox_rows")?;
+    Ok((traffic.tally().pending(), gauge(&order, "orders_pending")?, outbox))
 }

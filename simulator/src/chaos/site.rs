@@ -4,16 +4,20 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use processes::proxy::{Direction, Link, Proxy};
+use processes::token;
+use rustix::process::Signal;
+use shared::settings::DEMO_SECRET;
 use sqlx::SqliteConnection;
 
 use super::containers::Containers;
 use super::fault::{Fault, Kind, SLOW_LATENCY};
 use super::surroundings;
+use super::traffic::Endpoints;
+use crate::answers::Coverage;
 use crate::topology::{Links, Part, Topology, TopologyConfig};
 
-/// What faults are done to.
 pub enum Site {
     Own(Box<OwnSite>),
     Compose(Containers),
@@ -21,7 +25,7 @@ pub enum Site {
 
 /// A topology, and the proxy between each service and the broker.
 pub struct OwnSite {
-    topology: Topology,
+    pub topology: Topology,
     order: Proxy,
     inventory: Proxy,
     /// Connections that hold a write lock.
@@ -38,21 +42,12 @@ impl OwnSite {
         Ok(Self { topology: Topology::start(config).await?, order, inventory, locks: Vec::new(), panics: 0 })
     }
 
-    pub fn topology(&self) -> &Topology {
-        &self.topology
-    }
-
-    /// Stops both services, which drain, and then the broker.
-    pub async fn stop(&mut self) -> Result<()> {
-        self.topology.stop().await
-    }
-
     async fn begin(&mut self, kind: Kind, part: Part) -> Result<()> {
         let topology = &mut self.topology;
         match kind {
             Kind::Kill => topology.kill(part).await?,
             Kind::Restart => topology.stop_part(part).await?,
-            Kind::Pause => topology.pause(part)?,
+            Kind::Pause => topology.signal(part, Signal::STOP)?,
             Kind::Cut => self.link(part).set(Link::Cut),
             Kind::StallToBroker => self.link(part).set(Link::Stall(Direction::ToBroker)),
             Kind::StallFromBroker => self.link(part).set(Link::Stall(Direction::FromBroker)),
@@ -76,7 +71,7 @@ impl OwnSite {
         let topology = &mut self.topology;
         match kind {
             Kind::Kill | Kind::Restart | Kind::Panic => topology.start_part(part).await,
-            Kind::Pause => topology.resume(part),
+            Kind::Pause => topology.signal(part, Signal::CONT),
             Kind::Lock => surroundings::unlock(self.locks.pop().context("nothing was locked")?).await,
             Kind::LogGone => surroundings::restart(topology, part).await,
             Kind::MoveDatabase => surroundings::bring_database_back(topology, part).await,
@@ -94,15 +89,22 @@ impl OwnSite {
 }
 
 impl Site {
-    /// Fails by name on the first fault that cannot be done here. Called before anything starts.
-    pub fn check(compose: bool, faults: &[Fault]) -> Result<()> {
-        let possible = |kind| !compose || matches!(kind, Kind::Kill | Kind::Restart | Kind::Pause);
-        match faults.iter().find(|fault| !possible(fault.kind)) {
-            Some(fault) => bail!(
-                "{} cannot be done to the containers of docker compose; kill, restart and pause can",
-                fault.kind.word()
-            ),
-            None => Ok(()),
+    pub fn endpoints(&self) -> Endpoints {
+        match self {
+            Self::Own(site) => Endpoints {
+                order: site.topology.order_url(),
+                inventory: site.topology.inventory_url(),
+                nats: site.topology.nats_url(),
+                secret: DEMO_SECRET.to_owned(),
+                coverage: Coverage::Complete,
+            },
+            Self::Compose(containers) => Endpoints {
+                order: format!("http://{}", containers.address(Part::Order)),
+                inventory: format!("http://{}", containers.address(Part::Inventory)),
+                nats: format!("nats://{}", containers.address(Part::Broker)),
+                secret: token::secret(),
+                coverage: Coverage::Partial,
+            },
         }
     }
 

@@ -25,7 +25,7 @@ const AHEAD: &str = "+23h";
 /// How long a service runs on with a clock that was put right.
 const PUT_RIGHT: Duration = Duration::from_secs(1);
 
-/// Where Debian, Fedora and Homebrew put the library that fakes the clock.
+/// Where Debian, Fedora and Homebrew put it.
 const FAKETIME: [&str; 4] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
@@ -33,7 +33,6 @@ const FAKETIME: [&str; 4] = [
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
-/// The parts of a database on disk.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// How many steps a busy task lives: it panics in the middle of its work.
@@ -42,23 +41,17 @@ const BUSY_SKIP: &str = "50";
 /// The background tasks of a service (see `service.rs`), and how many of their steps go well. Those that may
 /// have nothing to do for a long time panic at once.
 fn tasks(part: Part) -> Vec<(&'static str, &'static str)> {
-    let mut tasks =
-        ["jobs", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0")).to_vec();
-    tasks.extend(["consumer", "relay"].map(|task| (task, BUSY_SKIP)));
-    match part {
-        Part::Order => {
-            tasks.extend([("committer", BUSY_SKIP), ("sweeper", "0"), ("feed reader", BUSY_SKIP)]);
-        }
-        _ => tasks.push(("committer", "0")),
-    }
-    tasks
+    let both = ["jobs", "broker watch", "database watch", "server", "signals"].map(|task| (task, "0"));
+    let busy = ["consumer", "relay"].map(|task| (task, BUSY_SKIP));
+    let own = match part {
+        Part::Order => vec![("committer", BUSY_SKIP), ("sweeper", "0"), ("feed reader", BUSY_SKIP)],
+        _ => vec![("committer", "0")],
+    };
+    both.into_iter().chain(busy).chain(own).collect()
 }
 
-pub fn clocks_can_move() -> bool {
-    faketime().is_some()
-}
-
-fn faketime() -> Option<&'static str> {
+/// The library that fakes a clock; `None`: this machine has none.
+pub fn faketime() -> Option<&'static str> {
     FAKETIME.into_iter().find(|library| Path::new(library).exists())
 }
 
@@ -72,7 +65,6 @@ pub async fn restart(topology: &mut Topology, part: Part) -> Result<()> {
     topology.start_part(part).await
 }
 
-/// Starts the service again with a clock that is far ahead.
 pub async fn set_clock_ahead(topology: &mut Topology, part: Part) -> Result<()> {
     let library = faketime().context("libfaketime is not installed")?;
     let clock = clock_file(topology, part);
@@ -96,12 +88,12 @@ pub async fn put_clock_right(topology: &mut Topology, part: Part) -> Result<()> 
 }
 
 fn clock_file(topology: &Topology, part: Part) -> PathBuf {
-    topology.folder().join(format!("{}.clock", part.name()))
+    topology.config.folder.join(format!("{}.clock", part.name()))
 }
 
 /// Moves the database's files away, and waits until the service has noticed and ended.
 pub async fn move_database(topology: &mut Topology, part: Part) -> Result<()> {
-    let database = topology.database(part);
+    let database = topology.config.database(part);
     rename_all(&database, &moved(&database))?;
     let status = topology.wait_for_end(part, ENDS_WITHIN).await?;
     ensure!(!status.success(), "{} lost its database and ended as if nothing were wrong", part.name());
@@ -109,7 +101,7 @@ pub async fn move_database(topology: &mut Topology, part: Part) -> Result<()> {
 }
 
 pub async fn bring_database_back(topology: &mut Topology, part: Part) -> Result<()> {
-    let database = topology.database(part);
+    let database = topology.config.database(part);
     rename_all(&moved(&database), &database)?;
     topology.start_part(part).await
 }
@@ -134,7 +126,8 @@ fn rename_all(from: &Path, to: &Path) -> Result<()> {
 
 /// Takes the write lock of the service's database, as another process would.
 pub async fn lock(topology: &Topology, part: Part) -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::new().filename(topology.database(part)).create_if_missing(false);
+    let options =
+        SqliteConnectOptions::new().filename(topology.config.database(part)).create_if_missing(false);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.context("cannot take the write lock")?;
     Ok(connection)

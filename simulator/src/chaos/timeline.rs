@@ -36,7 +36,6 @@ pub struct Counts {
     pub kills: BTreeMap<&'static str, usize>,
     /// Kills that fewer orders than the minimum were pending at.
     pub idle_kills: usize,
-    /// Times that a service was cut off from the broker.
     pub partitions: usize,
     pub wipes: usize,
     pub duplicates: usize,
@@ -50,26 +49,17 @@ pub struct Counts {
     pub others: BTreeMap<&'static str, usize>,
 }
 
-impl Counts {
-    pub fn kills_of(&self, part: &str) -> usize {
-        self.kills.get(part).copied().unwrap_or_default()
-    }
-
-    pub fn others_of(&self, word: &str) -> usize {
-        self.others.get(word).copied().unwrap_or_default()
-    }
-}
-
 impl Timeline {
     /// Counts what happened; `min_pending` tells a kill that hit something from one that did not.
     pub fn counts(&self, min_pending: usize) -> Counts {
         let mut counts = Counts::default();
         for entry in &self.entries {
-            let (kind, messages) = (entry.fault.kind, entry.messages.unwrap_or_default());
+            let Fault { kind, targets, .. } = &entry.fault;
+            let messages = entry.messages.unwrap_or_default();
             match kind {
-                Kind::Kill if entry.pending < min_pending => counts.idle_kills += entry.fault.targets.len(),
+                Kind::Kill if entry.pending < min_pending => counts.idle_kills += targets.len(),
                 Kind::Kill => {
-                    for part in &entry.fault.targets {
+                    for part in targets {
                         *counts.kills.entry(target_word(*part)).or_default() += 1;
                     }
                 }
@@ -81,9 +71,9 @@ impl Timeline {
                     counts.malformed += messages;
                 }
                 Kind::Attack => counts.attacks += messages,
-                _ if kind.is_partition() => counts.partitions += entry.fault.targets.len(),
+                _ if kind.is_partition() => counts.partitions += targets.len(),
                 _ if kind.is_of_surroundings() => {
-                    *counts.others.entry(kind.word()).or_default() += entry.fault.targets.len();
+                    *counts.others.entry(kind.word()).or_default() += targets.len();
                 }
                 _ => {}
             }
@@ -91,7 +81,6 @@ impl Timeline {
         counts
     }
 
-    /// The longest time from the end of a fault until all that was pending then was settled.
     pub fn worst_recovery(&self) -> Option<Duration> {
         self.entries.iter().filter_map(|entry| entry.recovery).max()
     }
@@ -99,18 +88,12 @@ impl Timeline {
 
 impl Entry {
     pub fn json(&self) -> Value {
-        let targets: Vec<&str> = self.fault.targets.iter().map(|part| target_word(*part)).collect();
         json!({
-            "atMs": millis(self.at), "fault": self.fault.kind.word(), "targets": targets,
-            "pending": self.pending, "lastedMs": millis(self.lasted),
-            "recoveryMs": self.recovery.map(millis), "messages": self.messages,
+            "atMs": self.at.as_millis(), "fault": self.fault.kind.word(), "targets": self.fault.target_words(),
+            "pending": self.pending, "lastedMs": self.lasted.as_millis(),
+            "recoveryMs": self.recovery.map(|recovery| recovery.as_millis()), "messages": self.messages,
         })
     }
-}
-
-/// A duration in milliseconds, as reports give it.
-pub fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Display for Entry {
@@ -122,22 +105,19 @@ impl Display for Entry {
             Some(recovery) => write!(f, "  settled {:5.2} s later", recovery.as_secs_f64())?,
             None => write!(f, "  NOT SETTLED")?,
         }
-        match self.messages {
-            Some(messages) => write!(f, "  {messages} messages"),
-            None => Ok(()),
-        }
+        self.messages.map_or(Ok(()), |messages| write!(f, "  {messages} messages"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chaos::fault::Wanted;
 
     fn entry(fault: &str, pending: usize) -> Entry {
-        let wanted: super::super::fault::Wanted = fault.parse().unwrap();
         Entry {
             at: Duration::from_millis(12_340),
-            fault: wanted.fault,
+            fault: fault.parse::<Wanted>().unwrap().fault,
             pending,
             lasted: Duration::from_millis(400),
             recovery: Some(Duration::from_millis(120)),
@@ -147,14 +127,9 @@ mod tests {
 
     #[test]
     fn kills_count_for_each_part_and_only_with_enough_orders_pending() {
-        let mut timeline = Timeline::default();
-        timeline.entries.extend([
-            entry("kill:order+broker", 100),
-            entry("kill:order", 99),
-            entry("kill:order", 500),
-        ]);
-        timeline.entries.extend([entry("cut:order", 0), entry("stall-to-broker", 0), entry("wipe", 0)]);
-        let counts = timeline.counts(100);
+        let kills = [entry("kill:order+broker", 100), entry("kill:order", 99), entry("kill:order", 500)];
+        let others = [entry("cut:order", 0), entry("stall-to-broker", 0), entry("wipe", 0)];
+        let counts = Timeline { entries: [kills, others].concat() }.counts(100);
         assert_eq!(counts.kills, BTreeMap::from([("broker", 1), ("order", 2)]));
         assert_eq!((counts.idle_kills, counts.partitions, counts.wipes), (1, 3, 1));
     }

@@ -4,18 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use processes::{poll, token};
+use processes::poll;
 use shared::contract::status::Status;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::Plan;
-use super::containers::Containers;
 use crate::answers::{Coverage, Recorder};
 use crate::http::HttpClient;
 use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
 use crate::load::{Load, Order, SharedTally, Target, Totals, Watch};
-use crate::topology::{Part, Topology};
 
 /// Products of the topology, by the numbers 1 to this one.
 pub const PRODUCTS: u32 = 10;
@@ -23,18 +21,9 @@ pub const PRODUCTS: u32 = 10;
 /// The product of which there is little.
 pub const SCARCE: u32 = PRODUCTS;
 
-/// Share of the orders that are for products that do not exist.
-const UNKNOWN: f64 = 0.02;
-
-const USERS: u32 = 5;
-
-const QUANTITY_MAX: u32 = 3;
-
-/// Connections of a burst, at most.
 const BURST_CONNECTIONS: usize = 400;
 
-/// How long a request may take. A container that is killed closes no connection, so a caller has to give up
-/// by itself; and no fault that is mended within this time makes an outcome unknown.
+/// How long a request may take: a container that is killed closes no connection, so callers have to give up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an order is asked for until its own service shows it settled.
@@ -45,11 +34,10 @@ pub struct Endpoints {
     pub inventory: String,
     /// `nats://…` of the broker itself, past every proxy.
     pub nats: String,
-    secret: String,
-    coverage: Coverage,
+    pub secret: String,
+    pub coverage: Coverage,
 }
 
-/// The load of one run.
 pub struct Traffic {
     pub endpoints: Endpoints,
     load: Load,
@@ -60,29 +48,6 @@ pub struct Traffic {
     bursts: u64,
     burst: Option<AbortHandle>,
     watch: Watch,
-}
-
-impl Endpoints {
-    pub fn of(topology: &Topology) -> Self {
-        Self {
-            order: topology.order_url(),
-            inventory: topology.inventory_url(),
-            nats: topology.nats_url(),
-            secret: shared::settings::DEMO_SECRET.to_owned(),
-            coverage: Coverage::Complete,
-        }
-    }
-
-    /// The ports that the containers publish.
-    pub fn of_containers(containers: &Containers) -> Self {
-        Self {
-            order: format!("http://{}", containers.address(Part::Order)),
-            inventory: format!("http://{}", containers.address(Part::Inventory)),
-            nats: format!("nats://{}", containers.address(Part::Broker)),
-            secret: token::secret(),
-            coverage: Coverage::Partial,
-        }
-    }
 }
 
 impl Traffic {
@@ -131,7 +96,7 @@ impl Traffic {
         let (id, user) = self.load.tally.last_settled()?;
         let user = self.load.target.users.get(user)?;
         poll(LOOK_WITHIN, Duration::from_millis(50), async || {
-            let mut client = HttpClient::connect(&self.load.target.order_url).await.ok()?;
+            let mut client = HttpClient::connect(&self.endpoints.order).await.ok()?;
             let order = Order::get(&mut client, user, &id).await.ok()??;
             (order.status != Status::Created).then_some(order)
         })
@@ -147,7 +112,6 @@ impl Traffic {
         Ok(())
     }
 
-    /// Ends the watch and the file of answers.
     pub fn finish(self) -> Result<Totals> {
         // Nothing may be written behind the file's end.
         drop(self.watch);
@@ -157,7 +121,6 @@ impl Traffic {
 }
 
 fn load_plan(seed: u64, pace: Pace, limit: Limit) -> LoadPlan {
-    let mix =
-        Mix { products: PRODUCTS, hot: 0.1, unknown: UNKNOWN, users: USERS, quantity_max: QUANTITY_MAX };
+    let mix = Mix { products: PRODUCTS, hot: 0.1, unknown: 0.02, users: 5, quantity_max: 3 };
     LoadPlan { seed, pace, limit, mix }
 }

@@ -21,17 +21,14 @@ pub struct Answered {
     pub requests: Vec<Request>,
     /// Keys that were answered with two orders within their lifetime.
     pub ambiguous: Vec<(Name, OrderId, OrderId)>,
-    /// Final statuses that were seen.
     pub observed: Vec<Observed>,
     /// The lowest stock that was read of each product.
     pub lowest_stock: BTreeMap<Name, i64>,
 }
 
-/// One order that a client wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
     pub user: Name,
-    /// The fingerprint of the idempotency key.
     pub key: u128,
     pub product: Name,
     pub quantity: i64,
@@ -44,7 +41,6 @@ pub struct Request {
 /// What became of a request as far as its client knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// 201 with this order.
     Accepted(OrderId),
     Refused,
     Unknown,
@@ -57,10 +53,8 @@ pub struct Observed {
     pub by: Witness,
 }
 
-type Index = HashMap<(Name, u128), usize>;
-
 pub fn read(path: &Path, names: &mut Names) -> Result<Answered> {
-    let (mut answered, mut index) = (Answered::default(), Index::new());
+    let (mut answered, mut index) = (Answered::default(), HashMap::new());
     let (mut header, mut count, mut ended) = (false, 0, false);
     for line in answers::read(path)? {
         match line? {
@@ -87,9 +81,15 @@ impl Answered {
         self.requests.iter().filter(|request| request.fate == Fate::Unknown).count() as u64
     }
 
-    fn fold(&mut self, answer: Answer, names: &mut Names, index: &mut Index) {
+    /// `index` tells where the request of a user and key is.
+    fn fold(&mut self, answer: Answer, names: &mut Names, index: &mut HashMap<(Name, u128), usize>) {
         let request = Request::new(&answer, names);
-        self.note_final_status(&answer.outcome, names);
+        if let (Fate::Accepted(order), Outcome::Accepted { status, .. }) = (request.fate, answer.outcome)
+            && status != Status::Created
+        {
+            // A 201 for a key may show an order that is settled already.
+            self.observed.push(Observed { order, status, by: Witness::Order });
+        }
         let slot = *index.entry((request.user, request.key)).or_insert(self.requests.len());
         let Some(before) = self.requests.get(slot).copied() else {
             self.requests.push(request);
@@ -105,20 +105,9 @@ impl Answered {
                     self.requests[slot] = request;
                 }
             }
-            (Fate::Accepted(_), _) => {}
             // A later refusal says that *it* stored nothing; an earlier POST with the key still may have.
-            (Fate::Unknown, Fate::Refused) => {}
+            (Fate::Accepted(_), _) | (Fate::Unknown, Fate::Refused) => {}
             _ => self.requests[slot] = request,
-        }
-    }
-
-    /// A 201 for a key may show an order that is settled already.
-    fn note_final_status(&mut self, outcome: &Outcome, names: &mut Names) {
-        if let Outcome::Accepted { order_id, status: status @ (Status::Confirmed | Status::Cancelled) } =
-            outcome
-        {
-            let order = names.order(order_id);
-            self.observed.push(Observed { order, status: *status, by: Witness::Order });
         }
     }
 }

@@ -21,7 +21,7 @@ pub use self::answered::{Answered, Fate, Observed, Request};
 pub use self::names::{Name, Names, OrderId};
 pub(crate) use self::read::open;
 pub use self::read::{Databases, read};
-pub use self::report::{Finding, Listing, Moment, Report, Violations, audit};
+pub use self::report::{Finding, Listing, Moment, Report, audit};
 use crate::compose;
 
 /// Audits both databases: I1 to I10, each violation with its witnesses. Exits with 1 when one is violated.

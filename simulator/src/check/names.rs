@@ -38,6 +38,10 @@ impl Names {
         &self.texts[name.0 as usize]
     }
 
+    pub fn amount(&self, quantity: i64, product: Name) -> String {
+        format!("{quantity} of product {}", self.text(product))
+    }
+
     pub fn order(&mut self, text: &str) -> OrderId {
         match canonical_v7(text) {
             Some(number) => OrderId(number),
@@ -47,8 +51,7 @@ impl Names {
     }
 
     pub fn order_text(&self, id: OrderId) -> String {
-        let from_top = u128::MAX - id.0;
-        match u32::try_from(from_top) {
+        match u32::try_from(u128::MAX - id.0) {
             Ok(number) => self.text(Name(number)).to_owned(),
             Err(_) => Uuid::from_u128(id.0).to_string(),
         }
@@ -70,6 +73,8 @@ pub fn fingerprint(key: &str) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -88,9 +93,7 @@ mod tests {
             assert_eq!(names.order_text(*id), *text);
             assert_eq!(names.order(text), *id);
         }
-        let mut unique = ids.clone();
-        unique.sort_unstable();
-        unique.dedup();
+        let unique: HashSet<OrderId> = ids.into_iter().collect();
         assert_eq!(unique.len(), texts.len());
     }
 

@@ -22,9 +22,7 @@ type OrderColumns = (String, String, String, i64, String, Option<String>, Option
 
 #[derive(Debug, Clone)]
 pub struct Databases {
-    /// `order.db`, read first.
     pub order: PathBuf,
-    /// `inventory.db`, read second.
     pub inventory: PathBuf,
     /// Where order.db is looked up once more: the same file, or a copy that was taken after the inventory's.
     pub order_again: PathBuf,

@@ -6,19 +6,16 @@ use serde::Serialize;
 use shared::contract::status::Status;
 
 use super::invariants as check;
-use super::snapshot::Snapshot;
+use super::snapshot::{Order, Snapshot};
 
 const WITNESSES: usize = 10;
 
-/// Why an invariant could not be checked without a file of answers.
+/// Why an invariant could not be checked.
 const NO_ANSWERS: &str = "needs --answers";
-/// Why I9 could not be checked with one.
 const NOT_COMPLETE: &str =
     "needs answers that are complete: others place orders too, or their end is missing";
-/// Why I4 and I10 were not checked.
 const NOT_FINAL: &str = "needs --final";
 
-/// When the snapshot was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// In the middle: orders and events may be under way.
@@ -32,9 +29,7 @@ pub enum Moment {
 pub struct Report {
     pub clean: bool,
     pub orders: u64,
-    /// Of them, confirmed.
     pub confirmed: u64,
-    /// Of them, cancelled.
     pub cancelled: u64,
     /// Orders still created that are not set aside.
     pub not_settled: Listing,
@@ -43,7 +38,6 @@ pub struct Report {
     /// Reservations for ids that order.db does not know.
     pub foreign: Listing,
     pub outbox_rows: u64,
-    /// Open dead letters in both databases.
     pub dead_letters: u64,
     /// POSTs whose outcome stayed unknown to their client.
     pub unknown_outcomes: u64,
@@ -53,13 +47,13 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// Number and name, such as `I2 stock_equation`.
+    /// Such as `I2 stock_equation`.
     pub name: &'static str,
     /// Why it could not be checked; `None` when it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_checked: Option<&'static str>,
     #[serde(flatten)]
-    pub violations: Violations,
+    pub violations: Listing,
 }
 
 /// A count and the first witnesses.
@@ -67,11 +61,8 @@ pub struct Finding {
 #[serde(rename_all = "camelCase")]
 pub struct Listing {
     pub count: u64,
-    /// The first of them, each with its ids and values.
     pub witnesses: Vec<String>,
 }
-
-pub type Violations = Listing;
 
 impl FromIterator<String> for Listing {
     fn from_iter<I: IntoIterator<Item = String>>(texts: I) -> Self {
@@ -111,10 +102,7 @@ fn findings(snapshot: &Snapshot, moment: Moment) -> Vec<Finding> {
     let complete = answered.and_then(|answered| answered.complete.then_some(answered).ok_or(NOT_COMPLETE));
     let ended = if moment == Moment::Final { Ok(()) } else { Err(NOT_FINAL) };
     vec![
-        finding(
-            "I1 accepted_is_stored",
-            answered.map(|answered| check::accepted_is_stored(snapshot, answered)),
-        ),
+        finding("I1 accepted_is_stored", answered.map(|told| check::accepted_is_stored(snapshot, told))),
         finding("I2 stock_equation", Ok(check::stock_equation(snapshot))),
         finding("I3 stock_not_negative", Ok(check::stock_not_negative(snapshot))),
         finding("I4 settled_in_the_end", ended.map(|()| check::settled_in_the_end(snapshot))),
@@ -122,24 +110,19 @@ fn findings(snapshot: &Snapshot, moment: Moment) -> Vec<Finding> {
         finding("I6 settled_once", Ok(check::settled_once(snapshot))),
         finding("I7 one_key_one_order", Ok(check::one_key_one_order(snapshot))),
         finding("I8 own_orders_only", Ok(check::own_orders_only(snapshot))),
-        finding(
-            "I9 placed_by_a_client",
-            complete.map(|answered| check::placed_by_a_client(snapshot, answered)),
-        ),
+        finding("I9 placed_by_a_client", complete.map(|told| check::placed_by_a_client(snapshot, told))),
         finding("I10 outboxes_empty", ended.map(|()| check::outboxes_empty(snapshot))),
     ]
 }
 
-fn finding(name: &'static str, checked: std::result::Result<Violations, &'static str>) -> Finding {
+fn finding(name: &'static str, checked: std::result::Result<Listing, &'static str>) -> Finding {
     Finding { name, not_checked: checked.as_ref().err().copied(), violations: checked.unwrap_or_default() }
 }
 
 fn set_aside(snapshot: &Snapshot) -> Listing {
-    let pending = |(id, reason): (_, &String)| {
-        let text = snapshot.names.order_text(id);
-        snapshot.order(id)?.is_pending().then(|| format!("{text}: {reason}"))
-    };
-    snapshot.set_aside.iter().filter_map(|(id, reason)| pending((*id, reason))).collect()
+    let pending =
+        snapshot.set_aside.iter().filter(|(id, _)| snapshot.order(**id).is_some_and(Order::is_pending));
+    pending.map(|(id, reason)| format!("{}: {reason}", snapshot.names.order_text(*id))).collect()
 }
 
 fn foreign(snapshot: &Snapshot) -> Listing {
@@ -160,23 +143,15 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        writeln!(
-            f,
-            "orders            {} ({} confirmed, {} cancelled)",
-            self.orders, self.confirmed, self.cancelled
-        )?;
-        for (name, listing) in [
-            ("not settled yet", &self.not_settled),
-            ("set aside", &self.set_aside),
-            ("foreign", &self.foreign),
-        ] {
-            writeln!(f, "{name:<17} {}", Example(listing))?;
-        }
+        let Self { orders, confirmed, cancelled, .. } = self;
+        writeln!(f, "orders            {orders} ({confirmed} confirmed, {cancelled} cancelled)")?;
+        writeln!(f, "not settled yet   {}", example(&self.not_settled))?;
+        writeln!(f, "set aside         {}", example(&self.set_aside))?;
+        writeln!(f, "foreign           {}", example(&self.foreign))?;
         writeln!(f, "outbox rows       {}", self.outbox_rows)?;
         writeln!(f, "dead letters      {}", self.dead_letters)?;
         writeln!(f, "unknown outcomes  {}", self.unknown_outcomes)?;
-        writeln!(f)?;
-        writeln!(f, "{:<24} violations", "invariant")?;
+        writeln!(f, "\n{:<24} violations", "invariant")?;
         for finding in &self.invariants {
             match finding.not_checked {
                 Some(why) => writeln!(f, "{:<24} not checked: {why}", finding.name)?,
@@ -193,14 +168,6 @@ impl Display for Report {
     }
 }
 
-/// A count, with one example where there is any.
-struct Example<'a>(&'a Listing);
-
-impl Display for Example<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        match self.0.witnesses.first() {
-            Some(first) => write!(f, "{}, such as {first}", self.0.count),
-            None => write!(f, "{}", self.0.count),
-        }
-    }
+fn example(Listing { count, witnesses }: &Listing) -> String {
+    witnesses.first().map_or(count.to_string(), |first| format!("{count}, such as {first}"))
 }

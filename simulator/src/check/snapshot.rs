@@ -10,7 +10,6 @@ use super::names::{Name, Names, OrderId};
 /// What was read. Lists are sorted by id.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// The texts behind the numbers.
     pub names: Names,
     pub orders: Vec<Order>,
     pub keys: Vec<Key>,
@@ -41,7 +40,6 @@ pub struct Order {
 pub struct RowResult {
     /// `None`: a word that is no status.
     pub status: Option<Status>,
-    /// The column `reason`; `None` for NULL.
     pub reason: Option<Name>,
 }
 
@@ -50,7 +48,6 @@ pub struct Key {
     pub user: Name,
     pub key: u128,
     pub order: OrderId,
-    /// When, in Unix milliseconds.
     pub created_at: i64,
 }
 
@@ -62,16 +59,13 @@ pub struct Reservation {
     pub result: RowResult,
 }
 
-/// One product of the inventory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shelf {
     /// `None`: there are adjustments of a product that is not in `products`.
     pub stock: Option<i64>,
-    /// The sum of its adjustments.
     pub adjusted: i64,
 }
 
-/// A row of an outbox.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboxRow {
     /// Whose: `order.db` or `inventory.db`.
@@ -86,7 +80,6 @@ impl Snapshot {
         self.orders.get(at)
     }
 
-    /// What the inventory decided about an order.
     pub fn reservation(&self, order: OrderId) -> Option<&Reservation> {
         let at = self.reservations.binary_search_by_key(&order, |reservation| reservation.order).ok()?;
         self.reservations.get(at)

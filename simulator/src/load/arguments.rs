@@ -25,7 +25,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
     /// Orders a second, however they are answered (open loop): latencies count from when an order was due
-    #[arg(long, value_parser = parse_rate)]
+    #[arg(long, value_parser = |text: &str| parse_number(text, RATES))]
     pub rate: Option<f64>,
     /// How long to send: 500ms, 10s or 2m
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
@@ -63,25 +63,15 @@ pub struct LoadArgs {
 
 impl LoadArgs {
     pub fn plan(&self) -> LoadPlan {
-        let connections = self.connections;
+        let Self { connections, hot, unknown, users, .. } = *self;
         let products = self.products.unwrap_or(if self.target.is_some() { 1 } else { PRODUCTS });
         LoadPlan {
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             pace: self.rate.map_or(Pace::Closed { connections }, |rate| Pace::Open { rate, connections }),
             limit: self.count.map_or(Limit::Duration(self.duration), Limit::Count),
-            mix: Mix {
-                products,
-                hot: self.hot,
-                unknown: self.unknown,
-                users: self.users,
-                quantity_max: QUANTITY_MAX,
-            },
+            mix: Mix { products, hot, unknown, users, quantity_max: QUANTITY_MAX },
         }
     }
-}
-
-fn parse_rate(text: &str) -> Result<f64, String> {
-    parse_number(text, RATES)
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
@@ -113,8 +103,8 @@ mod tests {
     }
 
     fn parse(flags: &str) -> Result<LoadArgs, clap::Error> {
-        Command::try_parse_from(std::iter::once("load").chain(flags.split_whitespace()))
-            .map(|command| command.load)
+        let words = std::iter::once("load").chain(flags.split_whitespace());
+        Ok(Command::try_parse_from(words)?.load)
     }
 
     #[test]

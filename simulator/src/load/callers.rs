@@ -1,7 +1,7 @@
 //! The callers: each sends an order, waits for its outcome, and sends the next.
 //!
-//! An order whose outcome is unknown is repeated under its key until a 201 tells, with growing pauses, also
-//! after the last order was sent: no other answer says what became of the first POST.
+//! After a lost connection, a missing answer or a 5xx other than 503 the outcome is unknown. The order is
+//! repeated under its key until a 201 tells, also after the end: nothing else says what became of it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,12 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::driver::Load;
 use super::order::Order;
 use super::plan::{Pace, PlannedOrder};
-use super::schedule::{Schedule, Turn};
+use super::schedule::Schedule;
 use super::tally::Open;
-use super::target::User;
+use super::target::{Load, User};
 use crate::answers::{Answer, Line, Outcome};
 use crate::http;
 use crate::http::HttpClient;
@@ -29,10 +28,8 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 /// Pause before the first repetition; it doubles with each.
 const REPEAT_FIRST: Duration = Duration::from_millis(50);
 
-/// Longest pause between two repetitions.
 const REPEAT_SLOWEST: Duration = Duration::from_secs(1);
 
-/// How long an order is repeated before its outcome stays unknown.
 const REPEAT_FOR: Duration = Duration::from_secs(120);
 
 /// How long the first order may take until it is settled.
@@ -52,20 +49,17 @@ enum Told {
 
 impl Load {
     /// Sends orders until the plan's limit or until `stop` is cancelled; returns when the last one's outcome
-    /// is known.
-    ///
-    /// A lost connection, a missing answer and a 5xx other than 503 are an unknown outcome: the order is
-    /// repeated under its key until a 201 tells, for at most two minutes, also after `stop`.
+    /// is known, or was unknown for two minutes.
     pub async fn send(&self, stop: &CancellationToken) -> Result<()> {
         let schedule = Arc::new(Schedule::start(&self.plan));
         self.tally.lock().started = Instant::now();
         let mut callers = JoinSet::new();
         for _ in 0..self.plan.pace.connections() {
-            let mut caller = Caller { load: self.clone(), connection: None };
-            let (schedule, stop) = (schedule.clone(), stop.clone());
+            let (load, schedule, stop) = (self.clone(), schedule.clone(), stop.clone());
             callers.spawn(async move {
+                let mut connection = None;
                 while let Some(turn) = schedule.next(&stop).await {
-                    caller.place(turn).await?;
+                    Call::new(&load, turn.number)?.place(&mut connection, turn.due).await;
                 }
                 anyhow::Ok(())
             });
@@ -77,116 +71,98 @@ impl Load {
     }
 }
 
-/// Places one order that is not counted and waits for its end: a broker and consumers that are just starting
-/// are not what a run should measure.
+/// Places one order that is not counted, and waits for its end: a run should not measure how all starts.
 pub(super) async fn warm_up(load: &Load) -> Result<()> {
-    let order = load.plan.order(WARM_UP_NUMBER);
-    let user = load.target.user(order.user)?;
-    let mut caller = Caller { load: load.clone(), connection: None };
-    let Told::Accepted(id, status) = caller.post(&order, user).await else {
+    let (call, mut connection) = (Call::new(load, WARM_UP_NUMBER)?, None);
+    let Told::Accepted(id, status) = call.post(&mut connection).await else {
         bail!("the first order was not accepted");
     };
-    caller.record(&order, user, Outcome::Accepted { order_id: id.clone(), status });
-    let mut client = caller.connection.context("the connection was lost")?;
-    let settled = Order::settled(&mut client, user, &id, WARM_UP).await?;
+    call.record(Outcome::Accepted { order_id: id.clone(), status });
+    let mut client = connection.context("the connection was lost")?;
+    let settled = Order::settled(&mut client, call.user, &id, WARM_UP).await?;
     settled.map(drop).context("the first order was not settled in time")
 }
 
-struct Caller {
-    load: Load,
-    connection: Option<HttpClient>,
+struct Call<'a> {
+    load: &'a Load,
+    order: PlannedOrder,
+    user: &'a User,
 }
 
-impl Caller {
-    /// Places one order, however often it takes.
-    async fn place(&mut self, turn: Turn) -> Result<()> {
-        let order = self.load.plan.order(turn.number);
-        let load = self.load.clone();
-        let user = load.target.user(order.user)?;
+impl<'a> Call<'a> {
+    fn new(load: &'a Load, number: u64) -> Result<Self> {
+        let order = load.plan.order(number);
+        Ok(Self { load, user: load.target.user(order.user)?, order })
+    }
+
+    /// Places the order, however often it takes.
+    async fn place(&self, connection: &mut Option<HttpClient>, due: Instant) {
         let give_up = Instant::now() + REPEAT_FOR;
         let (mut ambiguous, mut pause) = (false, REPEAT_FIRST);
         loop {
-            match self.post(&order, user).await {
-                Told::Accepted(id, status) => {
-                    self.accept((&order, user), turn, (id, status), ambiguous);
-                    return Ok(());
-                }
-                Told::Refused(status) if !ambiguous => {
-                    self.refuse(&order, user, status).await;
-                    return Ok(());
-                }
+            match self.post(connection).await {
+                Told::Accepted(id, status) => return self.accept(due, id, status, ambiguous),
+                Told::Refused(status) if !ambiguous => return self.refuse(status).await,
                 // This POST was not stored, and the ones before may have been.
                 Told::Refused(_) | Told::NotSent => {}
                 Told::Nothing if ambiguous => {}
                 Told::Nothing => {
                     ambiguous = true;
-                    self.load.tally.lock().unknown += 1;
-                    self.record(&order, user, Outcome::Unknown);
+                    self.load.tally.lock().totals.unknown += 1;
+                    self.record(Outcome::Unknown);
                 }
             }
             if Instant::now() >= give_up {
                 self.load.tally.lock().unsent += u64::from(!ambiguous);
-                return Ok(());
+                return;
             }
             sleep(pause).await;
             pause = REPEAT_SLOWEST.min(pause * 2);
         }
     }
 
-    fn accept(
-        &self,
-        (order, user): (&PlannedOrder, &User),
-        turn: Turn,
-        (id, status): (String, Status),
-        ambiguous: bool,
-    ) {
-        self.record(order, user, Outcome::Accepted { order_id: id.clone(), status });
-        let open = Open { due: turn.due, accepted: Instant::now(), user: order.user };
+    fn accept(&self, due: Instant, id: String, status: Status, ambiguous: bool) {
+        self.record(Outcome::Accepted { order_id: id.clone(), status });
+        let open = Open { due, accepted: Instant::now(), user: self.order.user };
         let mut tally = self.load.tally.lock();
         tally.accept(id, status, open);
         if ambiguous {
-            tally.unknown -= 1;
-            tally.resolved += 1;
+            tally.totals.unknown -= 1;
+            tally.totals.resolved += 1;
         }
     }
 
-    async fn refuse(&self, order: &PlannedOrder, user: &User, status: u16) {
-        self.record(order, user, Outcome::Refused { status });
+    async fn refuse(&self, status: u16) {
+        self.record(Outcome::Refused { status });
         self.load.tally.lock().refuse(status);
         if matches!(self.load.plan.pace, Pace::Closed { .. }) {
             sleep(AFTER_REFUSAL).await;
         }
     }
 
-    async fn post(&mut self, order: &PlannedOrder, user: &User) -> Told {
-        let client = match &mut self.connection {
+    async fn post(&self, connection: &mut Option<HttpClient>) -> Told {
+        let client = match connection {
             Some(client) => client,
             None => match self.load.target.connect().await {
-                Ok(client) => self.connection.insert(client),
+                Ok(client) => connection.insert(client),
                 Err(_) => return Told::NotSent,
             },
         };
-        let caller = http::Caller { authorization: &user.authorization, key: &order.key };
-        match client.post("/orders", caller, order.body()).await {
+        let (authorization, key) = (&self.user.authorization, &self.order.key);
+        match client.post("/orders", authorization, key, self.order.body()).await {
             Ok(answer) => told(&answer),
             Err(_) => {
-                self.connection = None;
+                *connection = None;
                 Told::Nothing
             }
         }
     }
 
-    fn record(&self, order: &PlannedOrder, user: &User, outcome: Outcome) {
-        if let Some(recorder) = &self.load.recorder {
-            recorder.write(&Line::Answer(Answer {
-                at_ms: now_ms(),
-                user: user.name.clone(),
-                key: order.key.clone(),
-                product_id: order.product_id.clone(),
-                quantity: order.quantity,
-                outcome,
-            }));
-        }
+    fn record(&self, outcome: Outcome) {
+        let Some(recorder) = &self.load.recorder else { return };
+        let PlannedOrder { key, product_id, quantity, .. } = self.order.clone();
+        let (at_ms, user) = (now_ms(), self.user.name.clone());
+        recorder.write(&Line::Answer(Answer { at_ms, user, key, product_id, quantity, outcome }));
     }
 }
 

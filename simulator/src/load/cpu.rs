@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::topology::{Part, Topology};
 
-/// The processor time that each process had used when the measurement began.
 pub(super) struct CpuMeter {
     processes: Vec<(&'static str, u32, Duration)>,
 }
@@ -23,10 +22,8 @@ impl CpuMeter {
     }
 
     pub(super) fn used(&self) -> Vec<(&'static str, Duration)> {
-        let since = |(name, pid, before): &(&'static str, u32, Duration)| {
-            Some((*name, used(*pid)?.checked_sub(*before)?))
-        };
-        self.processes.iter().filter_map(since).collect()
+        let processes = self.processes.iter();
+        processes.filter_map(|(name, pid, before)| Some((*name, used(*pid)?.checked_sub(*before)?))).collect()
     }
 }
 

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use processes::poll;
 use tokio::time::sleep;
 
-use super::driver::Load;
 use super::order::Order;
 use super::tally::SharedTally;
+use super::target::Load;
 use crate::http::HttpClient;
 use crate::metrics::Metrics;
 
@@ -40,8 +40,8 @@ pub(super) async fn wait(load: &Load) -> Result<End> {
 }
 
 impl Load {
-    /// Waits until no accepted order is open and the order service has stored that, or none was settled for
-    /// as long as `standstill`. Returns how many are open.
+    /// Waits until the order service has settled every accepted order, or none for as long as `standstill`.
+    /// Returns how many are open.
     pub async fn wait_until_settled(&self, standstill: Duration) -> usize {
         wait_for_news(&self.tally, standstill).await;
         let open = self.tally.pending();

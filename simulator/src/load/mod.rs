@@ -1,14 +1,12 @@
 //! `sim load`: orders in a closed loop or at a rate, watched until every accepted one is settled.
 //!
-//! In a closed loop each connection sends its next order when the last one is answered, so the rate is what
-//! the services can do with so many callers. In an open loop orders are due at a rate, and latencies count
-//! from then: a service that stalls is charged for everybody who waited. Without `--target` it measures a
-//! topology of its own, in a folder that goes with it. Other commands drive a [`Load`] themselves.
+//! In a closed loop each connection sends its next order when the last one is answered. In an open loop
+//! orders are due at a rate, and latencies count from then: a stall is charged for everybody who waited.
+//! Without `--target` it measures a topology of its own. Other commands drive a [`Load`] themselves.
 
 mod arguments;
 mod callers;
 mod cpu;
-mod driver;
 mod end;
 mod order;
 pub mod plan;
@@ -29,13 +27,12 @@ use tokio_util::sync::CancellationToken;
 pub use self::arguments::LoadArgs;
 pub(crate) use self::arguments::parse_duration;
 use self::cpu::CpuMeter;
-pub use self::driver::Load;
 pub use self::order::Order;
 use self::plan::LoadPlan;
 use self::progress::Progress;
 use self::summary::Summary;
 pub use self::tally::{SharedTally, Totals};
-pub use self::target::{Target, User};
+pub use self::target::{Load, Target, User};
 pub use self::watch::Watch;
 use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
@@ -52,7 +49,7 @@ pub async fn run(args: LoadArgs) -> Result<()> {
         Some(url) => measure_target(&args, &url).await?,
         None => measure_own(&args).await?,
     };
-    match summary.unsettled() {
+    match summary.tally.open.len() {
         0 => Ok(()),
         unsettled => bail!("{unsettled} accepted orders were not settled"),
     }
@@ -66,10 +63,7 @@ async fn measure_target(args: &LoadArgs, url: &str) -> Result<Summary> {
     };
     target.probe().await?;
     let load = Load::new(plan, target, recorder(args, Coverage::Partial)?);
-    let watch = load.watch(None).await?;
     let summary = measure(&load, None).await?;
-    drop(watch);
-    finish(&load)?;
     print!("{summary}");
     Ok(summary)
 }
@@ -82,11 +76,7 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     target.inventory_url = Some(topology.inventory_url());
     let load = Load::new(plan, target, recorder(args, Coverage::Complete)?);
     callers::warm_up(&load).await?;
-    let watch = load.watch(Some(&topology.nats_url())).await?;
-    let cpu = CpuMeter::start(&topology);
-    let summary = measure(&load, Some(&cpu)).await?;
-    drop(watch);
-    finish(&load)?;
+    let summary = measure(&load, Some(&topology)).await?;
     topology.stop().await?;
     print!("{summary}");
     if let Some(answers) = &args.answers {
@@ -95,25 +85,25 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     Ok(summary)
 }
 
-async fn measure(load: &Load, cpu: Option<&CpuMeter>) -> Result<Summary> {
+/// Watches by the events of the topology, where it is one of our own.
+async fn measure(load: &Load, topology: Option<&Topology>) -> Result<Summary> {
+    let watch = load.watch(topology.map(Topology::nats_url).as_deref()).await?;
+    let cpu = topology.map(CpuMeter::start);
     let progress = Progress::start(load);
     load.send(&CancellationToken::new()).await?;
-    {
-        let tally = load.tally.lock();
-        ensure!(tally.accepted > 0, "no order was accepted; answers by status code: {:?}", tally.refused);
-    }
+    let (totals, refused) = (load.tally.totals(), load.tally.lock().refused.clone());
+    ensure!(totals.accepted > 0, "no order was accepted; answers by status code: {refused:?}");
     let end = end::wait(load).await?;
     drop(progress);
     let (seed, tally) = (load.plan.seed, load.tally.lock().clone());
-    Ok(Summary { seed, tally, end, cpu: cpu.map(CpuMeter::used).unwrap_or_default() })
+    let cpu = cpu.as_ref().map(CpuMeter::used).unwrap_or_default();
+    drop(watch);
+    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
+    Ok(Summary { seed, tally, end, cpu })
 }
 
 fn recorder(args: &LoadArgs, coverage: Coverage) -> Result<Option<Recorder>> {
     args.answers.as_deref().map(|path| Recorder::create(path, coverage)).transpose()
-}
-
-fn finish(load: &Load) -> Result<()> {
-    load.recorder.as_ref().map_or(Ok(()), Recorder::finish)
 }
 
 /// The topology's databases go with its folder, so they are audited before.

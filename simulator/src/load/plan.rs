@@ -9,9 +9,6 @@ use serde_json::json;
 /// Spreads consecutive numbers over the generator's seeds; the odd number nearest to 2^64 / φ.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The product that takes the hot share.
-const HOT_PRODUCT: &str = "1";
-
 /// What a load does. The same plan orders the same things under the same keys, whatever the answers.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
@@ -21,7 +18,6 @@ pub struct LoadPlan {
     pub mix: Mix,
 }
 
-/// When orders are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
     Closed {
@@ -30,22 +26,18 @@ pub enum Pace {
     /// So many a second, whatever the answers; an order that finds every connection busy is measured late.
     Open {
         rate: f64,
-        /// How many may wait for their answer at once.
         connections: u32,
     },
 }
 
-/// When enough orders were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     Duration(Duration),
     Count(u64),
 }
 
-/// What is ordered, and by whom.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix {
-    /// Products, named `1` to this number.
     pub products: u32,
     /// Share of the orders that are for product `1`, beside its even share of the rest: 0 to 1.
     pub hot: f64,
@@ -92,14 +84,10 @@ impl Mix {
         if share < self.unknown {
             format!("unknown-{}", random.u32(1..=self.products.max(1)))
         } else if share < self.unknown + (1.0 - self.unknown) * self.hot {
-            HOT_PRODUCT.to_owned()
+            "1".to_owned()
         } else {
             random.u32(1..=self.products.max(1)).to_string()
         }
-    }
-
-    pub fn user_names(&self) -> Vec<String> {
-        (1..=self.users.max(1)).map(|number| format!("load-{number}")).collect()
     }
 }
 

@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::driver::Load;
 use super::plan::Limit;
+use super::target::Load;
 
 const REDRAW: Duration = Duration::from_millis(200);
 
@@ -27,9 +27,8 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
         // Only a wrong template is an error, and this one is a constant.
-        if let Ok(style) =
-            ProgressStyle::with_template(&format!("[{{bar:30}}] {{pos}}/{{len}} {unit}, {{msg}}"))
-        {
+        let template = format!("[{{bar:30}}] {{pos}}/{{len}} {unit}, {{msg}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));
         }
         let mut task = JoinSet::new();

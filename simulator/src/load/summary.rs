@@ -7,7 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::end::End;
-use super::tally::Tally;
+use super::tally::{Tally, Totals};
 
 pub(super) struct Summary {
     pub(super) seed: u64,
@@ -16,34 +16,19 @@ pub(super) struct Summary {
     pub(super) cpu: Vec<(&'static str, Duration)>,
 }
 
-impl Summary {
-    /// Accepted, and not settled when the run gave up.
-    pub(super) fn unsettled(&self) -> usize {
-        self.tally.open.len()
-    }
-}
-
-struct Percentiles<'a>(&'a Histogram<u64>);
-
-impl Display for Percentiles<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| self.0.value_at_quantile(share) as f64 / 1000.0);
-        write!(f, "p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")
-    }
-}
-
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let Tally { accepted, confirmed, cancelled, unknown, resolved, unsent, .. } = &self.tally;
-        let settled = self.tally.settled();
+        let Tally { totals, cancelled, unsent, refused, post, settle, open, .. } = &self.tally;
+        let Totals { accepted, settled, unknown, resolved, .. } = *totals;
+        let confirmed = settled - cancelled;
         // From the first POST to the last settled order.
         let span = self.end.at.saturating_duration_since(self.tally.started).as_secs_f64();
         let rate = settled as f64 / span.max(f64::EPSILON);
         writeln!(f, "seed             {}", self.seed)?;
         writeln!(f, "accepted         {accepted}")?;
         writeln!(f, "settled          {settled} ({confirmed} confirmed, {cancelled} cancelled)")?;
-        writeln!(f, "unsettled        {}", self.unsettled())?;
-        writeln!(f, "refused          {}", Refusals(&self.tally.refused))?;
+        writeln!(f, "unsettled        {}", open.len())?;
+        writeln!(f, "refused          {}", by_status(refused))?;
         write!(f, "unknown outcome  {unknown}")?;
         match resolved {
             0 => writeln!(f)?,
@@ -53,8 +38,8 @@ impl Display for Summary {
             writeln!(f, "not sent         {unsent}")?;
         }
         writeln!(f, "rate             {rate:.0} orders/s, first POST to last settled in {span:.2} s")?;
-        writeln!(f, "POST to 201      {}", Percentiles(&self.tally.post))?;
-        writeln!(f, "POST to settled  {}", Percentiles(&self.tally.settle))?;
+        writeln!(f, "POST to 201      {}", percentiles(post))?;
+        writeln!(f, "POST to settled  {}", percentiles(settle))?;
         match self.end.pending {
             Some(pending) => writeln!(f, "orders_pending   {pending}")?,
             None => writeln!(f, "orders_pending   not among the order service's metrics")?,
@@ -67,17 +52,14 @@ impl Display for Summary {
     }
 }
 
-struct Refusals<'a>(&'a BTreeMap<u16, u64>);
+fn percentiles(times: &Histogram<u64>) -> String {
+    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| times.value_at_quantile(share) as f64 / 1000.0);
+    format!("p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")
+}
 
-impl Display for Refusals<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        if self.0.is_empty() {
-            return write!(f, "0");
-        }
-        let parts: Vec<String> =
-            self.0.iter().map(|(status, count)| format!("{count} with {status}")).collect();
-        write!(f, "{}", parts.join(", "))
-    }
+fn by_status(refused: &BTreeMap<u16, u64>) -> String {
+    let parts: Vec<String> = refused.iter().map(|(status, count)| format!("{count} with {status}")).collect();
+    if parts.is_empty() { "0".to_owned() } else { parts.join(", ") }
 }
 
 #[cfg(test)]
@@ -98,7 +80,7 @@ mod tests {
         tally.settle("b".to_owned(), Status::Cancelled, due + Duration::from_millis(8));
         tally.refuse(503);
         tally.refuse(503);
-        (tally.unknown, tally.resolved) = (1, 5);
+        (tally.totals.unknown, tally.totals.resolved) = (1, 5);
         let end = End { at: due + Duration::from_secs(2), pending: Some(1) };
         let cpu = vec![("broker", Duration::from_micros(50))];
         let text = Summary { seed: 42, tally, end, cpu }.to_string();

@@ -13,22 +13,17 @@ use shared::contract::status::Status;
 pub(super) struct Tally {
     /// When the first POST was sent.
     pub(super) started: Instant,
-    pub(super) accepted: u64,
-    /// Answers that mean *not stored*, by status code.
+    pub(super) totals: Totals,
+    /// The refused orders by status code.
     pub(super) refused: BTreeMap<u16, u64>,
-    /// Orders of which nobody knows at present whether they were stored.
-    pub(super) unknown: u64,
-    /// Orders that were unknown and are known now, by repeating the key.
-    pub(super) resolved: u64,
     /// Orders that were given up before any connection could be made.
     pub(super) unsent: u64,
-    pub(super) confirmed: u64,
+    /// Of the settled orders.
     pub(super) cancelled: u64,
     /// From the intended start to the 201.
     pub(super) post: Histogram<u64>,
     /// From the intended start to settled.
     pub(super) settle: Histogram<u64>,
-    /// Accepted and not settled.
     pub(super) open: HashMap<String, Open>,
     /// Settled before the 201 was read, or never accepted as far as we know.
     early: HashMap<String, (Status, Instant)>,
@@ -40,7 +35,6 @@ pub(super) struct Tally {
 pub(super) struct Open {
     /// When it was meant to be sent.
     pub(super) due: Instant,
-    /// When the 201 was read.
     pub(super) accepted: Instant,
     pub(super) user: usize,
 }
@@ -48,7 +42,6 @@ pub(super) struct Open {
 /// What clients were told so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Answered 201.
     pub accepted: u64,
     /// Of them, seen settled.
     pub settled: u64,
@@ -65,15 +58,12 @@ pub struct Totals {
 pub struct SharedTally(Arc<Mutex<Tally>>);
 
 impl SharedTally {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Tally::new())))
+    }
+
     pub fn totals(&self) -> Totals {
-        let tally = self.lock();
-        Totals {
-            accepted: tally.accepted,
-            settled: tally.settled(),
-            unknown: tally.unknown,
-            resolved: tally.resolved,
-            refused: tally.refused.values().sum(),
-        }
+        self.lock().totals
     }
 
     /// Orders that were answered 201 and were not seen settled yet.
@@ -92,7 +82,7 @@ impl SharedTally {
         ids.retain(|id| tally.open.contains_key(id));
     }
 
-    /// The order that was seen settled last, and which of the plan's users it belongs to.
+    /// The order that was seen settled last, and the number of its user.
     pub fn last_settled(&self) -> Option<(String, usize)> {
         self.lock().last.as_ref().map(|(id, user, _)| (id.clone(), *user))
     }
@@ -103,19 +93,12 @@ impl SharedTally {
 }
 
 impl Tally {
-    pub(super) fn shared() -> SharedTally {
-        SharedTally(Arc::new(Mutex::new(Self::new())))
-    }
-
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
-            accepted: 0,
+            totals: Totals::default(),
             refused: BTreeMap::new(),
-            unknown: 0,
-            resolved: 0,
             unsent: 0,
-            confirmed: 0,
             cancelled: 0,
             post: histogram(),
             settle: histogram(),
@@ -127,12 +110,9 @@ impl Tally {
 
     /// A 201, and the order's status in it: a repeated key may show an order that is settled already.
     pub(super) fn accept(&mut self, id: String, status: Status, open: Open) {
-        self.accepted += 1;
+        self.totals.accepted += 1;
         self.post.saturating_record(micros(open.due, open.accepted));
-        let settled = match status {
-            Status::Created => None,
-            settled => Some((settled, open.accepted)),
-        };
+        let settled = (status != Status::Created).then_some((status, open.accepted));
         match self.early.remove(&id).or(settled) {
             Some((status, at)) => self.count(id, status, open, at),
             None => {
@@ -142,6 +122,7 @@ impl Tally {
     }
 
     pub(super) fn refuse(&mut self, status: u16) {
+        self.totals.refused += 1;
         *self.refused.entry(status).or_default() += 1;
     }
 
@@ -159,15 +140,9 @@ impl Tally {
         }
     }
 
-    pub(super) fn settled(&self) -> u64 {
-        self.confirmed + self.cancelled
-    }
-
     fn count(&mut self, id: String, status: Status, open: Open, at: Instant) {
-        match status {
-            Status::Cancelled => self.cancelled += 1,
-            _ => self.confirmed += 1,
-        }
+        self.totals.settled += 1;
+        self.cancelled += u64::from(status == Status::Cancelled);
         self.settle.saturating_record(micros(open.due, at));
         if self.last.as_ref().is_none_or(|(.., latest)| *latest <= at) {
             self.last = Some((id, open.user, at));
@@ -198,10 +173,10 @@ mod tests {
         let mut tally = Tally::new();
         let due = Instant::now();
         tally.settle("a".to_owned(), Status::Confirmed, due + Duration::from_millis(2));
-        assert_eq!(tally.settled(), 0);
+        assert_eq!(tally.totals.settled, 0);
         tally.accept("a".to_owned(), Status::Created, sent(due));
         tally.settle("a".to_owned(), Status::Confirmed, due + Duration::from_millis(9));
-        assert_eq!((tally.accepted, tally.settled(), tally.open.len()), (1, 1, 0));
+        assert_eq!((tally.totals.accepted, tally.totals.settled, tally.open.len()), (1, 1, 0));
         assert!((1_990..=2_010).contains(&tally.settle.max()), "{}", tally.settle.max());
     }
 
@@ -210,7 +185,7 @@ mod tests {
         let mut tally = Tally::new();
         tally.accept("a".to_owned(), Status::Created, sent(Instant::now()));
         tally.settle("a".to_owned(), Status::Created, Instant::now());
-        assert_eq!((tally.settled(), tally.open.len()), (0, 1));
+        assert_eq!((tally.totals.settled, tally.open.len()), (0, 1));
         tally.settle("a".to_owned(), Status::Cancelled, Instant::now());
         assert_eq!((tally.cancelled, tally.open.len()), (1, 0));
     }
@@ -219,6 +194,6 @@ mod tests {
     fn a_repeated_key_that_shows_a_settled_order_leaves_nothing_open() {
         let mut tally = Tally::new();
         tally.accept("a".to_owned(), Status::Cancelled, sent(Instant::now()));
-        assert_eq!((tally.accepted, tally.cancelled, tally.open.len()), (1, 1, 0));
+        assert_eq!((tally.totals.accepted, tally.cancelled, tally.open.len()), (1, 1, 0));
     }
 }

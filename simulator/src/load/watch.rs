@@ -1,8 +1,7 @@
 //! Sees orders settled: by the events on NATS where we know the broker, else by asking the order service.
 //!
 //! An event costs a microsecond or two, a GET about as much as a POST: asking slows the run that it watches.
-//! Events that were missed while the broker was away are made up for by asking for the orders that wait for
-//! long.
+//! Orders whose event was missed, as while the broker was away, are asked for once they have waited long.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,9 +14,9 @@ use shared::contract::status::Status;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::driver::Load;
 use super::order::Order;
 use super::tally::Open;
+use super::target::Load;
 use crate::answers::{Line, Witness};
 use crate::http::HttpClient;
 
@@ -27,7 +26,6 @@ const RECONNECT: Duration = Duration::from_millis(20);
 /// Connections that ask for orders when there are no events.
 const ASKERS: usize = 4;
 
-/// Pause of such a connection between two rounds.
 const ROUND: Duration = Duration::from_millis(5);
 
 /// Beside events, an order is asked for once it has waited this long.
@@ -40,21 +38,20 @@ const ROUND_LIMIT: usize = 2_000;
 
 const STOCK_ROUND: Duration = Duration::from_millis(250);
 
-/// Watches until it is dropped.
 pub struct Watch {
     _tasks: JoinSet<()>,
 }
 
 impl Load {
     /// Sees orders settled until the returned value is dropped, and reads the stock where it is recorded.
-    ///
-    /// With `nats_url` by events, and by asking for those that wait for long; without it by asking alone. The
-    /// broker must be there now; later it and the services may go and come back.
+    /// Without `nats_url` by asking alone. The broker must be there now; later all may go and come back.
     pub async fn watch(&self, nats_url: Option<&str>) -> Result<Watch> {
         let mut tasks = JoinSet::new();
         match nats_url {
             Some(url) => {
-                by_events(self, url, &mut tasks).await?;
+                // From here on no event is missed.
+                let events = subscribed(url).await.context("cannot watch the events")?;
+                tasks.spawn(by_events(self.clone(), url.to_owned(), events));
                 let overdue = Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND };
                 tasks.spawn(ask(self.clone(), overdue));
             }
@@ -70,27 +67,32 @@ impl Load {
         }
         Ok(Watch { _tasks: tasks })
     }
+
+    /// Counts and records a status; one that is not final says nothing.
+    fn observe(&self, order_id: String, status: Status, by: Witness) {
+        if status == Status::Created {
+            return;
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.write(&Line::Observed { order_id: order_id.clone(), status, by });
+        }
+        self.tally.lock().settle(order_id, status, Instant::now());
+    }
 }
 
 /// Watches `order_processed` as the observer.
-async fn by_events(load: &Load, nats_url: &str, tasks: &mut JoinSet<()>) -> Result<()> {
-    // From here on no event is missed.
-    let mut events = subscribed(nats_url).await.context("cannot watch the events")?;
-    let (load, nats_url) = (load.clone(), nats_url.to_owned());
-    tasks.spawn(async move {
-        loop {
-            while let Ok(event) = events.next_message().await {
-                observe(&load, &event);
-            }
-            events = loop {
-                match subscribed(&nats_url).await {
-                    Ok(events) => break events,
-                    Err(_) => sleep(RECONNECT).await,
-                }
-            };
+async fn by_events(load: Load, nats_url: String, mut events: RawConnection) {
+    loop {
+        while let Ok(event) = events.next_message().await {
+            observe(&load, &event);
         }
-    });
-    Ok(())
+        events = loop {
+            match subscribed(&nats_url).await {
+                Ok(events) => break events,
+                Err(_) => sleep(RECONNECT).await,
+            }
+        };
+    }
 }
 
 async fn subscribed(nats_url: &str) -> Result<RawConnection> {
@@ -128,7 +130,9 @@ async fn ask(load: Load, asker: Asker) {
 /// Asks for the orders that are open and belong to this share, oldest first.
 async fn ask_round(load: &Load, asker: Asker) -> Result<()> {
     let wanted = |(id, open): (&String, &Open)| {
-        let asked = open.accepted.elapsed() >= asker.overdue && asker.has(id);
+        // The end of an id is random, and so spreads the orders evenly.
+        let share = usize::from(id.bytes().last().unwrap_or_default()) % asker.of;
+        let asked = open.accepted.elapsed() >= asker.overdue && share == asker.share;
         asked.then(|| (open.due, id.clone(), open.user))
     };
     let mut open: Vec<_> = load.tally.lock().open.iter().filter_map(wanted).collect();
@@ -143,13 +147,6 @@ async fn ask_round(load: &Load, asker: Asker) -> Result<()> {
         }
     }
     Ok(())
-}
-
-impl Asker {
-    /// The end of an id is random, and so spreads the orders evenly.
-    fn has(self, id: &str) -> bool {
-        usize::from(id.bytes().last().unwrap_or_default()) % self.of == self.share
-    }
 }
 
 /// Records every stock that was read and differs from the last one.
@@ -181,17 +178,4 @@ async fn stock_round(load: &Load, last: &mut HashMap<String, i64>) -> Result<()>
         page = answer.next;
     }
     Ok(())
-}
-
-impl Load {
-    /// Counts and records a status; one that is not final says nothing.
-    fn observe(&self, order_id: String, status: Status, by: Witness) {
-        if status == Status::Created {
-            return;
-        }
-        if let Some(recorder) = &self.recorder {
-            recorder.write(&Line::Observed { order_id: order_id.clone(), status, by });
-        }
-        self.tally.lock().settle(order_id, status, Instant::now());
-    }
 }

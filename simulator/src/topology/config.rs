@@ -5,9 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use processes::Logs;
-use processes::Port;
-use processes::broker;
+use processes::{Logs, Port, broker};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -17,7 +15,6 @@ use crate::binaries::Binaries;
 pub enum Part {
     Order,
     Inventory,
-    /// nats-server
     Broker,
 }
 
@@ -39,9 +36,7 @@ impl Part {
 pub struct Ports {
     pub order: Port,
     pub inventory: Port,
-    /// For NATS clients.
     pub nats: Port,
-    /// HTTP of the broker's monitoring.
     pub monitor: Port,
 }
 
@@ -101,7 +96,6 @@ impl TopologyConfig {
         Ok(self)
     }
 
-    /// The URL of a part: `nats://…` or `http://…`.
     pub fn url(&self, part: Part) -> String {
         match part {
             Part::Broker => format!("nats://127.0.0.1:{}", self.ports.nats.number()),
@@ -123,18 +117,21 @@ impl TopologyConfig {
                 let command = broker::command(server, &folder, self.ports.nats.number(), monitor);
                 launched(&self.broker_launcher, command)
             }
-            Part::Order => self.service(part, &self.binaries.order, &self.ports.order),
-            Part::Inventory => self.service(part, &self.binaries.inventory, &self.ports.inventory),
+            Part::Order => self.service(part, &self.binaries.order, &self.ports.order, self.links.order),
+            Part::Inventory => {
+                self.service(part, &self.binaries.inventory, &self.ports.inventory, self.links.inventory)
+            }
         }
     }
 
     /// Every setting that decides where a service works is given, so no variable of the caller can divert it.
-    fn service(&self, part: Part, binary: &Path, port: &Port) -> Command {
+    fn service(&self, part: Part, binary: &Path, port: &Port, link: Option<u16>) -> Command {
         let name = part.name();
+        let broker_port = link.unwrap_or(self.ports.nats.number());
         let mut command = Command::new(binary);
         command.env("HOST", "127.0.0.1").env("PORT", port.number().to_string());
         command.env("DATABASE", self.database(part));
-        command.env("NATS_URL", self.broker_url(part)).env("NATS_USER", name);
+        command.env("NATS_URL", format!("nats://127.0.0.1:{broker_port}")).env("NATS_USER", name);
         command.env("NATS_PASSWORD", broker::password(name)).env("JWT_SECRET", &self.jwt_secret);
         if !self.logs.reach_a_terminal() {
             command.env("NO_COLOR", "1");
@@ -146,17 +143,6 @@ impl TopologyConfig {
         command
     }
 
-    /// The broker's URL as this service sees it.
-    fn broker_url(&self, part: Part) -> String {
-        let link = match part {
-            Part::Broker => None,
-            Part::Order => self.links.order,
-            Part::Inventory => self.links.inventory,
-        };
-        link.map_or_else(|| self.url(Part::Broker), |port| format!("nats://127.0.0.1:{port}"))
-    }
-
-    /// Tells a reader of an error where to look.
     pub(super) fn log_hint(&self, part: Part) -> String {
         match &self.logs {
             Logs::Prefixed => "its log is above".to_owned(),
@@ -170,7 +156,6 @@ impl TopologyConfig {
     }
 }
 
-/// `command` with `launcher` in front of it.
 fn launched(launcher: &[OsString], command: Command) -> Command {
     let [program, arguments @ ..] = launcher else { return command };
     let inner = command.as_std();

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use processes::{Logs, Process, broker, nats_server, poll, token};
+use rustix::process::Signal;
 use tokio::time::timeout;
 
 pub use self::config::{Links, Part, Ports, TopologyConfig};
@@ -26,10 +27,12 @@ const STOP: Duration = Duration::from_secs(15);
 /// Held by the topology that uses a folder.
 pub const LOCK_FILE: &str = "topology.lock";
 
-/// A running topology.
+/// Of the environment.
+type Variables<'a> = &'a [(&'a str, String)];
+
 #[derive(Debug)]
 pub struct Topology {
-    config: TopologyConfig,
+    pub config: TopologyConfig,
     server: PathBuf,
     /// By [`Part`], so the services come before the broker: they are dropped, and so killed, in this order.
     processes: [Option<Process>; 3],
@@ -62,10 +65,10 @@ impl Topology {
     pub async fn start_part_with(
         &mut self,
         part: Part,
-        environment: &[(&str, String)],
+        more: Variables<'_>,
         logs: Option<&Logs>,
     ) -> Result<()> {
-        self.spawn_part(part, environment, logs)?;
+        self.spawn_part(part, more, logs)?;
         match part {
             Part::Broker => broker::wait_until_ready(self.config.ports.nats.number()).await,
             Part::Order | Part::Inventory => self.wait_until(part, r#""status":"ready""#).await,
@@ -73,14 +76,9 @@ impl Topology {
     }
 
     /// Starts a part and does not wait until it is ready.
-    pub fn spawn_part(
-        &mut self,
-        part: Part,
-        environment: &[(&str, String)],
-        logs: Option<&Logs>,
-    ) -> Result<()> {
+    pub fn spawn_part(&mut self, part: Part, more: Variables<'_>, logs: Option<&Logs>) -> Result<()> {
         let mut command = self.config.command(part, &self.server);
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.envs(more.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn(part.name(), command, logs.unwrap_or(&self.config.logs))?;
         *self.slot(part) = Some(process);
         Ok(())
@@ -112,29 +110,20 @@ impl Topology {
             let name = part.name();
             Some(ended.and_then(|status| bail!("the {name} service ended while it started: {status}")))
         });
-        let waited = START.as_secs();
-        let ready = ready.await;
-        ready
-            .unwrap_or_else(|| Err(anyhow!("{url}/readyz did not show {expected} within {waited} s")))
-            .map_err(|error| anyhow!("{error}; {}", self.config.log_hint(part)))
+        let late = || Err(anyhow!("{url}/readyz did not show {expected} within {} s", START.as_secs()));
+        let ready = ready.await.unwrap_or_else(late);
+        ready.map_err(|error| anyhow!("{error}; {}", self.config.log_hint(part)))
     }
 
     /// `kill -9` of one part; its data stay as they are.
     pub async fn kill(&mut self, part: Part) -> Result<()> {
-        match self.slot(part).take() {
-            Some(mut process) => process.kill().await,
-            None => Ok(()),
-        }
+        let Some(mut process) = self.slot(part).take() else { return Ok(()) };
+        process.kill().await
     }
 
-    /// Stops a part where it stands, with all that it holds.
-    pub fn pause(&mut self, part: Part) -> Result<()> {
-        self.slot(part).as_ref().map_or(Ok(()), Process::pause)
-    }
-
-    /// Lets a paused part go on.
-    pub fn resume(&mut self, part: Part) -> Result<()> {
-        self.slot(part).as_ref().map_or(Ok(()), Process::resume)
+    /// Sends a signal to a part, if it runs.
+    pub fn signal(&mut self, part: Part, signal: Signal) -> Result<()> {
+        self.slot(part).as_ref().map_or(Ok(()), |process| process.signal(signal))
     }
 
     /// `kill -9` of the broker, and whatever it has stored is gone.
@@ -166,7 +155,6 @@ impl Topology {
         }
     }
 
-    /// The process id of a part that runs.
     pub fn pid(&self, part: Part) -> Option<u32> {
         self.processes[part as usize].as_ref()?.pid()
     }
@@ -183,18 +171,6 @@ impl Topology {
         self.config.url(Part::Broker)
     }
 
-    pub fn monitor_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.config.ports.monitor.number())
-    }
-
-    pub fn database(&self, part: Part) -> PathBuf {
-        self.config.database(part)
-    }
-
-    pub fn folder(&self) -> &Path {
-        &self.config.folder
-    }
-
     /// A token that this topology's services accept.
     pub fn token(&self, sub: &str) -> Result<String> {
         token::sign(&self.config.jwt_secret, sub)
@@ -207,19 +183,17 @@ impl Topology {
 
 fn lock(folder: &Path) -> Result<File> {
     let file = File::create(folder.join(LOCK_FILE)).context("cannot create the topology's lock file")?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => bail!("a topology is already running on {}; stop it first", folder.display()),
-    }
+    let free = file.try_lock().is_ok();
+    ensure!(free, "a topology is already running on {}; stop it first", folder.display());
+    Ok(file)
 }
 
 async fn stop(process: Option<Process>) -> Result<()> {
     let Some(mut process) = process else { return Ok(()) };
     let status = process.terminate(STOP).await?;
     // nats-server ends with 1 on SIGTERM, which says nothing.
-    if !status.success() && process.name() != Part::Broker.name() {
-        bail!("{} did not stop cleanly: {status}", process.name());
-    }
+    let clean = status.success() || process.name == Part::Broker.name();
+    ensure!(clean, "{} did not stop cleanly: {status}", process.name);
     Ok(())
 }
 

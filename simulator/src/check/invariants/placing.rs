@@ -4,45 +4,36 @@ use std::collections::HashMap;
 
 use crate::check::answered::{Answered, Fate, KEY_LIFETIME_MS, Request};
 use crate::check::names::{Name, OrderId};
-use crate::check::report::Violations;
+use crate::check::report::Listing;
 use crate::check::snapshot::{Key, Order, Snapshot};
 
 /// I1: every order that was answered 201 is in order.db, as it was ordered.
-pub fn accepted_is_stored(snapshot: &Snapshot, answered: &Answered) -> Violations {
+pub fn accepted_is_stored(snapshot: &Snapshot, answered: &Answered) -> Listing {
     let violated = |(request, id): (&Request, OrderId)| {
         let (text, names) = (snapshot.names.order_text(id), &snapshot.names);
         let Some(order) = snapshot.order(id) else {
-            return Some(format!(
-                "order {text} was answered 201 to {} and is gone",
-                names.text(request.user)
-            ));
+            let user = names.text(request.user);
+            return Some(format!("order {text} was answered 201 to {user} and is gone"));
         };
         ((order.product, order.quantity) != (request.product, request.quantity)).then(|| {
-            format!(
-                "order {text} was accepted for {} of product {} and is stored as {} of product {}",
-                request.quantity,
-                names.text(request.product),
-                order.quantity,
-                names.text(order.product)
-            )
+            let accepted = names.amount(request.quantity, request.product);
+            let stored = names.amount(order.quantity, order.product);
+            format!("order {text} was accepted for {accepted} and is stored as {stored}")
         })
     };
     accepted(answered).filter_map(violated).collect()
 }
 
 /// I7: one idempotency key, one order, in the answers, in order.db, and between them.
-pub fn one_key_one_order(snapshot: &Snapshot) -> Violations {
+pub fn one_key_one_order(snapshot: &Snapshot) -> Listing {
     let names = &snapshot.names;
     let answers = snapshot.answered.iter().flat_map(|answered| &answered.ambiguous);
     let answers = answers.map(|(user, first, second)| {
         let (first, second) = (names.order_text(*first), names.order_text(*second));
         format!("one key of {} was answered with order {first} and with order {second}", names.text(*user))
     });
-    answers
-        .chain(repeated_keys(snapshot))
-        .chain(shared_orders(snapshot))
-        .chain(changed_keys(snapshot))
-        .collect()
+    let stored = repeated_keys(snapshot).chain(shared_orders(snapshot)).chain(changed_keys(snapshot));
+    answers.chain(stored).collect()
 }
 
 /// Keys that are stored twice.
@@ -80,29 +71,22 @@ fn shared_orders(snapshot: &Snapshot) -> impl Iterator<Item = String> {
     let names = &snapshot.names;
     let missing = snapshot.keys.iter().filter(|key| snapshot.order(key.order).is_none());
     let missing = missing.map(|key| {
-        format!(
-            "a key of {} names order {}, which does not exist",
-            names.text(key.user),
-            names.order_text(key.order)
-        )
+        let (user, order) = (names.text(key.user), names.order_text(key.order));
+        format!("a key of {user} names order {order}, which does not exist")
     });
     twice.into_iter().map(|id| format!("two keys claim order {}", names.order_text(id))).chain(missing)
 }
 
 /// I8: what was answered to a user, or is kept under a user's key, is that user's order.
-pub fn own_orders_only(snapshot: &Snapshot) -> Violations {
+pub fn own_orders_only(snapshot: &Snapshot) -> Listing {
     let names = &snapshot.names;
-    let answered = snapshot
-        .answered
-        .iter()
-        .flat_map(accepted)
-        .map(|(request, id)| (request.user, id, "was answered to"));
+    let answered = snapshot.answered.iter().flat_map(accepted);
+    let answered = answered.map(|(request, id)| (request.user, id, "was answered to"));
     let keys = snapshot.keys.iter().map(|key: &Key| (key.user, key.order, "is kept under a key of"));
     let foreign = answered.chain(keys).filter_map(|(user, id, how)| {
-        let owner = snapshot.order(id)?.user;
-        let text =
-            || format!("order {} of {} {how} {}", names.order_text(id), names.text(owner), names.text(user));
-        (owner != user).then(text)
+        let owner = snapshot.order(id).map(|order| order.user).filter(|owner| *owner != user)?;
+        let (order, owner, user) = (names.order_text(id), names.text(owner), names.text(user));
+        Some(format!("order {order} of {owner} {how} {user}"))
     });
     foreign.collect()
 }
@@ -111,28 +95,24 @@ pub fn own_orders_only(snapshot: &Snapshot) -> Violations {
 ///
 /// An order that no answer names may come from a request whose outcome stayed unknown: each such request
 /// explains one order of its user, product and quantity.
-pub fn placed_by_a_client(snapshot: &Snapshot, answered: &Answered) -> Violations {
+pub fn placed_by_a_client(snapshot: &Snapshot, answered: &Answered) -> Listing {
     let mut known: Vec<OrderId> = accepted(answered).map(|(_, id)| id).collect();
     known.sort_unstable();
     let mut possible: HashMap<(Name, Name, i64), u64> = HashMap::new();
     for request in answered.requests.iter().filter(|request| request.fate == Fate::Unknown) {
         *possible.entry((request.user, request.product, request.quantity)).or_default() += 1;
     }
-    let unexplained = snapshot.orders.iter().filter(|order| known.binary_search(&order.id).is_err());
-    let unexplained =
-        unexplained.filter(|order| match possible.get_mut(&(order.user, order.product, order.quantity)) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                false
-            }
-            _ => true,
-        });
+    let mut is_explained = |order: &Order| {
+        let left = possible.get_mut(&(order.user, order.product, order.quantity)).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    };
+    let unnamed = snapshot.orders.iter().filter(|order| known.binary_search(&order.id).is_err());
     let names = &snapshot.names;
     let witness = |order: &Order| {
         let (id, user) = (names.order_text(order.id), names.text(order.user));
         format!("order {id} of {user}: no client placed it")
     };
-    unexplained.map(witness).collect()
+    unnamed.filter(|order| !is_explained(order)).map(witness).collect()
 }
 
 fn accepted(answered: &Answered) -> impl Iterator<Item = (&Request, OrderId)> {

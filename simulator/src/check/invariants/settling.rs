@@ -3,17 +3,17 @@
 use shared::contract::status::Status;
 
 use crate::answers::Witness;
-use crate::check::report::Violations;
-use crate::check::snapshot::{Order, Reservation, RowResult, Snapshot};
+use crate::check::report::Listing;
+use crate::check::snapshot::{Order, OutboxRow, Reservation, RowResult, Snapshot};
 
 /// I4: in the end every order is settled, orders set aside excepted.
-pub fn settled_in_the_end(snapshot: &Snapshot) -> Violations {
-    let decided = |order: &Order| match snapshot.reservation(order.id) {
-        Some(_) => "the inventory has decided it",
-        None => "the inventory does not know it",
-    };
+pub fn settled_in_the_end(snapshot: &Snapshot) -> Listing {
     let witness = |order: &Order| {
-        format!("order {} is still created; {}", snapshot.names.order_text(order.id), decided(order))
+        let decided = match snapshot.reservation(order.id) {
+            Some(_) => "has decided it",
+            None => "does not know it",
+        };
+        format!("order {} is still created; the inventory {decided}", snapshot.names.order_text(order.id))
     };
     snapshot.pending().map(witness).collect()
 }
@@ -21,7 +21,7 @@ pub fn settled_in_the_end(snapshot: &Snapshot) -> Violations {
 /// I5: an order ends exactly as the inventory decided it, for the same product and quantity.
 ///
 /// An order that is still created may have a decision already: its answer is on the way.
-pub fn services_agree(snapshot: &Snapshot) -> Violations {
+pub fn services_agree(snapshot: &Snapshot) -> Listing {
     let violated = |order: &Order| {
         let text = || snapshot.names.order_text(order.id);
         let Some(reservation) = snapshot.reservation(order.id) else {
@@ -31,16 +31,10 @@ pub fn services_agree(snapshot: &Snapshot) -> Violations {
                 .then(|| format!("order {} is {result}, and the inventory never decided it", text()));
         };
         differs(order, reservation).then(|| {
-            format!(
-                "order {} is {} of product {}, {}; the inventory has {} of product {}, {}",
-                text(),
-                order.quantity,
-                snapshot.names.text(order.product),
-                snapshot.describe(order.result),
-                reservation.quantity,
-                snapshot.names.text(reservation.product),
-                snapshot.describe(reservation.result)
-            )
+            let ours = snapshot.names.amount(order.quantity, order.product);
+            let theirs = snapshot.names.amount(reservation.quantity, reservation.product);
+            let (result, decision) = (snapshot.describe(order.result), snapshot.describe(reservation.result));
+            format!("order {} is {ours}, {result}; the inventory has {theirs}, {decision}", text())
         })
     };
     snapshot.orders.iter().filter_map(violated).collect()
@@ -52,7 +46,7 @@ fn differs(order: &Order, reservation: &Reservation) -> bool {
 }
 
 /// I6: a status moves from created to one final state and never again.
-pub fn settled_once(snapshot: &Snapshot) -> Violations {
+pub fn settled_once(snapshot: &Snapshot) -> Listing {
     let rows = snapshot.orders.iter().filter_map(|order| inconsistent_row(snapshot, order));
     let observed = snapshot.answered.iter().flat_map(|answered| &answered.observed);
     let flips = observed.filter_map(|observed| {
@@ -60,12 +54,8 @@ pub fn settled_once(snapshot: &Snapshot) -> Violations {
         // An event is on the way before the order service has handled it.
         let under_way = observed.by == Witness::Event && order.is_pending();
         (order.result.status != Some(observed.status) && !under_way).then(|| {
-            format!(
-                "order {} was seen {} and is {}",
-                snapshot.names.order_text(order.id),
-                observed.status,
-                snapshot.describe(order.result)
-            )
+            let (id, result) = (snapshot.names.order_text(order.id), snapshot.describe(order.result));
+            format!("order {id} was seen {} and is {result}", observed.status)
         })
     });
     rows.chain(flips).collect()
@@ -89,17 +79,11 @@ fn inconsistent_row(snapshot: &Snapshot, order: &Order) -> Option<String> {
 }
 
 /// I10: in the end both outboxes are empty.
-pub fn outboxes_empty(snapshot: &Snapshot) -> Violations {
-    let rows = snapshot.outbox.iter();
-    rows.map(|row| {
-        format!(
-            "outbox row {} of {}, for order {}",
-            row.id,
-            row.database,
-            snapshot.names.order_text(row.order)
-        )
-    })
-    .collect()
+pub fn outboxes_empty(snapshot: &Snapshot) -> Listing {
+    let witness = |OutboxRow { id, database, order }: &OutboxRow| {
+        format!("outbox row {id} of {database}, for order {}", snapshot.names.order_text(*order))
+    };
+    snapshot.outbox.iter().map(witness).collect()
 }
 
 impl Snapshot {

@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use shared::contract::status::Status;
 
 use crate::check::names::Name;
-use crate::check::report::Violations;
+use crate::check::report::Listing;
 use crate::check::snapshot::Snapshot;
 
 /// I2: per product, adjustments − confirmed reservations = stock.
-pub fn stock_equation(snapshot: &Snapshot) -> Violations {
+pub fn stock_equation(snapshot: &Snapshot) -> Listing {
     let mut sold: HashMap<Name, i64> = HashMap::new();
     for reservation in &snapshot.reservations {
         if reservation.result.status == Some(Status::Confirmed) {
@@ -34,15 +34,12 @@ pub fn stock_equation(snapshot: &Snapshot) -> Violations {
 }
 
 /// I3: stock is never negative, neither now nor in any read during the run.
-pub fn stock_not_negative(snapshot: &Snapshot) -> Violations {
+pub fn stock_not_negative(snapshot: &Snapshot) -> Listing {
     let stored =
         snapshot.shelves.iter().filter_map(|(product, shelf)| Some((product, shelf.stock?, "is stored")));
     let read = snapshot.answered.iter().flat_map(|answered| &answered.lowest_stock);
     let read = read.map(|(product, stock)| (product, *stock, "was read"));
     let negative = stored.chain(read).filter(|(_, stock, _)| *stock < 0);
-    negative
-        .map(|(product, stock, how)| {
-            format!("product {}: stock {stock} {how}", snapshot.names.text(*product))
-        })
-        .collect()
+    let names = &snapshot.names;
+    negative.map(|(id, stock, how)| format!("product {}: stock {stock} {how}", names.text(*id))).collect()
 }
