@@ -105,7 +105,7 @@ async fn a_database_that_is_not_the_consumers_is_logged_once_and_only_an_admin_m
     let answer = answer_to(admin.request(Method::POST, "/admin/adopt")).await;
     assert_eq!((answer.status, &answer.body["result"]), (200, &"adopted".into()), "{answer:?}");
     wait_until("the service is ready", || async { alice.get("/readyz").await.status == 200 }).await;
-    let log = service.log();
-    assert_eq!(count(&log), 1, "{log}");
-    assert!(log.contains("the consumer belongs to this database"), "{log}");
+    let belongs = || async { service.log().contains("the consumer belongs to this database") };
+    wait_until("the log tells it", belongs).await;
+    assert_eq!(count(&service.log()), 1, "{}", service.log());
 }
