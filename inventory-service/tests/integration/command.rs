@@ -2,7 +2,7 @@
 
 use shared::settings::DEMO_SECRET;
 use testing::service;
-use testing::service::Ran;
+use testing::service::{Ran, VARIABLES};
 
 use crate::fixture::{alone, command};
 
@@ -44,26 +44,7 @@ async fn a_wrong_or_missing_setting_is_refused_with_its_name() {
 async fn help_names_every_variable_and_shows_no_secret() {
     let secret = "a-secret-that-must-not-be-shown-anywhere";
     let help = run(&["--help"], &[("JWT_SECRET", secret), ("NATS_PASSWORD", secret)]).await.success();
-    for name in [
-        "HOST",
-        "PORT",
-        "DATABASE",
-        "NATS_URL",
-        "NATS_USER",
-        "NATS_PASSWORD",
-        "NATS_MAX_BYTES",
-        "JWT_SECRET",
-        "JWT_SECRET_FILE",
-        "JWT_PUBLIC_KEY_FILE",
-        "JWT_ISSUER",
-        "JWT_AUDIENCE",
-        "JWT_REQUIRE_EXP",
-        "ADMIN_TOKEN",
-        "SEED_FILE",
-        "LOG_FORMAT",
-        "RUST_LOG",
-        "DRAIN_SECONDS",
-    ] {
+    for name in VARIABLES.into_iter().chain(["SEED_FILE"]) {
         assert!(help.contains(&format!("[env: {name}")), "{name}: {help}");
     }
     assert!(!help.contains(secret), "{help}");

@@ -1,35 +1,15 @@
 //! The binary's settings and small tools.
 
 use shared::settings::DEMO_SECRET;
+use testing::service::VARIABLES;
 
 use crate::fixture::process::{command, run, spawn, spawn_alone};
 use crate::fixture::{Broker, Files, NO_BROKER, SECRET, alone};
 
-const VARIABLES: [&str; 18] = [
-    "HOST",
-    "PORT",
-    "DATABASE",
-    "NATS_URL",
-    "NATS_USER",
-    "NATS_PASSWORD",
-    "NATS_MAX_BYTES",
-    "JWT_SECRET",
-    "JWT_SECRET_FILE",
-    "JWT_PUBLIC_KEY_FILE",
-    "JWT_ISSUER",
-    "JWT_AUDIENCE",
-    "JWT_REQUIRE_EXP",
-    "ADMIN_TOKEN",
-    "LOG_FORMAT",
-    "RUST_LOG",
-    "DRAIN_SECONDS",
-    "QUEUE_SIZE",
-];
-
 #[tokio::test]
 async fn help_lists_every_variable_and_shows_no_secret() {
     let help = run(command(&["--help"]).env("NATS_PASSWORD", "a-hidden-password")).await.success();
-    for variable in VARIABLES {
+    for variable in VARIABLES.into_iter().chain(["QUEUE_SIZE"]) {
         assert!(help.contains(&format!("[env: {variable}")), "{variable} is missing in\n{help}");
     }
     for secret in [SECRET, "a-hidden-password", "order-demo-password"] {

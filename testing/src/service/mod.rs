@@ -14,4 +14,4 @@ pub use self::bus::{
 };
 pub use self::caller::{Answer, Caller, SECRET, token};
 pub use self::database::{Db, WriteLock};
-pub use self::process::{Ran, ServiceProcess, run};
+pub use self::process::{Ran, ServiceProcess, VARIABLES, run};

@@ -15,6 +15,27 @@ use super::caller::{Caller, token};
 use crate::contract::Contract;
 use crate::{DEADLINE, expect, wait_until};
 
+/// The variables that both services read, as their help names them.
+pub const VARIABLES: [&str; 17] = [
+    "HOST",
+    "PORT",
+    "DATABASE",
+    "NATS_URL",
+    "NATS_USER",
+    "NATS_PASSWORD",
+    "NATS_MAX_BYTES",
+    "JWT_SECRET",
+    "JWT_SECRET_FILE",
+    "JWT_PUBLIC_KEY_FILE",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
+    "JWT_REQUIRE_EXP",
+    "ADMIN_TOKEN",
+    "LOG_FORMAT",
+    "RUST_LOG",
+    "DRAIN_SECONDS",
+];
+
 /// What a command did that has ended.
 #[derive(Debug)]
 pub struct Ran {
