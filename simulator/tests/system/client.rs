@@ -1,7 +1,7 @@
 //! A client of the topology's two services, and the auditor's view of what it was told.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use simulator::check;
 use simulator::check::{Databases, Moment, Report};
 use simulator::topology::{Topology, TopologyConfig};
 use tempfile::TempDir;
+
+/// Every order is settled this soon after a fault ends.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A topology of its own on free ports, with this stock.
 pub async fn topology(stock: Value) -> (Topology, TempDir) {
@@ -43,14 +46,9 @@ impl Buyer {
         quantity: i64,
         key: &str,
     ) -> reqwest::Result<(StatusCode, Value)> {
-        let answer = self
-            .http
-            .post(format!("{}/orders", self.url))
-            .bearer_auth(&self.token)
-            .header("Idempotency-Key", key)
-            .json(&json!({"productId": product, "quantity": quantity}))
-            .send()
-            .await?;
+        let request = self.http.post(format!("{}/orders", self.url)).bearer_auth(&self.token);
+        let request = request.header("Idempotency-Key", key);
+        let answer = request.json(&json!({"productId": product, "quantity": quantity})).send().await?;
         Ok((answer.status(), answer.json().await?))
     }
 
@@ -71,6 +69,16 @@ impl Buyer {
     pub async fn show(&self, id: &str) -> Value {
         let request = self.http.get(format!("{}/orders/{id}", self.url)).bearer_auth(&self.token);
         request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until no order is pending. Less than the 30 s after which any lost event is sent again, so that no
+    /// test passes by that alone.
+    pub async fn until_all_is_settled(&self, since: Instant) {
+        while self.gauge("orders_pending").await != Some(0.0) {
+            let pending = self.gauge("orders_pending").await;
+            assert!(since.elapsed() < SETTLED_WITHIN, "{pending:?} orders pending");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The value of a gauge of the order service.
