@@ -42,15 +42,14 @@ fn modules(folder: &Path, at: &Module, found: &mut Modules) {
 /// The paths that the `use` lines of a file name, from the crate's root on; whether each is handed on to others.
 fn uses(module: &Module, is_door: bool, code: &str) -> Vec<(Module, bool)> {
     let mut found = Vec::new();
-    for statement in
-        code.split(';').filter_map(|piece| piece.rsplit_once("use ").map(|(head, tree)| (head, tree)))
-    {
-        let (head, tree) = statement;
-        let handed_on =
-            head.trim_end().rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with("pub"));
-        for path in flatten(tree) {
-            let mut base =
-                if is_door { module.clone() } else { module[..module.len().saturating_sub(1)].to_vec() };
+    for (head, names) in code.split(';').filter_map(|piece| piece.rsplit_once("use ")) {
+        let before = head.rsplit('\n').next().unwrap_or_default().trim();
+        let handed_on = before.starts_with("pub");
+        if !before.is_empty() && !handed_on {
+            continue;
+        }
+        for path in paths(names) {
+            let mut base = module[..module.len().saturating_sub(usize::from(!is_door))].to_vec();
             let (root, rest) = path.split_first().unwrap();
             match root.as_str() {
                 "crate" => base.clear(),
@@ -66,32 +65,18 @@ fn uses(module: &Module, is_door: bool, code: &str) -> Vec<(Module, bool)> {
     found
 }
 
-/// `a::{b, c::{self, d}}` as the paths that it stands for.
-fn flatten(tree: &str) -> Vec<Module> {
-    let (mut paths, mut open, mut current) = (Vec::new(), Vec::new(), Module::new());
-    let separated = tree.replace("::", " ").replace('{', " { ").replace('}', " } ").replace(',', " , ");
-    let mut words = separated.split_whitespace();
-    while let Some(word) = words.next() {
-        match word {
-            "{" => open.push(current.clone()),
-            "}" | "," => {
-                if current.len() > open.last().map_or(0, Vec::len) {
-                    paths.push(current);
-                }
-                if word == "}" {
-                    open.pop();
-                }
-                current = open.last().cloned().unwrap_or_default();
-            }
-            "as" => drop(words.next()),
-            "self" if !current.is_empty() => paths.push(current.clone()),
-            name => current.push(name.to_owned()),
-        }
-    }
-    if !current.is_empty() {
-        paths.push(current);
-    }
-    paths
+/// `a::b::{C, D as E}` as the paths that it stands for. There are no groups in groups.
+fn paths(names: &str) -> Vec<Module> {
+    let (base, names) = names.split_once('{').unwrap_or(("", names));
+    assert!(!names.contains('{'), "a group in a group: {base}{names}");
+    let names =
+        names.trim_end().trim_end_matches('}').split(',').map(str::trim).filter(|name| !name.is_empty());
+    let path = |name: &str| {
+        let name = name.split(" as ").next().filter(|name| *name != "self").unwrap_or_default();
+        let parts = base.split("::").chain(name.split("::")).map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    names.map(path).collect()
 }
 
 /// Which file uses which. What a door hands on is used where it is written.
@@ -102,16 +87,13 @@ fn arrows(modules: &Modules) -> BTreeMap<Module, BTreeSet<Module>> {
     let resolve = |path: &Module| {
         let mut path = path.clone();
         loop {
-            let file = (0..=path.len())
-                .rev()
-                .map(|length| path[..length].to_vec())
-                .find(|m| modules.contains_key(m))?;
-            let name = path.get(file.len());
-            let handed_on =
-                uses_of(&file).into_iter().find(|(used, on)| *on && used.last() == name && *used != path);
-            match handed_on {
-                Some((used, _)) if name.is_some() => path = used,
-                _ => return Some(file),
+            let prefixes = (0..=path.len()).rev().map(|length| path[..length].to_vec());
+            let file = prefixes.into_iter().find(|prefix| modules.contains_key(prefix))?;
+            let Some(name) = path.get(file.len()) else { return Some(file) };
+            let handed_on = |(used, on): &(Module, bool)| *on && used.last() == Some(name) && *used != path;
+            match uses_of(&file).into_iter().find(handed_on) {
+                Some((used, _)) => path = used,
+                None => return Some(file),
             }
         }
     };
@@ -123,27 +105,24 @@ fn arrows(modules: &Modules) -> BTreeMap<Module, BTreeSet<Module>> {
 }
 
 /// A way that leads from a file back to it.
-fn cycle(arrows: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<String>> {
-    fn walk<'a>(
-        arrows: &'a BTreeMap<Module, BTreeSet<Module>>,
-        at: &'a Module,
-        way: &mut Vec<&'a Module>,
-        done: &mut BTreeSet<&'a Module>,
-    ) -> Option<Vec<String>> {
-        if let Some(start) = way.iter().position(|module| *module == at) {
-            return Some(way[start..].iter().chain([&at]).map(|module| module.join("::")).collect());
+fn circle(mut arrows: BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+    loop {
+        let left = arrows.clone();
+        // What uses nothing that is left is in no circle.
+        arrows.retain(|_, used| used.iter().any(|one| left.contains_key(one)));
+        if arrows.len() == left.len() {
+            break;
         }
-        way.push(at);
-        let found = if done.insert(at) {
-            arrows[at].iter().find_map(|next| walk(arrows, next, way, done))
-        } else {
-            None
-        };
-        way.pop();
-        found
     }
-    let mut done = BTreeSet::new();
-    arrows.keys().find_map(|module| walk(arrows, module, &mut Vec::new(), &mut done))
+    let mut way: Vec<&Module> = arrows.keys().take(1).collect();
+    while let Some(last) = way.last() {
+        let next = arrows[*last].iter().find(|one| arrows.contains_key(*one)).unwrap();
+        if let Some(start) = way.iter().position(|module| *module == next) {
+            return way[start..].iter().map(|module| module.join("::")).collect();
+        }
+        way.push(next);
+    }
+    Vec::new()
 }
 
 #[test]
@@ -151,7 +130,7 @@ fn no_file_uses_one_that_uses_it() {
     for folder in source_folders() {
         let mut found = Modules::new();
         modules(&folder, &Module::new(), &mut found);
-        assert_eq!(cycle(&arrows(&found)), None, "{}", folder.display());
+        assert_eq!(circle(arrows(&found)), [""; 0], "{}", folder.display());
     }
 }
 
@@ -206,4 +185,40 @@ fn the_code_map_names_the_folders_and_files_that_there_are() {
     let mut found = BTreeMap::new();
     source_folders().iter().for_each(|folder| on_disk(folder, &mut found));
     assert_eq!(code_map(), found);
+}
+
+/// The paths in backticks of a page's prose that begin with a folder of the repository.
+fn paths_of(page: &str, folders: &[String]) -> Vec<String> {
+    let prose: String = page.split("```").step_by(2).collect();
+    let words = prose.split('`').skip(1).step_by(2);
+    let endings = [".rs", ".sql", ".yaml", ".json", ".conf", "/"];
+    let is_path = |word: &&str| {
+        let root = word.split_once('/').map(|(root, _)| root.to_owned());
+        root.is_some_and(|root| folders.contains(&root))
+            && endings.iter().any(|ending| word.ends_with(ending))
+    };
+    words.filter(is_path).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_path_that_a_page_names_is_there() {
+    let entries = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    // What is built and what is stored is there only once something ran.
+    let is_source = |folder: &String| !["target", "db"].contains(&folder.as_str());
+    let folders: Vec<_> =
+        entries(workspace()).filter(|path| path.is_dir()).map(|path| name(&path)).filter(is_source).collect();
+    let pages = entries(workspace().join("docs"))
+        .chain(["README.md", "CONTRIBUTING.md"].map(|page| workspace().join(page)));
+    let (mut seen, mut missing) = (0, Vec::new());
+    for page in pages.filter(|page| page.extension().is_some_and(|ending| ending == "md")) {
+        for path in paths_of(&fs::read_to_string(&page).unwrap(), &folders) {
+            seen += 1;
+            if !workspace().join(&path).exists() {
+                missing.push(format!("{}: {path}", name(&page)));
+            }
+        }
+    }
+    assert!(seen > 10, "the paths are found");
+    assert_eq!(missing, [""; 0]);
 }

@@ -2,11 +2,9 @@
 
 use reqwest::{Client, Method};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use testing::service::raw::{exchange, statuses};
 
-use crate::fixture::{CONTRACT, Home, Inventory};
-use crate::keeper::token;
+use crate::fixture::{CONTRACT, alone, token};
 
 /// OWASP REST Security Cheat Sheet, "Security Headers".
 const SECURITY_HEADERS: [(&str, &str); 5] = [
@@ -17,22 +15,9 @@ const SECURITY_HEADERS: [(&str, &str); 5] = [
     ("x-frame-options", "DENY"),
 ];
 
-/// Sends bytes as they are; returns the status codes of all answers, and what came until the server closed.
-async fn exchange(inventory: &Inventory, request: &str) -> (Vec<String>, String) {
-    let address = inventory.at("");
-    let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
-    let _ = stream.write_all(request.as_bytes()).await;
-    let mut received = Vec::new();
-    let _ = stream.read_to_end(&mut received).await;
-    let received = String::from_utf8_lossy(&received).into_owned();
-    let statuses = received.split("HTTP/1.").skip(1).map(|answer| answer[2..5].to_owned()).collect();
-    (statuses, received)
-}
-
 #[tokio::test]
 async fn raw_attacks_on_the_inventory_are_refused_and_never_hide_a_second_request() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (home, inventory) = alone().await;
     let get = |path: &str, headers: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
     };
@@ -62,18 +47,16 @@ async fn raw_attacks_on_the_inventory_are_refused_and_never_hide_a_second_reques
         ("GET /inventory HTTP/1.0\r\n\r\n".to_owned(), "200"),
     ];
     for (request, status) in cases {
-        let (statuses, received) = exchange(&inventory, &request).await;
-        assert_eq!(statuses, [status], "{request:.200}: {received:.400}");
+        let received = exchange(&inventory.url, &request).await;
+        assert_eq!(statuses(&received), [status], "{request:.200}: {received:.400}");
         assert!(!received.contains("alive"), "{request:.200}: {received}");
     }
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn a_hostile_body_from_a_stock_keeper_changes_nothing() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (home, inventory) = alone().await;
     let put = |scope: &str, media_type: &str, rest: &str| {
         format!(
             "PUT /inventory/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
@@ -98,19 +81,17 @@ async fn a_hostile_body_from_a_stock_keeper_changes_nothing() {
         (put(keeper, json, &format!("Content-Length: 1000\r\n\r\n{stolen}")), "408"),
     ];
     for (request, status) in cases {
-        let (statuses, received) = exchange(&inventory, &request).await;
-        assert_eq!(statuses, [status], "{request:.400}: {received:.400}");
+        let received = exchange(&inventory.url, &request).await;
+        assert_eq!(statuses(&received), [status], "{request:.400}: {received:.400}");
         assert!(received.contains("application/problem+json"), "{received}");
     }
     assert_eq!(home.stock("1").await, 10);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn every_answer_of_the_inventory_has_the_security_headers() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (_home, inventory) = alone().await;
     let client = Client::new();
     let [user, admin] = ["orders", "admin"].map(|scope| token("alice", Some(scope)));
     let cases = [

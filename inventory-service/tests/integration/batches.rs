@@ -1,25 +1,23 @@
 //! Exact batches, decided in one transaction on a real database, with no broker between test and rule.
 
+use inventory_service::stock::reservation;
 use inventory_service::stock::reservation::DecideOrders;
-use inventory_service::stock::{reservation, seed};
 use shared::clock::now_ms;
 use shared::contract::events::{EventBody, OrderCreated, Received};
 use shared::contract::subjects::ORDER_CREATED;
 use shared::delivery::handler;
-use shared::delivery::handler::Outcome;
-use shared::delivery::message::Delivery;
 use shared::storage::Database;
+use testing::service::{delivery, word};
 
-use crate::bus::order;
-use crate::fixture::Home;
+use crate::fixture::{Home, order};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Product 1 has 10, product 2 has 5.
-async fn stocked(home: &Home) -> Database {
-    let database = home.database().await;
-    seed::apply(&database, &seed::read(None).unwrap()).await.unwrap();
-    database
+async fn stocked() -> (Home, Database) {
+    let home = Home::without_broker();
+    let database = home.stocked().await;
+    (home, database)
 }
 
 /// Decides `(order, product, quantity)` in one committed transaction; each result as one word.
@@ -37,24 +35,15 @@ fn received(order_id: &str, product_id: &str, quantity: i64) -> Received<OrderCr
     Received { event, traceparent: TRACE.to_owned(), time_ms: None, attempt: 1 }
 }
 
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done(word) => word,
-        Outcome::Never(never) => never.reason,
-    }
-}
-
 /// The orders whose answers are in the outbox, in its order.
 async fn answered(home: &Home) -> Vec<String> {
-    let query = sqlx::query_scalar("SELECT order_id FROM outbox ORDER BY id");
-    query.fetch_all(&home.reader().await).await.unwrap()
+    home.look().texts("SELECT order_id FROM outbox ORDER BY id").await
 }
 
 #[tokio::test]
 async fn several_orders_of_one_product_in_one_batch_take_their_sum_and_the_last_that_do_not_fit_are_refused()
 {
-    let home = Home::without_broker();
-    let database = stocked(&home).await;
+    let (home, database) = stocked().await;
     let batch = [
         ("a", "1", 4),
         ("b", "2", 5),
@@ -76,8 +65,7 @@ async fn several_orders_of_one_product_in_one_batch_take_their_sum_and_the_last_
 
 #[tokio::test]
 async fn one_order_several_times_in_one_batch_is_decided_once_and_answered_each_time() {
-    let home = Home::without_broker();
-    let database = stocked(&home).await;
+    let (home, database) = stocked().await;
     let twice = [("a", "1", 6), ("a", "1", 6), ("b", "1", 5), ("b", "1", 5), ("a", "1", 6)];
     let expected = ["confirmed", "repeated", "cancelled", "repeated", "repeated"];
     assert_eq!(reserve(&database, &twice).await, expected);
@@ -91,8 +79,7 @@ async fn one_order_several_times_in_one_batch_is_decided_once_and_answered_each_
 
 #[tokio::test]
 async fn a_conflicting_repeat_within_its_own_batch_is_refused_and_not_answered() {
-    let home = Home::without_broker();
-    let database = stocked(&home).await;
+    let (home, database) = stocked().await;
     let batch = [("a", "1", 1), ("a", "1", 2), ("a", "2", 1), ("a", "1", 1)];
     let expected = ["confirmed", "conflicting_repeat", "conflicting_repeat", "repeated"];
     assert_eq!(reserve(&database, &batch).await, expected);
@@ -103,8 +90,7 @@ async fn a_conflicting_repeat_within_its_own_batch_is_refused_and_not_answered()
 
 #[tokio::test]
 async fn a_batch_that_is_rolled_back_leaves_nothing_behind() {
-    let home = Home::without_broker();
-    let database = stocked(&home).await;
+    let (home, database) = stocked().await;
     let mut tx = database.begin().await.unwrap();
     reservation::reserve(&mut tx, &[received("a", "1", 3)], now_ms()).await.unwrap();
     tx.rollback().await.unwrap();
@@ -115,19 +101,10 @@ async fn a_batch_that_is_rolled_back_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn outcomes_stand_in_the_order_of_the_deliveries_however_many_of_them_are_garbage() {
-    let home = Home::without_broker();
-    let database = stocked(&home).await;
+    let (home, database) = stocked().await;
     let bodies =
         ["garbage", &order("a", "1", 1), "{}", &order("a", "1", 1), &order("a", "1", 9), &order("b", "9", 1)];
-    let deliveries: Vec<Delivery> = bodies
-        .iter()
-        .map(|body| Delivery {
-            subject: ORDER_CREATED.to_owned(),
-            body: body.to_string().into(),
-            headers: None,
-            attempt: 1,
-        })
-        .collect();
+    let deliveries = bodies.map(|body| delivery(ORDER_CREATED, body));
     let mut tx = database.begin().await.unwrap();
     let outcomes = handler::handle(&DecideOrders, &mut tx, &deliveries).await.unwrap();
     tx.commit().await.unwrap();

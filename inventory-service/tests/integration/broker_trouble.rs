@@ -6,7 +6,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer, PullConsumer, pull};
 use async_nats::jetstream::stream;
 use async_nats::jetstream::stream::SubjectTransform;
-use inventory_service::stock::{reservation, seed};
+use inventory_service::stock::reservation;
 use serde_json::json;
 use shared::clock::now_ms;
 use shared::contract::events::{EventBody, OrderCreated, Received};
@@ -16,12 +16,10 @@ use shared::delivery::relay::{DELETE_AFTER, Relay, Relayed};
 use shared::storage::Database;
 use testing::{Broker, wait_until};
 
-use crate::bus::{Observer, Publisher, body, confirmed, connection, order};
-use crate::fixture::Home;
+use crate::fixture::{Home, Observer, Publisher, body, confirmed, connected, connection, order};
 
-/// Seeds and decides orders without any broker, as a service does that then dies before its relay comes to it.
+/// Decides orders without any broker, as a service does that then dies before its relay comes to it.
 async fn decide_unsent(database: &Database, order_ids: &[&str]) {
-    seed::apply(database, &seed::read(None).unwrap()).await.unwrap();
     let received = |order_id: &&str| Received {
         event: OrderCreated::decode(order(order_id, "1", 1).as_bytes()).unwrap(),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
@@ -34,56 +32,45 @@ async fn decide_unsent(database: &Database, order_ids: &[&str]) {
     tx.commit().await.unwrap();
 }
 
-/// An answer can be seen before its PubAck; without that it is published once more, which is not what is tested.
-async fn until_acknowledged(home: &Home) {
-    wait_until("all answers are acknowledged", async || home.outbox().await == 0).await;
-}
-
 #[tokio::test]
 async fn a_service_that_starts_without_a_broker_sends_its_old_outbox_and_consumes_once_there_is_one() {
     let broker = Broker::start().await;
     broker.stop().await;
     let home = Home::at(&broker);
-    let database = home.database().await;
+    let database = home.stocked().await;
     decide_unsent(&database, &["old-1", "old-2"]).await;
     database.close().await;
     drop(database);
 
     let inventory = home.start(&[]).await;
-    let ready = inventory.get("/readyz").await;
-    assert_eq!(ready.status(), 200);
     let expected = json!({"status": "ready", "database": "writable", "broker": "unreachable"});
-    assert_eq!(ready.json::<serde_json::Value>().await.unwrap(), expected);
+    assert_eq!(inventory.readiness().await, (200, expected));
     assert_eq!(inventory.json("/inventory/1").await, json!({"productId": "1", "stock": 8}));
     assert_eq!(home.outbox().await, 2);
 
     broker.start_again().await;
     inventory.until_broker_is("connected").await;
-    until_acknowledged(&home).await;
-    let mut observer = Observer::new(&broker).await;
+    home.look().until_outbox_is_empty().await;
+    let mut observer = Observer::of_answers(&broker).await;
     assert_eq!(observer.messages().await, 2);
-    Publisher::new(&broker).await.publish(order("new", "1", 1)).await;
+    Publisher::order(&broker).await.publish(order("new", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("new"));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn a_killed_broker_is_found_again_and_what_it_kept_is_decided_once() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let mut observer = Observer::new(&broker).await;
-    Publisher::new(&broker).await.publish(order("before", "1", 1)).await;
+    let (broker, home, inventory) = connected().await;
+    let mut observer = Observer::of_answers(&broker).await;
+    Publisher::order(&broker).await.publish(order("before", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("before"));
 
     broker.kill().await;
     inventory.until_broker_is("unreachable").await;
     assert_eq!(inventory.get("/readyz").await.status(), 200, "stock can still be read");
     broker.start_again().await;
-    let mut observer = Observer::new(&broker).await;
-    Publisher::new(&broker).await.publish(order("after", "1", 1)).await;
+    let mut observer = Observer::of_answers(&broker).await;
+    Publisher::order(&broker).await.publish(order("after", "1", 1)).await;
     // An ack that the broker had not kept brings `before` once more.
     let mut answer = observer.next().await;
     while body(&answer) == confirmed("before") {
@@ -91,51 +78,41 @@ async fn a_killed_broker_is_found_again_and_what_it_kept_is_decided_once() {
     }
     assert_eq!(body(&answer), confirmed("after"));
     assert_eq!((home.stock("1").await, home.reservations().await), (8, 2));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn a_wiped_broker_gets_stream_and_consumer_again_and_the_service_consumes_on() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let mut observer = Observer::new(&broker).await;
-    Publisher::new(&broker).await.publish(order("before", "1", 1)).await;
+    let (broker, home, inventory) = connected().await;
+    let mut observer = Observer::of_answers(&broker).await;
+    Publisher::order(&broker).await.publish(order("before", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("before"));
 
-    until_acknowledged(&home).await;
+    // An answer can be seen before its PubAck; without that it is published once more, which is not what is tested.
+    home.look().until_outbox_is_empty().await;
     broker.wipe().await;
     let operator = jetstream::new(broker.connect("operator").await);
     wait_until("stream and consumer are there again", async || {
-        operator
-            .get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>(INVENTORY_CONSUMER, STREAM)
-            .await
-            .is_ok()
+        operator.get_consumer_from_stream::<pull::Config, _, _>(INVENTORY_CONSUMER, STREAM).await.is_ok()
     })
     .await;
-    let mut observer = Observer::new(&broker).await;
-    let publisher = Publisher::new(&broker).await;
+    let mut observer = Observer::of_answers(&broker).await;
+    let publisher = Publisher::order(&broker).await;
     // What the order service does after a wipe: it sends everything again.
     publisher.publish(order("before", "1", 1)).await;
     publisher.publish(order("after", "1", 1)).await;
     assert_eq!(observer.next_bodies(2).await, [confirmed("after"), confirmed("before")]);
     assert_eq!((home.stock("1").await, home.reservations().await), (8, 2));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 /// No start-up code deletes: when somebody else deletes the consumer or the stream, they are made again.
 #[tokio::test]
 async fn a_consumer_or_stream_that_an_operator_deleted_is_made_again() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
+    let (broker, home, inventory) = connected().await;
     let (operator, mut observer) =
-        (jetstream::new(broker.connect("operator").await), Observer::new(&broker).await);
-    let publisher = Publisher::new(&broker).await;
+        (jetstream::new(broker.connect("operator").await), Observer::of_answers(&broker).await);
+    let publisher = Publisher::order(&broker).await;
     publisher.publish(order("a", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("a"));
 
@@ -145,24 +122,20 @@ async fn a_consumer_or_stream_that_an_operator_deleted_is_made_again() {
     let bodies = observer.next_bodies(2).await;
     assert_eq!(bodies, [confirmed("a"), confirmed("b")]);
 
-    until_acknowledged(&home).await;
+    home.look().until_outbox_is_empty().await;
     operator.delete_stream(STREAM).await.unwrap();
     wait_until("the stream is there again", async || operator.get_stream(STREAM).await.is_ok()).await;
     publisher.publish(order("c", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("c"));
     assert_eq!(home.reservations().await, 3);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn settings_of_stream_and_consumer_that_would_stop_the_flow_are_put_back() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
+    let (broker, home, inventory) = connected().await;
     let (operator, mut observer) =
-        (jetstream::new(broker.connect("operator").await), Observer::new(&broker).await);
+        (jetstream::new(broker.connect("operator").await), Observer::of_answers(&broker).await);
     let stream = operator.get_stream(STREAM).await.unwrap();
     let consumer: PullConsumer = stream.get_consumer(INVENTORY_CONSUMER).await.unwrap();
     let ours = pull::Config::try_from_consumer_config(consumer.cached_info().config.clone()).unwrap();
@@ -204,17 +177,16 @@ async fn settings_of_stream_and_consumer_that_would_stop_the_flow_are_put_back()
         })
         .await;
     }
-    Publisher::new(&broker).await.publish(order("a", "1", 1)).await;
+    Publisher::order(&broker).await.publish(order("a", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("a"));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn a_row_stays_in_the_outbox_until_the_stream_acknowledges_it() {
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
+    let database = home.stocked().await;
     decide_unsent(&database, &["a", "b", "c"]).await;
     let mut relay = Relay::new(database.clone(), connection);
     let operator = jetstream::new(broker.connect("operator").await);
@@ -250,7 +222,7 @@ async fn a_row_stays_in_the_outbox_until_the_stream_acknowledges_it() {
 async fn without_a_stream_nothing_counts_as_sent() {
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
+    let database = home.stocked().await;
     decide_unsent(&database, &["a"]).await;
     let operator = jetstream::new(broker.connect("operator").await);
     operator.delete_stream(STREAM).await.unwrap();

@@ -3,20 +3,15 @@
 use async_nats::HeaderMap;
 use shared::clock::rfc3339;
 use shared::contract::trace::TRACEPARENT;
-use testing::{Broker, wait_until};
 
-use crate::bus::{Observer, Publisher, body, cancelled, confirmed, header, order};
-use crate::fixture::Home;
+use crate::fixture::{body, cancelled, confirmed, connected, ends, header, order};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[tokio::test]
 async fn an_order_takes_stock_or_is_refused_with_its_reason() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
 
     let cases = [
         (order("a", "1", 4), confirmed("a")),
@@ -42,11 +37,8 @@ async fn an_order_takes_stock_or_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn an_answer_carries_the_cloudevents_headers_and_the_trace_of_the_order() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
 
     let mut headers = HeaderMap::new();
     headers.insert(TRACEPARENT, TRACE);
@@ -80,17 +72,13 @@ async fn an_answer_carries_the_cloudevents_headers_and_the_trace_of_the_order() 
         let fresh = header(message, TRACEPARENT);
         assert!(fresh.len() == 55 && fresh.starts_with("00-") && fresh != TRACE, "{fresh}");
     }
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn a_repeated_order_gets_the_stored_answer_again_and_changes_nothing() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
 
     publisher.publish(order("kept", "2", 4)).await;
     publisher.publish(order("refused", "2", 2)).await;
@@ -111,17 +99,13 @@ async fn a_repeated_order_gets_the_stored_answer_again_and_changes_nothing() {
     ids.dedup();
     assert_eq!(ids.len(), 5, "each repeat needs a Nats-Msg-Id of its own, or the broker swallows it");
     assert_eq!((home.stock("2").await, home.reservations().await), (1, 2));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn a_repeat_that_says_something_else_is_set_aside_without_an_answer() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
 
     publisher.publish(order("x", "1", 2)).await;
     assert_eq!(body(&observer.next().await), confirmed("x"));
@@ -130,18 +114,15 @@ async fn a_repeat_that_says_something_else_is_set_aside_without_an_answer() {
     publisher.publish(order("marker", "2", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("marker"), "the conflicting repeats have no answer");
 
-    wait_until("both repeats are dead letters", async || home.dead_letters().await.len() == 2).await;
+    home.until_dead_letters_are(2).await;
     for ((found, reason, detail, attempts), (event, says)) in home.dead_letters().await.into_iter().zip([
         (order("x", "1", 3), "the repeat says 3 of product 1"),
         (order("x", "2", 2), "the repeat says 2 of product 2"),
     ]) {
         assert_eq!((found, reason.as_str(), attempts), (event.into_bytes(), "conflicting_repeat", 1));
-        assert!(
-            detail.contains("order x was decided for 2 of product 1") && detail.contains(says),
-            "{detail}"
-        );
+        assert!(detail.contains("order x was decided for 2 of product 1"), "{detail}");
+        assert!(detail.contains(says), "{detail}");
     }
     assert_eq!((home.stock("1").await, home.stock("2").await), (8, 4));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }

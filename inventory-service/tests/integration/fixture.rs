@@ -6,15 +6,20 @@ use std::sync::LazyLock;
 use clap::Parser;
 use inventory_service::app;
 use inventory_service::settings::{Cli, Settings};
+use inventory_service::stock::seed;
 use processes::{Port, broker};
-use shared::settings::DEMO_SECRET;
+use reqwest::RequestBuilder;
 use shared::storage::Database;
 use sqlx::SqlitePool;
 use tempfile::TempDir;
 use testing::contract::Contract;
-pub use testing::service::App as Inventory;
-use testing::service::{Db, ServiceProcess, WriteLock};
-use testing::{Broker, SmallDisk, service};
+use testing::service;
+pub use testing::service::{
+    Answer, App as Inventory, Caller, Db, Observer, Publisher, ServiceProcess, body, cancelled, confirmed,
+    header, inventory_connection as connection, order, take, token,
+};
+use testing::service::{Ran, SECRET, WriteLock};
+use testing::{Broker, SmallDisk, wait_until};
 use tokio::process::Command;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -22,6 +27,44 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// What the service promises.
 pub static CONTRACT: LazyLock<Contract> =
     LazyLock::new(|| Contract::new(inventory_service::http::document()));
+
+/// The answer to a request; fails unless the OpenAPI document has it.
+pub async fn answer_to(request: RequestBuilder) -> Answer {
+    Answer::of(&CONTRACT, request).await
+}
+
+/// The binary with these arguments and nothing in its environment but the tests' secret.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+    command.env_clear().env("JWT_SECRET", SECRET).args(arguments);
+    command
+}
+
+/// Runs a tool against the service.
+pub async fn tool(inventory: &Inventory, arguments: &[&str]) -> Ran {
+    service::run(command(arguments).env("PORT", inventory.port())).await
+}
+
+/// A service that finds no broker.
+pub async fn alone() -> (Home, Inventory) {
+    let home = Home::without_broker();
+    let inventory = home.start(&[]).await;
+    (home, inventory)
+}
+
+/// A service with a broker, which it has found.
+pub async fn connected() -> (Broker, Home, Inventory) {
+    let broker = Broker::start().await;
+    let home = Home::at(&broker);
+    let inventory = home.start(&[]).await;
+    inventory.until_broker_is("connected").await;
+    (broker, home, inventory)
+}
+
+/// Whoever orders, and whoever sees the answers.
+pub async fn ends(broker: &Broker) -> (Publisher, Observer) {
+    (Publisher::order(broker).await, Observer::of_answers(broker).await)
+}
 
 /// Where one inventory lives.
 pub struct Home {
@@ -63,7 +106,7 @@ impl Home {
         let (database, password) =
             (folder.join("inventory.db").display().to_string(), broker::password("inventory"));
         let own = ["--host", "127.0.0.1", "--database", &database, "--nats-url", &self.nats_url];
-        let keys = ["--nats-user", "inventory", "--nats-password", &password, "--jwt-secret", DEMO_SECRET];
+        let keys = ["--nats-user", "inventory", "--nats-password", &password, "--jwt-secret", SECRET];
         own.iter().chain(&keys).chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 
@@ -104,12 +147,19 @@ impl Home {
         Database::open(&self.path("inventory.db"), &MIGRATIONS).await.unwrap()
     }
 
+    /// The same with the default stock: product 1 has 10, product 2 has 5.
+    pub async fn stocked(&self) -> Database {
+        let database = self.database().await;
+        seed::apply(&database, &seed::read(None).unwrap()).await.unwrap();
+        database
+    }
+
     /// What a person sees who opens the file with `sqlite3 -readonly`.
     pub fn look(&self) -> Db {
         Db::read_only(&self.path("inventory.db"))
     }
 
-    pub async fn reader(&self) -> SqlitePool {
+    pub fn reader(&self) -> SqlitePool {
         self.look().pool()
     }
 
@@ -118,7 +168,7 @@ impl Home {
         WriteLock::take(&self.path("inventory.db")).await
     }
 
-    pub async fn number(&self, sql: &'static str) -> i64 {
+    pub async fn number(&self, sql: &str) -> i64 {
         self.look().number(sql).await
     }
 
@@ -139,6 +189,33 @@ impl Home {
         self.look().rows("SELECT body, reason, detail, attempts FROM dead_letters ORDER BY id").await
     }
 
+    /// Drains the service, and audits what it leaves.
+    pub async fn close(&self, inventory: Inventory) {
+        inventory.stop().await;
+        self.audit().await;
+    }
+
+    /// Makes a copy with the `backup` command.
+    pub async fn back_up_to(&self, copy: &Self) {
+        let mut command = command(&["backup"]);
+        command.arg(copy.path("inventory.db")).env("DATABASE", self.path("inventory.db"));
+        service::run(&mut command).await.success();
+    }
+
+    /// Changes something behind the service's back.
+    pub async fn change(&self, sql: &str) {
+        Db::of(&self.path("inventory.db")).change(sql).await;
+    }
+
+    pub async fn until_dead_letters_are(&self, count: usize) {
+        self.look().until_dead_letters_are(count as i64).await;
+    }
+
+    pub async fn until_reservations_are(&self, count: usize) {
+        let what = format!("{count} orders are decided");
+        wait_until(&what, async || self.reservations().await == count as i64).await;
+    }
+
     /// The invariant at the end of a test: stock = adjustments − confirmed reservations, for every product.
     pub async fn audit(&self) {
         let query = "SELECT products.id, stock,
@@ -148,10 +225,7 @@ impl Home {
         let rows: Vec<(String, i64, i64)> = self.look().rows(query).await;
         assert!(!rows.is_empty(), "there is no stock to audit");
         for (product, stock, explained) in rows {
-            assert_eq!(
-                stock, explained,
-                "stock of product {product} is not adjustments − confirmed reservations"
-            );
+            assert_eq!(stock, explained, "stock of {product} is not adjustments − confirmed reservations");
         }
     }
 }

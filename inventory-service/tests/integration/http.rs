@@ -4,12 +4,11 @@ use reqwest::{Client, Method};
 use serde_json::json;
 use testing::families;
 
-use crate::fixture::{CONTRACT, Home};
+use crate::fixture::{CONTRACT, Home, alone};
 
 #[tokio::test]
 async fn stock_is_public_and_has_exactly_the_documented_form() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (home, inventory) = alone().await;
     let all = inventory.get("/inventory").await;
     assert_eq!(all.status(), 200);
     assert_eq!(all.headers()["content-type"], "application/json");
@@ -17,8 +16,7 @@ async fn stock_is_public_and_has_exactly_the_documented_form() {
     let one = inventory.get("/inventory/2").await;
     assert_eq!(one.status(), 200);
     assert_eq!(one.text().await.unwrap(), r#"{"productId":"2","stock":5}"#);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
@@ -62,8 +60,7 @@ async fn a_product_id_is_found_verbatim_whatever_its_characters() {
 
 #[tokio::test]
 async fn what_is_not_there_is_answered_as_a_problem_with_the_requests_id() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (_home, inventory) = alone().await;
     let client = Client::new();
     let cases = [
         (Method::GET, "/inventory/3", 404, "Not Found"),
@@ -90,15 +87,12 @@ async fn what_is_not_there_is_answered_as_a_problem_with_the_requests_id() {
 
 #[tokio::test]
 async fn probes_and_metrics_tell_the_state_of_the_service() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (_home, inventory) = alone().await;
     for path in ["/livez", "/healthz"] {
         assert_eq!(inventory.json(path).await, json!({"status": "alive"}));
     }
-    let ready = inventory.get("/readyz").await;
-    assert_eq!(ready.status(), 200, "ready while NATS is away");
     let expected = json!({"status": "ready", "database": "writable", "broker": "unreachable"});
-    assert_eq!(ready.json::<serde_json::Value>().await.unwrap(), expected);
+    assert_eq!(inventory.readiness().await, (200, expected), "ready while NATS is away");
     let metrics = inventory.get("/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4");
     let metrics = metrics.text().await.unwrap();
@@ -110,9 +104,8 @@ async fn probes_and_metrics_tell_the_state_of_the_service() {
 
 #[tokio::test]
 async fn every_metric_family_is_there_from_the_start_with_what_it_tells() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let metrics = inventory.get("/metrics").await.text().await.unwrap();
+    let (_home, inventory) = alone().await;
+    let metrics = inventory.metrics().await;
     families::assert_all_described(&metrics, &["shared", "inventory-service"]);
     inventory.stop().await;
 }

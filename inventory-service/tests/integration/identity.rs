@@ -4,41 +4,34 @@ use std::fs;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
+use reqwest::Method;
 use shared::contract::subjects::{INVENTORY_CONSUMER, STREAM};
-use shared::settings::DEMO_SECRET;
 use testing::{Broker, wait_until};
 
-use crate::bus::{Observer, Publisher, confirmed, connection, order};
-use crate::fixture::{CONTRACT, Home, Inventory};
-use crate::{bus, command};
+use crate::fixture::{Home, Inventory, Observer, Publisher, alone, confirmed, connection, order, tool};
 
 /// Waits until the service says that the consumer is not its own; returns what it says.
 async fn not_owned(inventory: &Inventory) -> String {
     wait_until("the service is not the consumer's owner", async || {
-        inventory.json("/readyz").await["consumer"] == "not owned"
+        inventory.readiness().await.1["consumer"] == "not owned"
     })
     .await;
-    let answer = inventory.get("/readyz").await;
-    assert_eq!(answer.status(), 503);
-    let metrics = inventory.get("/metrics").await.text().await.unwrap();
+    let (status, body) = inventory.readiness().await;
+    assert_eq!(status, 503);
+    let metrics = inventory.metrics().await;
     assert!(metrics.contains("consumer_owned 0"), "{metrics}");
-    let body: serde_json::Value = answer.json().await.unwrap();
     assert_eq!((&body["status"], &body["broker"]), (&"not ready".into(), &"connected".into()));
     body["detail"].as_str().unwrap().to_owned()
 }
 
 /// Runs `inventory-service adopt` against the service; returns what it prints.
 async fn adopt(inventory: &Inventory) -> String {
-    let port = inventory.at("").rsplit_once(':').unwrap().1.to_owned();
-    let run = move || command::run(&["adopt"], &[("PORT", &port), ("JWT_SECRET", DEMO_SECRET)]);
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    tool(inventory, &["adopt"]).await.success()
 }
 
 /// Publishes orders and waits until the home has decided them.
 async fn decide(broker: &Broker, home: &Home, order_ids: &[&str]) {
-    let (publisher, before) = (Publisher::new(broker).await, home.reservations().await);
+    let (publisher, before) = (Publisher::order(broker).await, home.reservations().await);
     for order_id in order_ids {
         publisher.publish(order(order_id, "1", 1)).await;
     }
@@ -53,7 +46,7 @@ async fn metadata(broker: &Broker) -> std::collections::HashMap<String, String> 
 }
 
 async fn id(home: &Home) -> String {
-    sqlx::query_scalar("SELECT id FROM database_identity").fetch_one(&home.reader().await).await.unwrap()
+    home.look().text("SELECT id FROM database_identity").await
 }
 
 #[tokio::test]
@@ -63,22 +56,21 @@ async fn a_copied_database_does_not_consume_and_says_what_to_do() {
     let inventory = home.start(&[]).await;
     inventory.until_broker_is("connected").await;
     decide(&broker, &home, &["a"]).await;
-    wait_until("the original has answered", async || home.outbox().await == 0).await;
+    home.look().until_outbox_is_empty().await;
     let path = copied.path("inventory.db").display().to_string();
-    sqlx::query("VACUUM INTO $1").bind(path).execute(&home.reader().await).await.unwrap();
+    sqlx::query("VACUUM INTO $1").bind(path).execute(&home.reader()).await.unwrap();
     let copy = copied.start(&[]).await;
     let says = not_owned(&copy).await;
     assert!(says.contains("`inventory-service adopt`") && says.contains(&id(&home).await), "{says}");
 
     decide(&broker, &home, &["b", "c"]).await;
-    wait_until("the original answers", async || home.outbox().await == 0).await;
+    home.look().until_outbox_is_empty().await;
     assert_eq!(inventory.get("/readyz").await.status(), 200);
     assert_eq!((home.stock("1").await, copied.stock("1").await), (7, 9));
     assert_eq!((copied.reservations().await, copied.outbox().await), (1, 0));
     assert_eq!(metadata(&broker).await["database"], id(&home).await);
     copy.stop().await;
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
@@ -93,9 +85,9 @@ async fn a_deleted_database_stays_idle_until_it_adopts_and_then_decides_the_stre
 
     let inventory = home.start(&[]).await;
     not_owned(&inventory).await;
-    Publisher::new(&broker).await.publish(order("c", "1", 1)).await;
+    Publisher::order(&broker).await.publish(order("c", "1", 1)).await;
     assert_eq!((home.reservations().await, home.stock("1").await), (0, 10), "nothing is decided unasked");
-    let mut observer = Observer::new(&broker).await;
+    let mut observer = Observer::of_answers(&broker).await;
     let printed = adopt(&inventory).await;
     for part in
         ["now owns the consumer inventory-service", "7 days", "stopped for good", "conflicting_result"]
@@ -109,8 +101,7 @@ async fn a_deleted_database_stays_idle_until_it_adopts_and_then_decides_the_stre
     let owner = id(&home).await;
     assert!(adopt(&inventory).await.contains("Nothing was changed"));
     assert_eq!((id(&home).await, metadata(&broker).await["database"].clone()), (owner.clone(), owner));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
     // A restart keeps what was adopted.
     let inventory = home.start(&[]).await;
     decide(&broker, &home, &["d"]).await;
@@ -128,13 +119,13 @@ async fn a_service_whose_consumer_is_adopted_by_another_database_notices_and_sto
     not_owned(&inventory).await;
     adopt(&inventory).await;
     not_owned(&previous).await;
-    wait_until("the stream is decided again", async || home.reservations().await == 1).await;
+    home.until_reservations_are(1).await;
     decide(&broker, &home, &["b"]).await;
     assert_eq!((former.reservations().await, former.stock("1").await), (1, 9));
     // It can be taken back.
     adopt(&previous).await;
     not_owned(&inventory).await;
-    wait_until("the stream is decided here, too", async || former.reservations().await == 2).await;
+    former.until_reservations_are(2).await;
     decide(&broker, &former, &["c"]).await;
     assert_eq!(home.reservations().await, 2);
     inventory.stop().await;
@@ -173,8 +164,7 @@ async fn a_restored_backup_is_noticed_whether_the_file_was_replaced_or_overwritt
         let all = decided.len() as i64;
         wait_until("what was lost is decided again", async || home.reservations().await == all).await;
         assert_eq!(home.stock("1").await, 10 - all);
-        inventory.stop().await;
-        home.audit().await;
+        home.close(inventory).await;
     }
 }
 
@@ -182,25 +172,20 @@ async fn a_restored_backup_is_noticed_whether_the_file_was_replaced_or_overwritt
 async fn a_consumer_from_before_identities_is_claimed() {
     let broker = Broker::start().await;
     let connection = connection(&broker).await;
-    bus::consumer(&connection).await;
+    connection.open_consumer().await.unwrap();
     assert!(!metadata(&broker).await.contains_key("database"));
     let home = Home::at(&broker);
     let inventory = home.start(&[]).await;
     decide(&broker, &home, &["a"]).await;
     assert_eq!(metadata(&broker).await["database"], id(&home).await);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn only_an_admin_may_adopt() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let http = reqwest::Client::new();
-    let anonymous = CONTRACT.send(http.post(inventory.at("/admin/adopt"))).await;
-    assert_eq!(anonymous.status(), 401);
-    let token = processes::token::sign(DEMO_SECRET, "alice").unwrap();
-    let user = CONTRACT.send(http.post(inventory.at("/admin/adopt")).bearer_auth(token)).await;
-    assert_eq!(user.status(), 403);
+    let (_home, inventory) = alone().await;
+    for (caller, status) in [(inventory.caller(""), 401), (inventory.user("alice"), 403)] {
+        assert_eq!(caller.send(caller.request(Method::POST, "/admin/adopt")).await.status, status);
+    }
     inventory.stop().await;
 }

@@ -4,13 +4,12 @@ use std::fs;
 
 use serde_json::json;
 use sqlx::migrate::Migrator;
+use testing::service::raw::connect;
 use testing::{SmallDisk, wait_until};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::fixture::{CONTRACT, Home, Inventory};
-use crate::keeper::{Keeper, token};
+use crate::fixture::{CONTRACT, Home, Inventory, alone, token};
 
 /// Clients that go away.
 const CLIENTS: i64 = 20;
@@ -21,24 +20,22 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Sends restocks by one, each from a client that is gone once it has sent its request.
 async fn restocks_without_clients(inventory: &Inventory) {
-    let address = inventory.at("").strip_prefix("http://").unwrap().to_owned();
     let token = token("kim", Some("inventory:write"));
     for number in 0..CLIENTS {
         let body = json!({"quantity": 1}).to_string();
         let head = format!(
-            "POST /inventory/1/restock HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+            "POST /inventory/1/restock HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
              Idempotency-Key: gone-{number}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        let mut client = TcpStream::connect(&address).await.unwrap();
+        let mut client = connect(&inventory.url).await;
         client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_leaves_no_half_change() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (home, inventory) = alone().await;
     let lock = home.hold_write_lock().await;
     restocks_without_clients(&inventory).await;
     // Answered after them, so by now the service knows that they are gone.
@@ -46,19 +43,17 @@ async fn a_client_that_goes_away_leaves_no_half_change() {
     lock.release().await;
     wait_until("a change whose client is gone is made all the same", async || home.stock("1").await > 10)
         .await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let keeper = inventory.keeper("kim");
     for number in 0..CLIENTS {
         assert_eq!(keeper.restock_with(&format!("gone-{number}"), "1", 1).await.status, 200);
     }
     assert_eq!(home.stock("1").await, 10 + CLIENTS, "each is made once");
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn a_drain_ends_a_change_that_was_begun_although_its_client_is_gone() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (home, inventory) = alone().await;
     let lock = home.hold_write_lock().await;
     restocks_without_clients(&inventory).await;
     assert_eq!(inventory.get("/livez").await.status(), 200);
@@ -77,7 +72,7 @@ async fn a_change_while_the_disk_is_full_is_refused_and_nothing_of_it_is_stored(
     let Some(disk) = SmallDisk::over(&home.path("disk"), DISK_MEGABYTES) else { return };
     let mut service = home.spawn_on(&disk, &[]).await;
     service.until_readyz_is(200).await;
-    let keeper = Keeper::at(&service.url(), "kim");
+    let keeper = service.keeper("kim");
     disk.fill();
     let (mut made, mut refused) = (0, Vec::new());
     for number in 0..2_000 {
@@ -107,7 +102,7 @@ async fn a_change_while_the_disk_is_full_is_refused_and_nothing_of_it_is_stored(
     disk.copy_database("inventory.db", &home.path("inventory.db"));
     assert_eq!(home.stock("1").await, 10 + made + 20);
     home.audit().await;
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
 }
 
 #[tokio::test]
@@ -115,14 +110,12 @@ async fn a_change_that_was_answered_outlives_its_process_and_a_repeat_is_made_on
     let home = Home::without_broker();
     let mut service = home.spawn(&[]).await;
     service.until_readyz_is(200).await;
-    let keeper = Keeper::at(&service.url(), "kim");
+    let keeper = service.keeper("kim");
     let sending = tokio::spawn(async move {
         let mut answered = 0;
         // Ends with the first request that the death of the process leaves without an answer.
         loop {
-            let path = "/inventory/1/restock";
-            let request = keeper.request(reqwest::Method::POST, path).json(&json!({"quantity": 1}));
-            let request = request.header("idempotency-key", format!("k-{answered}"));
+            let request = keeper.restock_request("1", 1).header("idempotency-key", format!("k-{answered}"));
             match CONTRACT.try_send(request).await {
                 Ok(answer) if answer.status() == 200 => answered += 1,
                 _ => return answered,
@@ -136,7 +129,7 @@ async fn a_change_that_was_answered_outlives_its_process_and_a_repeat_is_made_on
     let service = home.spawn(&[]).await;
     service.until_readyz_is(200).await;
     home.audit().await;
-    let keeper = Keeper::at(&service.url(), "kim");
+    let keeper = service.keeper("kim");
     for number in 0..=answered {
         let answer = keeper.restock_with(&format!("k-{number}"), "1", 1).await;
         let replayed = answer.header("idempotency-replayed") == "true";
@@ -170,7 +163,7 @@ async fn an_old_database_is_migrated_and_lists_what_it_knows() {
     let home = Home::without_broker();
     old_database(&home).await;
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let keeper = inventory.keeper("kim");
     assert_eq!(keeper.restock("1", 5).await.body["stock"], 11);
     let movements = keeper.get("/inventory/1/movements").await.body;
     let seed = json!({"kind": "seed", "delta": 10, "at": "1970-01-01T00:00:01.000Z", "adjustmentId": 1,
@@ -178,8 +171,7 @@ async fn an_old_database_is_migrated_and_lists_what_it_knows() {
     let sold = json!({"kind": "reservation", "delta": -4, "at": "1970-01-01T00:00:02.000Z", "orderId": "a"});
     assert_eq!((&movements[1], &movements[2]), (&sold, &seed), "{movements}");
     assert_eq!(movements.as_array().unwrap().len(), 3);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
     assert!(!fs::exists(home.path("inventory.db.suspect")).unwrap());
 }
 
@@ -187,9 +179,8 @@ async fn an_old_database_is_migrated_and_lists_what_it_knows() {
 async fn a_flood_of_changes_is_bounded_and_those_that_wait_are_committed_together() {
     // More than one batch in the committer's hands and a full queue take, 256 each.
     const FLOOD: i64 = 600;
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let (home, inventory) = alone().await;
+    let keeper = inventory.keeper("kim");
     let lock = home.hold_write_lock().await;
     let mut changes = JoinSet::new();
     for number in 0..FLOOD {
@@ -205,6 +196,5 @@ async fn a_flood_of_changes_is_bounded_and_those_that_wait_are_committed_togethe
     assert_eq!(home.stock("1").await, 10 + made, "what was refused was not stored");
     let batches = home.number("SELECT count(DISTINCT created_at) FROM adjustments").await;
     assert!(made >= 256 && batches < 50, "{made} changes in {batches} commits");
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }

@@ -1,11 +1,9 @@
 //! The inventory service as a whole: a real database file, a real broker, real HTTP, and for signals the real binary.
 //!
 //! - [`fixture`]: a folder with its database, the service in it, and what every test says of both
-//! - [`bus`]: events published and observed by plain NATS clients
 //! - [`decisions`], [`batches`], [`poison`], [`malformed_headers`], [`unsendable`], [`dead_letters`]: what becomes of events
 //! - [`redelivery`], [`broker_trouble`], [`storage`]: what becomes of them when a process, the broker or the disk fails
 //! - [`identity`]: what becomes of them when the database is not the consumer's
-//! - [`keeper`]: whoever changes stock over HTTP
 //! - [`stock_administration`], [`interrupted_changes`], [`movements`]: what becomes of such changes
 //! - [`http`], [`attacks`], [`seed`], [`command`], [`process`], [`backup`]: the edges
 
@@ -15,7 +13,6 @@ mod attacks;
 mod backup;
 mod batches;
 mod broker_trouble;
-mod bus;
 mod command;
 mod dead_letters;
 mod decisions;
@@ -24,7 +21,6 @@ mod fixture;
 mod http;
 mod identity;
 mod interrupted_changes;
-mod keeper;
 mod malformed_headers;
 mod movements;
 mod poison;

@@ -1,12 +1,8 @@
 //! The list of what moved a product's stock.
 
-use reqwest::Client;
 use serde_json::{Value, json};
-use testing::{Broker, wait_until};
 
-use crate::bus::{Observer, Publisher, order};
-use crate::fixture::Home;
-use crate::keeper::{Keeper, answer_to, token};
+use crate::fixture::{Caller, Home, Publisher, alone, connected, ends, order};
 
 /// Orders before the first page, and then before each further one.
 const ORDERS: usize = 100;
@@ -16,7 +12,7 @@ fn deltas(page: &[Value]) -> i64 {
 }
 
 /// The movements of a page, and the path of the next one.
-async fn page(keeper: &Keeper, path: &str) -> (Vec<Value>, Option<String>) {
+async fn page(keeper: &Caller, path: &str) -> (Vec<Value>, Option<String>) {
     let answer = keeper.get(path).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let link = answer.header("link");
@@ -27,7 +23,7 @@ async fn page(keeper: &Keeper, path: &str) -> (Vec<Value>, Option<String>) {
 }
 
 /// All movements, page by page, from this path on; `between` happens before each further page.
-async fn all(keeper: &Keeper, path: &str, mut between: impl AsyncFnMut()) -> Vec<Value> {
+async fn all(keeper: &Caller, path: &str, mut between: impl AsyncFnMut()) -> Vec<Value> {
     let (mut movements, mut next) = page(keeper, path).await;
     while let Some(path) = next {
         between().await;
@@ -47,12 +43,9 @@ fn name(movement: &Value) -> String {
 
 #[tokio::test]
 async fn movements_add_up_to_the_stock() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
-    let keeper = Keeper::new(&inventory, "kim");
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
+    let keeper = inventory.keeper("kim");
     let orders = [("a", 3), ("refused", 9), ("b", 7)];
     for (id, quantity) in orders {
         publisher.publish(order(id, "1", quantity)).await;
@@ -67,10 +60,8 @@ async fn movements_add_up_to_the_stock() {
 
     let (movements, next) = page(&keeper, "/inventory/1/movements").await;
     assert_eq!(next, None);
-    let newest_first: Vec<_> = movements
-        .iter()
-        .map(|movement| (movement["kind"].as_str().unwrap(), movement["delta"].as_i64().unwrap()))
-        .collect();
+    let pair = |movement: &Value| (movement["kind"].clone(), movement["delta"].as_i64().unwrap());
+    let newest_first: Vec<_> = movements.iter().map(pair).collect();
     let expected = [
         ("reservation", -8),
         ("correction", -2),
@@ -79,6 +70,7 @@ async fn movements_add_up_to_the_stock() {
         ("reservation", -3),
         ("seed", 10),
     ];
+    let expected = expected.map(|(kind, delta)| (json!(kind), delta));
     assert_eq!(newest_first, expected, "a refused order moved nothing");
     assert_eq!(deltas(&movements), home.stock("1").await);
     let at = |number: usize| movements[number]["at"].clone();
@@ -94,25 +86,21 @@ async fn movements_add_up_to_the_stock() {
         let pages = all(&keeper, &format!("/inventory/1/movements?limit={limit}"), async || {}).await;
         assert_eq!(pages, movements, "{limit} a page");
     }
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn movements_are_stable_while_orders_arrive() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let (broker, home, inventory) = connected().await;
+    let keeper = inventory.keeper("kim");
     keeper.put("1", 1_000_000, "plenty").await;
-    let publisher = Publisher::new(&broker).await;
+    let publisher = Publisher::order(&broker).await;
     let mut decided = 0;
     let mut more = async || {
         publisher.backlog(&format!("order-{decided}"), ORDERS).await;
         keeper.restock("1", 1).await;
         decided += ORDERS;
-        wait_until("they are decided", async || home.reservations().await == decided as i64).await;
+        home.until_reservations_are(decided).await;
     };
     for _ in 0..3 {
         more().await;
@@ -127,8 +115,7 @@ async fn movements_are_stable_while_orders_arrive() {
     let read = all(&keeper, "/inventory/1/movements?limit=70", more).await;
     let read: Vec<String> = read.iter().map(name).collect();
     assert_eq!(read, there, "exactly what was there at the first page, each once, in the same order");
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 /// Gives a product 6 restocks in two milliseconds, and sells from it in the same two.
@@ -152,7 +139,7 @@ async fn movements_of_one_millisecond_are_each_on_one_page() {
     home.start(&[]).await.stop().await;
     many_in_one_millisecond(&home).await;
     let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let keeper = inventory.keeper("kim");
     let (movements, _) = page(&keeper, "/inventory/pen/movements").await;
     assert_eq!((movements.len(), deltas(&movements)), (12, 90));
     for limit in 1..=12 {
@@ -164,12 +151,10 @@ async fn movements_of_one_millisecond_are_each_on_one_page() {
 
 #[tokio::test]
 async fn movements_are_for_stock_keepers_and_of_known_products_only() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let get = || Client::new().get(inventory.at("/inventory/1/movements"));
-    answer_to(get()).await.problem(401);
-    answer_to(get().bearer_auth(token("alice", None))).await.problem(403);
-    let keeper = Keeper::new(&inventory, "kim");
+    let (_home, inventory) = alone().await;
+    inventory.caller("").get("/inventory/1/movements").await.problem(401);
+    inventory.user("alice").get("/inventory/1/movements").await.problem(403);
+    let keeper = inventory.keeper("kim");
     for path in ["/inventory/unknown/movements", "/inventory/%FF/movements", "/inventory/%00/movements"] {
         keeper.get(path).await.problem(404);
     }

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use inventory_service::stock::reservation::DecideOrders;
-use inventory_service::stock::seed;
 use serde_json::json;
 use shared::contract::events::{OrderCreated, Received};
 use shared::delivery::consumer::{Consumed, Consumer};
@@ -13,8 +12,7 @@ use shared::storage::Tx;
 use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Observer, Publisher, confirmed, connection, consumer, order};
-use crate::fixture::Home;
+use crate::fixture::{Home, Publisher, confirmed, connected, connection, ends, order};
 
 /// Decides orders as the service does, until one is of the product that it cannot bear.
 struct Panicking;
@@ -53,10 +51,9 @@ impl EventHandler for Miscounting {
 async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_or_acknowledged() {
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
-    seed::apply(&database, &seed::read(None).unwrap()).await.unwrap();
-    let (publisher, observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
-    let pulls = consumer(&connection).await;
+    let database = home.stocked().await;
+    let (publisher, observer) = ends(&broker).await;
+    let pulls = connection.open_consumer().await.unwrap();
     for order_id in ["a", "b", "c"] {
         publisher.publish(order(order_id, "1", 1)).await;
     }
@@ -76,9 +73,8 @@ async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_ba
     shared::operations::telemetry::metrics();
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
-    seed::apply(&database, &seed::read(None).unwrap()).await.unwrap();
-    let publisher = Publisher::new(&broker).await;
+    let database = home.stocked().await;
+    let publisher = Publisher::order(&broker).await;
     // They wait before the consumer starts, so that the panic is in the middle of a batch.
     let unbearable = order("bad", "unbearable", 1);
     for event in [order("a", "1", 1), unbearable.clone(), order("b", "1", 2)] {
@@ -90,14 +86,14 @@ async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_ba
         let shutdown = shutdown.clone();
         async move { consumer.run(shutdown).await }
     });
-    wait_until("the rest of the batch is decided", async || home.reservations().await == 2).await;
-    wait_until("the message at fault is set aside", async || home.dead_letters().await.len() == 1).await;
+    home.until_reservations_are(2).await;
+    home.until_dead_letters_are(1).await;
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let (body, reason, detail, _) = home.dead_letters().await.remove(0);
     assert_eq!((body, reason.as_str()), (unbearable.into_bytes(), "handler_panicked"));
     assert_eq!(detail, "product unbearable has no arithmetic");
     publisher.publish(order("c", "1", 3)).await;
-    wait_until("the consumer goes on", async || home.reservations().await == 3).await;
+    home.until_reservations_are(3).await;
     assert_eq!((home.stock("1").await, home.dead_letters().await.len()), (4, 1), "nothing is half done");
     assert!(shared::operations::telemetry::metrics().render().contains("handler_panics_total"));
     shutdown.cancel();
@@ -111,7 +107,7 @@ async fn poison_among_good_events_is_set_aside_with_its_reason_while_the_rest_fl
     let home = Home::at(&broker);
     // The events come first, so that the service meets poison and good ones in the same batches.
     connection(&broker).await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (publisher, mut observer) = ends(&broker).await;
     let (long, large) = ("x".repeat(65), "y".repeat(100 * 1024));
     let poison = [
         ("garbage".to_owned(), "expected value"),
@@ -143,7 +139,7 @@ async fn poison_among_good_events_is_set_aside_with_its_reason_while_the_rest_fl
     }
     let inventory = home.start(&[]).await;
     assert_eq!(observer.next_bodies(good.len()).await, good);
-    wait_until("all poison is set aside", async || home.dead_letters().await.len() == poison.len()).await;
+    home.until_dead_letters_are(poison.len()).await;
     for ((found, reason, detail, attempts), (event, says)) in
         home.dead_letters().await.into_iter().zip(poison)
     {
@@ -152,38 +148,28 @@ async fn poison_among_good_events_is_set_aside_with_its_reason_while_the_rest_fl
     }
     let ids = home.number("SELECT count(*) FROM reservations WHERE order_id LIKE 'good-%'").await;
     assert_eq!((ids, home.reservations().await), (7, 7));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn the_same_poison_again_counts_an_attempt_and_keeps_its_headers() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let publisher = Publisher::new(&broker).await;
+    let (broker, home, inventory) = connected().await;
+    let publisher = Publisher::order(&broker).await;
     let mut headers = async_nats::HeaderMap::new();
     headers.append("x-note", "one");
     headers.append("x-note", "two");
     for _ in 0..3 {
         publisher.publish_with(headers.clone(), &b"\xff\xfenot text"[..]).await;
     }
-    wait_until("the third attempt is counted", async || {
-        home.dead_letters().await.first().is_some_and(|(_, _, _, attempts)| *attempts == 3)
-    })
-    .await;
+    let attempts = async || home.dead_letters().await.first().map(|(_, _, _, attempts)| *attempts);
+    wait_until("the third attempt is counted", async || attempts().await == Some(3)).await;
     let letters = home.dead_letters().await;
     assert_eq!(letters.len(), 1, "unique by subject and body");
     assert_eq!(letters[0].0, b"\xff\xfenot text", "exactly as it came");
-    let stored: String =
-        sqlx::query_scalar("SELECT headers FROM dead_letters").fetch_one(&home.reader().await).await.unwrap();
+    let stored = home.look().text("SELECT headers FROM dead_letters").await;
     assert_eq!(stored, r#"{"x-note":["one","two"]}"#);
-    let metrics = inventory.get("/metrics").await.text().await.unwrap();
-    assert!(
-        metrics.contains(r#"dead_letters_total{consumer="inventory-service",reason="invalid_event"}"#),
-        "{metrics}"
-    );
-    inventory.stop().await;
-    home.audit().await;
+    let metrics = inventory.metrics().await;
+    let line = r#"dead_letters_total{consumer="inventory-service",reason="invalid_event"}"#;
+    assert!(metrics.contains(line), "{metrics}");
+    home.close(inventory).await;
 }

@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use processes::Port;
-use testing::service::ServiceProcess;
+use testing::service::run;
 use testing::{Broker, wait_until};
-use tokio::process::Command;
 
-use crate::bus::{Observer, Publisher, connection};
-use crate::fixture::Home;
+use crate::fixture::{Home, Observer, Publisher, ServiceProcess, command, connection};
 
 /// Orders that wait, many pulls' worth.
 const BACKLOG: usize = 8_000;
@@ -40,8 +38,8 @@ impl Runner {
     }
 
     async fn until_all_is_decided_and_answered(&self) {
-        wait_until("everything is decided", async || self.home.reservations().await == BACKLOG as i64).await;
-        wait_until("everything is answered", async || self.home.outbox().await == 0).await;
+        self.home.until_reservations_are(BACKLOG).await;
+        self.home.look().until_outbox_is_empty().await;
     }
 }
 
@@ -49,9 +47,9 @@ impl Runner {
 async fn sigterm_in_the_middle_of_a_backlog_exits_0_in_time_and_nothing_handled_comes_again() {
     let broker = Broker::start().await;
     connection(&broker).await;
-    Publisher::new(&broker).await.backlog("order", BACKLOG).await;
+    Publisher::order(&broker).await.backlog("order", BACKLOG).await;
     let runner = Runner::with_stock(Home::at(&broker), 3_000);
-    let (observer, mut decided) = (Observer::new(&broker).await, 0);
+    let (observer, mut decided) = (Observer::of_answers(&broker).await, 0);
     for _ in 0..3 {
         let mut service = runner.spawn().await;
         runner.until_it_has_decided_more_than(decided).await;
@@ -88,7 +86,7 @@ async fn sigterm_in_the_middle_of_a_backlog_exits_0_in_time_and_nothing_handled_
 async fn kill_9_in_the_middle_of_a_backlog_decides_every_order_once_in_the_end() {
     let broker = Broker::start().await;
     connection(&broker).await;
-    Publisher::new(&broker).await.backlog("order", BACKLOG).await;
+    Publisher::order(&broker).await.backlog("order", BACKLOG).await;
     let runner = Runner::with_stock(Home::at(&broker), 3_000);
     let mut service = runner.spawn().await;
     runner.until_it_has_decided_more_than(0).await;
@@ -100,7 +98,7 @@ async fn kill_9_in_the_middle_of_a_backlog_decides_every_order_once_in_the_end()
     runner.until_all_is_decided_and_answered().await;
     let confirmed = runner.home.number("SELECT count(*) FROM reservations WHERE status = 'confirmed'").await;
     assert_eq!((confirmed, runner.home.stock("1").await), (3_000, 0));
-    let answers = Observer::new(&broker).await.messages().await - BACKLOG as u64;
+    let answers = Observer::of_answers(&broker).await.messages().await - BACKLOG as u64;
     assert!(answers >= BACKLOG as u64, "{answers} answers");
     runner.home.audit().await;
 }
@@ -110,7 +108,7 @@ async fn kill_9_in_the_middle_of_a_backlog_decides_every_order_once_in_the_end()
 async fn ten_kills_in_a_row_under_load_never_make_a_service_doubt_its_database() {
     let broker = Broker::start().await;
     connection(&broker).await;
-    let publisher = Publisher::new(&broker).await;
+    let publisher = Publisher::order(&broker).await;
     let runner = Runner::with_stock(Home::at(&broker), BACKLOG as i64);
     let mut decided = -1;
     for round in 0..10 {
@@ -145,19 +143,16 @@ async fn ten_kills_in_a_row_under_load_never_make_a_service_doubt_its_database()
 async fn a_second_process_on_the_same_file_is_refused_and_the_first_goes_on() {
     let home = Home::without_broker();
     let mut first = home.spawn(&[]).await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
-    let second = command.args(home.arguments(&["--port", "0"])).output().await.unwrap();
-    let error = String::from_utf8_lossy(&second.stderr);
-    assert_eq!(second.status.code(), Some(1));
+    let error = run(command(&[]).args(home.arguments(&["--port", "0"]))).await.failure(1);
     for part in ["another process uses the database", "inventory.db", "DATABASE"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert_eq!(first.get("/inventory").await.0, 200);
     // SIGTERM with nothing to do, and a file that is free again afterwards.
-    assert_eq!(first.terminate().await.code(), Some(0));
+    first.stop().await;
     assert!(first.log().contains(r#""message":"drained""#), "{}", first.log());
     let mut again = home.spawn(&[]).await;
-    assert_eq!(again.terminate().await.code(), Some(0));
+    again.stop().await;
 }
 
 #[tokio::test]
@@ -169,8 +164,6 @@ async fn a_taken_port_is_named_and_the_chosen_one_is_logged() {
     let is_named = |line: &str| line.contains(r#""message":"listening""#) && line.contains(&address);
     assert!(log.lines().any(is_named), "{log}");
     let other = Home::without_broker();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
-    let second = command.args(other.arguments(&["--port", &port]));
-    let error = String::from_utf8(second.output().await.unwrap().stderr).unwrap();
+    let error = run(command(&[]).args(other.arguments(&["--port", &port]))).await.errors;
     assert!(error.contains("PORT") && error.contains(&port), "{error}");
 }

@@ -19,10 +19,7 @@ use shared::storage::{Database, Tx};
 use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus;
-use crate::bus::{Observer, Publisher, body, confirmed, connection, order, take};
-use crate::dead_letters::change;
-use crate::fixture::Home;
+use crate::fixture::{Home, Publisher, body, confirmed, connected, connection, ends, order, take};
 
 /// Any body.
 struct Raw(String);
@@ -84,8 +81,28 @@ impl EventHandler for Unwritable {
     }
 }
 
-fn consumer_of<H: EventHandler>(database: &Database, broker: &Connection, handler: H) -> Consumer<H> {
-    Consumer::new(database.clone(), broker.clone(), handler)
+/// A consumer's parts without its loop, and who publishes to it.
+struct World {
+    _broker: Broker,
+    home: Home,
+    database: Database,
+    connection: Connection,
+    pulls: PullConsumer,
+    publisher: Publisher,
+}
+
+impl World {
+    async fn start() -> Self {
+        let broker = Broker::start().await;
+        let (home, connection) = (Home::at(&broker), connection(&broker).await);
+        let (database, pulls) = (home.database().await, connection.open_consumer().await.unwrap());
+        let publisher = Publisher::order(&broker).await;
+        Self { _broker: broker, home, database, connection, pulls, publisher }
+    }
+
+    fn consumer<H: EventHandler>(&self, handler: H) -> Consumer<H> {
+        Consumer::new(self.database.clone(), self.connection.clone(), handler)
+    }
 }
 
 /// Gives the one waiting message back until its next delivery is number `next`.
@@ -103,19 +120,17 @@ async fn nak_until_delivery(pulls: &PullConsumer, next: i64) {
 #[tokio::test]
 async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_given_up_at_its_20th_attempt()
 {
-    let broker = Broker::start().await;
-    let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
-    let (pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
+    let world = World::start().await;
+    let World { home, pulls, publisher, .. } = &world;
     let failing = Failing::default();
-    let consumer = consumer_of(&database, &connection, failing.clone());
+    let consumer = world.consumer(failing.clone());
     let calls = || std::mem::take(&mut *failing.calls.lock().unwrap()).join(", ");
 
     publisher.publish("bad").await;
-    nak_until_delivery(&pulls, 4).await;
+    nak_until_delivery(pulls, 4).await;
     publisher.publish("good-1").await;
     publisher.publish("good-2").await;
-    assert_eq!(consumer.consume_once(&pulls).await.unwrap(), Consumed::Handled(3));
+    assert_eq!(consumer.consume_once(pulls).await.unwrap(), Consumed::Handled(3));
     let seen = calls();
     for word in ["bad#4", "good-1#1", "good-2#1"] {
         assert!(seen.contains(word), "{word}: {seen}");
@@ -126,25 +141,25 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     let mut seen = String::new();
     while seen.is_empty() {
         assert!(redelivered.elapsed() < ACK_WAIT, "a message that failed comes again after a second");
-        consumer.consume_once(&pulls).await.unwrap();
+        consumer.consume_once(pulls).await.unwrap();
         seen = calls();
     }
     assert_eq!(seen, "bad#5");
 
     // Many deliveries alone mean nothing: it is given up after as many attempts.
-    nak_until_delivery(&pulls, 30).await;
-    change(&home, "UPDATE handling_attempts SET attempts = 18").await;
+    nak_until_delivery(pulls, 30).await;
+    home.change("UPDATE handling_attempts SET attempts = 18").await;
     for number in 3..30 {
         publisher.publish(format!("good-{number}")).await;
     }
-    consumer.consume_once(&pulls).await.unwrap();
+    consumer.consume_once(pulls).await.unwrap();
     let seen = calls();
     let with_bad: Vec<&str> = seen.split(", ").filter(|call| call.contains("bad")).collect();
     assert_eq!(with_bad, ["bad#30"], "alone although others wait: {seen}");
     assert!(seen.contains("good-3#1") && seen.contains("good-29#1"), "{seen}");
 
     wait_until("at the 20th attempt it is a dead letter", async || {
-        consumer.consume_once(&pulls).await.unwrap();
+        consumer.consume_once(pulls).await.unwrap();
         !home.dead_letters().await.is_empty()
     })
     .await;
@@ -154,7 +169,7 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     assert_eq!((&found[..], reason.as_str(), *attempts), (&b"bad"[..], "too_many_deliveries", 31));
     assert!(detail.contains("20 times"), "{detail}");
     wait_until("nothing is left", async || {
-        let pulls = bus::consumer(&connection).await;
+        let pulls = world.connection.open_consumer().await.unwrap();
         let info = pulls.cached_info();
         info.num_ack_pending == 0 && info.num_pending == 0
     })
@@ -163,23 +178,21 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
 
 #[tokio::test]
 async fn while_the_database_cannot_be_written_messages_are_given_back_and_none_is_set_aside() {
-    let broker = Broker::start().await;
-    let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
-    let (pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
+    let world = World::start().await;
+    let World { home, database, pulls, publisher, .. } = &world;
     let handler = Unwritable::default();
-    let consumer = consumer_of(&database, &connection, handler.clone());
+    let consumer = world.consumer(handler.clone());
     for event in ["a", "b", "c"] {
         publisher.publish(event).await;
     }
-    assert_eq!(consumer.consume_once(&pulls).await.unwrap(), Consumed::NotWritable);
+    assert_eq!(consumer.consume_once(pulls).await.unwrap(), Consumed::NotWritable);
     assert!(!database.is_writable());
 
     handler.mended.store(true, Ordering::Relaxed);
     database.probe().await.unwrap();
     let (started, mut handled) = (Instant::now(), 0);
     while handled < 3 {
-        match consumer.consume_once(&pulls).await.unwrap() {
+        match consumer.consume_once(pulls).await.unwrap() {
             Consumed::Handled(messages) => handled += messages,
             Consumed::NotWritable => panic!("the database was mended"),
         }
@@ -191,23 +204,21 @@ async fn while_the_database_cannot_be_written_messages_are_given_back_and_none_i
 /// The database is locked for much longer than twenty deliveries take.
 #[tokio::test]
 async fn a_good_message_is_never_given_up_because_somebody_else_held_the_write_lock() {
-    let broker = Broker::start().await;
-    let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
-    let (pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
+    let world = World::start().await;
+    let World { home, database, pulls, publisher, .. } = &world;
     let handler = Failing::default();
-    let consumer = consumer_of(&database, &connection, handler.clone());
+    let consumer = world.consumer(handler.clone());
     publisher.publish("good").await;
-    nak_until_delivery(&pulls, 25).await;
+    nak_until_delivery(pulls, 25).await;
     let lock = home.hold_write_lock().await;
-    consumer.consume_once(&pulls).await.unwrap();
+    consumer.consume_once(pulls).await.unwrap();
     lock.release().await;
     assert_eq!(home.number("SELECT count(*) FROM handling_attempts").await, 0, "nothing was tried");
     if !database.is_writable() {
         database.probe().await.unwrap();
     }
     wait_until("it is handled", async || {
-        consumer.consume_once(&pulls).await.unwrap();
+        consumer.consume_once(pulls).await.unwrap();
         !handler.calls.lock().unwrap().is_empty()
     })
     .await;
@@ -218,24 +229,21 @@ async fn a_good_message_is_never_given_up_because_somebody_else_held_the_write_l
 /// What a process leaves that dies of a message: an attempt that was counted before it began.
 #[tokio::test]
 async fn an_attempt_is_counted_before_it_begins_and_over_a_consumer_reset() {
-    let broker = Broker::start().await;
-    let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
-    let (mut pulls, publisher) = (bus::consumer(&connection).await, Publisher::new(&broker).await);
-    publisher.publish("deadly").await;
+    let mut world = World::start().await;
+    world.publisher.publish("deadly").await;
     for attempts in 5..=7 {
-        nak_until_delivery(&pulls, 5).await;
+        nak_until_delivery(&world.pulls, 5).await;
         let stuck = Stuck::default();
-        let consumer = consumer_of(&database, &connection, stuck.clone());
+        let consumer = world.consumer(stuck.clone());
         let process = tokio::spawn({
-            let pulls = pulls.clone();
+            let pulls = world.pulls.clone();
             async move { consumer.consume_once(&pulls).await }
         });
         wait_until("the message arrives", async || !stuck.attempts.lock().unwrap().is_empty()).await;
-        assert_eq!(home.number("SELECT attempts FROM handling_attempts").await, attempts);
+        assert_eq!(world.home.number("SELECT attempts FROM handling_attempts").await, attempts);
         process.abort();
         let _ = process.await;
-        pulls.reset(None).await.unwrap();
+        world.pulls.reset(None).await.unwrap();
     }
 }
 
@@ -243,19 +251,18 @@ async fn an_attempt_is_counted_before_it_begins_and_over_a_consumer_reset() {
 async fn what_a_dead_process_held_is_delivered_at_once_to_the_next() {
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (publisher, mut observer) = ends(&broker).await;
     for order_id in ["a", "b", "c"] {
         publisher.publish(order(order_id, "1", 1)).await;
     }
-    let held = take(&bus::consumer(&connection).await, 3).await;
+    let held = take(&connection.open_consumer().await.unwrap(), 3).await;
     let started = Instant::now();
     let inventory = home.start(&[]).await;
     assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
     let elapsed = started.elapsed();
     assert!(elapsed < ACK_WAIT / 2, "{elapsed:?} is not at once; without the reset it takes {ACK_WAIT:?}");
     drop(held);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
@@ -266,7 +273,7 @@ async fn what_a_lost_connection_held_is_delivered_at_once_over_the_next() {
     home.nats_url = format!("nats://127.0.0.1:{}", proxy.port());
     let inventory = home.start(&[]).await;
     inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (publisher, mut observer) = ends(&broker).await;
     proxy.set(Link::Cut);
     inventory.until_broker_is("unreachable").await;
     for order_id in ["a", "b", "c"] {
@@ -274,24 +281,20 @@ async fn what_a_lost_connection_held_is_delivered_at_once_over_the_next() {
     }
     // As if they had been on their way to the service when its connection was lost.
     let direct = connection(&broker).await;
-    let held = take(&bus::consumer(&direct).await, 3).await;
+    let held = take(&direct.open_consumer().await.unwrap(), 3).await;
     let mended = Instant::now();
     proxy.set(Link::Pass);
     assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
     let elapsed = mended.elapsed();
     assert!(elapsed < ACK_WAIT / 2, "{elapsed:?} is not at once; without the reset it takes {ACK_WAIT:?}");
     drop(held);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn messages_that_were_handled_and_come_again_are_repeats() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
     let answers = ["a", "b"].map(confirmed);
     for order_id in ["a", "b"] {
         publisher.publish(order(order_id, "1", 3)).await;
@@ -307,8 +310,7 @@ async fn messages_that_were_handled_and_come_again_are_repeats() {
     assert_eq!((home.stock("1").await, home.reservations().await), (4, 2));
     publisher.publish(order("c", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("c"));
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 /// What `take_back` in `shared::delivery::consumer` rests on.
@@ -316,8 +318,8 @@ async fn messages_that_were_handled_and_come_again_are_repeats() {
 async fn a_consumer_reset_delivers_what_is_unacknowledged_again_and_starts_its_count_over() {
     let broker = Broker::start().await;
     let connection = connection(&broker).await;
-    let publisher = Publisher::new(&broker).await;
-    let mut pulls = bus::consumer(&connection).await;
+    let publisher = Publisher::order(&broker).await;
+    let mut pulls = connection.open_consumer().await.unwrap();
     publisher.publish("held").await;
     nak_until_delivery(&pulls, 3).await;
     publisher.publish("acked").await;
@@ -334,16 +336,12 @@ async fn a_consumer_reset_delivers_what_is_unacknowledged_again_and_starts_its_c
 /// A process that dies of the same message at every start must count its deliveries, so only the first start resets.
 #[tokio::test]
 async fn a_start_after_one_without_progress_leaves_redelivery_to_the_broker_which_counts() {
-    let broker = Broker::start().await;
-    let (home, connection) = (Home::at(&broker), connection(&broker).await);
-    let database = home.database().await;
-    let publisher = Publisher::new(&broker).await;
-    bus::consumer(&connection).await;
-    publisher.publish("deadly").await;
+    let world = World::start().await;
+    world.publisher.publish("deadly").await;
     let stuck = Stuck::default();
     let mut waited = Vec::new();
     for run in 1..=3 {
-        let (consumer, started) = (consumer_of(&database, &connection, stuck.clone()), Instant::now());
+        let (consumer, started) = (world.consumer(stuck.clone()), Instant::now());
         let process = tokio::spawn(async move { consumer.run(CancellationToken::new()).await });
         wait_until("the message arrives", async || stuck.attempts.lock().unwrap().len() == run).await;
         waited.push(started.elapsed());

@@ -3,8 +3,7 @@
 use serde_json::json;
 use testing::Broker;
 
-use crate::bus::{Observer, Publisher, body, confirmed, order};
-use crate::fixture::Home;
+use crate::fixture::{Home, Observer, Publisher, body, confirmed, order};
 
 #[tokio::test]
 async fn a_seed_is_applied_once_per_product_and_never_over_real_stock() {
@@ -15,8 +14,8 @@ async fn a_seed_is_applied_once_per_product_and_never_over_real_stock() {
     let seeded = json!([{"productId": "ink", "stock": 0}, {"productId": "pen", "stock": 20}]);
     assert_eq!(inventory.json("/inventory").await, seeded, "the built-in products are not added to a file's");
     inventory.until_broker_is("connected").await;
-    let mut observer = Observer::new(&broker).await;
-    Publisher::new(&broker).await.publish(order("a", "pen", 8)).await;
+    let mut observer = Observer::of_answers(&broker).await;
+    Publisher::order(&broker).await.publish(order("a", "pen", 8)).await;
     assert_eq!(body(&observer.next().await), confirmed("a"));
     inventory.stop().await;
 
@@ -32,11 +31,8 @@ async fn a_seed_is_applied_once_per_product_and_never_over_real_stock() {
         assert_eq!(inventory.json("/inventory").await, expected);
         inventory.stop().await;
     }
-    assert_eq!(
-        home.number("SELECT count(*) FROM adjustments WHERE kind = 'seed'").await,
-        3,
-        "one per product"
-    );
+    let seeds = home.number("SELECT count(*) FROM adjustments WHERE kind = 'seed'").await;
+    assert_eq!(seeds, 3, "one per product");
     assert_eq!(home.number("SELECT sum(delta) FROM adjustments").await, 27);
     home.audit().await;
 }
@@ -48,8 +44,7 @@ async fn without_a_seed_file_there_are_the_two_default_products() {
     let inventory = home.start(&["--seed-file="]).await;
     let expected = json!([{"productId": "1", "stock": 10}, {"productId": "2", "stock": 5}]);
     assert_eq!(inventory.json("/inventory").await, expected);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@ use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::json;
 use shared::http::auth::{ADMIN_SCOPE, INVENTORY_WRITE_SCOPE};
-use testing::{Broker, wait_until};
+use testing::wait_until;
 
-use crate::bus::{Observer, Publisher, body, cancelled, confirmed, order};
-use crate::fixture::Home;
-use crate::keeper::{Keeper, answer_to, token};
+use crate::fixture::{
+    Home, Publisher, alone, answer_to, body, cancelled, confirmed, connected, ends, order, token,
+};
 
 /// Corrections and restocks made while orders are decided.
 const CHANGES: i64 = 40;
@@ -17,9 +17,8 @@ const ORDERS: usize = 1_500;
 
 #[tokio::test]
 async fn a_restock_raises_the_stock_once_however_often_it_is_sent() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let (home, inventory) = alone().await;
+    let keeper = inventory.keeper("kim");
     let answers = join_all((0..100).map(|_| keeper.restock_with("delivery-7", "1", 5))).await;
     let first = &answers[0].body["adjustment"];
     for answer in &answers {
@@ -32,18 +31,15 @@ async fn a_restock_raises_the_stock_once_however_often_it_is_sent() {
     keeper.restock("1", 1).await;
     let later = keeper.restock_with("\"delivery-7\"", "1", 5).await;
     assert_eq!((later.status, later.header("idempotency-replayed")), (200, "true"));
-    assert_eq!(
-        later.body,
-        json!({"productId": "1", "stock": 16, "adjustment": first}),
-        "the stock is today's"
-    );
+    let today = json!({"productId": "1", "stock": 16, "adjustment": first});
+    assert_eq!(later.body, today, "the stock is today's");
     // Also after the process was another one.
     inventory.stop().await;
     let inventory = home.start(&[]).await;
-    let again = Keeper::new(&inventory, "kim").restock_with("delivery-7", "1", 5).await;
+    let again = inventory.keeper("kim").restock_with("delivery-7", "1", 5).await;
     assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &later.body));
     // Another caller's key is another key.
-    let other = Keeper::new(&inventory, "lee").restock_with("delivery-7", "1", 5).await;
+    let other = inventory.keeper("lee").restock_with("delivery-7", "1", 5).await;
     assert_eq!((other.status, other.header("idempotency-replayed")), (200, ""));
     assert_eq!(home.stock("1").await, 21);
     home.audit().await;
@@ -51,15 +47,12 @@ async fn a_restock_raises_the_stock_once_however_often_it_is_sent() {
 
 #[tokio::test]
 async fn a_correction_creates_a_product_and_later_orders_find_it() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
     publisher.publish(order("early", "pen", 2)).await;
     assert_eq!(body(&observer.next().await), cancelled("early", "unknown_product"));
 
-    let keeper = Keeper::new(&inventory, "kim");
+    let keeper = inventory.keeper("kim");
     let created = keeper.put_with("k", "pen", 2, "new in the range").await;
     assert_eq!((created.status, created.header("location")), (201, "/inventory/pen"));
     assert_eq!((&created.body["productId"], &created.body["stock"]), (&json!("pen"), &json!(2)));
@@ -72,15 +65,13 @@ async fn a_correction_creates_a_product_and_later_orders_find_it() {
     let corrected = keeper.put("pen", 9, "counted").await;
     assert_eq!((corrected.status, corrected.header("location")), (200, ""));
     assert_eq!(corrected.body["adjustment"]["delta"], 9);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn every_change_is_kept_as_an_adjustment_with_its_reason_and_who_made_it() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let (home, inventory) = alone().await;
+    let keeper = inventory.keeper("kim");
     let odd = "3 broken; 'two' lost\n\u{1F4E6}";
     let answers = [
         keeper.put("1", 7, odd).await,
@@ -98,8 +89,7 @@ async fn every_change_is_kept_as_an_adjustment_with_its_reason_and_who_made_it()
     assert_eq!(answers[3].header("location"), "/inventory/a%2Fb%20%C3%BC");
     assert_eq!(inventory.json("/inventory/a%2Fb%20%C3%BC").await, json!({"productId": "a/b ü", "stock": 4}));
     let query = "SELECT product_id, kind, delta, reason, user_id, stock_after FROM adjustments ORDER BY id";
-    let rows: Vec<(String, String, i64, String, Option<String>, i64)> =
-        sqlx::query_as(query).fetch_all(&home.reader().await).await.unwrap();
+    let rows: Vec<(String, String, i64, String, Option<String>, i64)> = home.look().rows(query).await;
     let row = |product: &str, kind: &str, delta, reason: &str, user: Option<&str>, after| {
         (product.to_owned(), kind.to_owned(), delta, reason.to_owned(), user.map(str::to_owned), after)
     };
@@ -112,15 +102,14 @@ async fn every_change_is_kept_as_an_adjustment_with_its_reason_and_who_made_it()
         row("a/b ü", "correction", 4, "new", Some("kim"), 4),
     ];
     assert_eq!(rows, expected);
-    let metrics = inventory.get("/metrics").await.text().await.unwrap();
+    let metrics = inventory.metrics().await;
     assert!(metrics.contains(r#"stock_adjustments_total{kind="correction"}"#), "{metrics}");
     home.audit().await;
 }
 
 #[tokio::test]
 async fn stock_is_changed_only_with_the_scope() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
+    let (home, inventory) = alone().await;
     let routes = [
         (Method::PUT, "/inventory/1", json!({"stock": 99, "reason": "mine"})),
         (Method::POST, "/inventory/1/restock", json!({"quantity": 99})),
@@ -144,9 +133,8 @@ async fn stock_is_changed_only_with_the_scope() {
 
 #[tokio::test]
 async fn a_bad_change_names_the_field_and_changes_nothing() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let (home, inventory) = alone().await;
+    let keeper = inventory.keeper("kim");
     let (long, long_id) = ("r".repeat(201), format!("/inventory/{}", "p".repeat(65)));
     let long_reason = json!({"stock": 1, "reason": long}).to_string();
     let (put, post) = (Method::PUT, Method::POST);
@@ -209,9 +197,8 @@ async fn a_bad_change_names_the_field_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_key_used_for_another_change_is_refused() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let (home, inventory) = alone().await;
+    let keeper = inventory.keeper("kim");
     assert_eq!(keeper.restock_with("k", "1", 5).await.status, 200);
     let with_reason = |reason: &str| {
         let request = keeper.request(Method::POST, "/inventory/1/restock").header("idempotency-key", "k");
@@ -241,14 +228,11 @@ async fn a_key_used_for_another_change_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correction_while_orders_are_decided_keeps_the_books_right() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let publisher = Publisher::new(&broker).await;
+    let (broker, home, inventory) = connected().await;
+    let publisher = Publisher::order(&broker).await;
     let publishing = tokio::spawn(async move { publisher.backlog("order", ORDERS).await });
     wait_until("it decides", async || home.reservations().await > 0).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let keeper = inventory.keeper("kim");
     for number in 0..CHANGES {
         let (corrected, restocked) =
             tokio::join!(keeper.put("1", 20 + number, "counted"), keeper.restock("1", 7));
@@ -256,18 +240,16 @@ async fn a_correction_while_orders_are_decided_keeps_the_books_right() {
         home.audit().await;
     }
     publishing.await.unwrap();
-    wait_until("everything is decided", async || home.reservations().await == ORDERS as i64).await;
+    home.until_reservations_are(ORDERS).await;
     assert_eq!(home.number("SELECT count(*) FROM adjustments WHERE user_id = 'kim'").await, 2 * CHANGES);
     assert!(home.number("SELECT count(*) FROM reservations WHERE status = 'confirmed'").await > 10);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
 async fn seeds_never_fall_on_a_product_that_a_correction_made() {
-    let home = Home::without_broker();
-    let inventory = home.start(&[]).await;
-    let keeper = Keeper::new(&inventory, "kim");
+    let (home, inventory) = alone().await;
+    let keeper = inventory.keeper("kim");
     assert_eq!(keeper.put("pen", 0, "announced").await.status, 201);
     inventory.stop().await;
     let file = home.write("seed.json", r#"[{"productId":"pen","stock":500},{"productId":"ink","stock":3}]"#);
@@ -276,8 +258,7 @@ async fn seeds_never_fall_on_a_product_that_a_correction_made() {
     assert_eq!(home.number("SELECT count(*) FROM adjustments WHERE product_id = 'pen'").await, 1);
     let after = home.number("SELECT stock_after FROM adjustments WHERE product_id = 'ink'").await;
     assert_eq!(after, 3, "a seed says what it came to");
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]

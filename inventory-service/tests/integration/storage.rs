@@ -4,8 +4,7 @@ use std::fs;
 
 use testing::{Broker, SmallDisk, wait_until};
 
-use crate::bus::{Observer, Publisher, connection, order};
-use crate::fixture::Home;
+use crate::fixture::{Home, connection, ends, order};
 
 /// Room for the WAL and the file that a probe makes.
 const DISK_MEGABYTES: usize = 32;
@@ -23,7 +22,7 @@ async fn orders_wait_at_the_broker_while_the_disk_is_full_and_are_decided_when_t
     let seed = home.write("seed.json", r#"[{"productId":"1","stock":1000}]"#);
     let mut service = home.spawn_on(&disk, &["--seed-file", &seed]).await;
     service.until_readyz_is(200).await;
-    let (publisher, observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (publisher, observer) = ends(&broker).await;
     publisher.backlog("before", 20).await;
     wait_until("the first orders are answered", async || observer.messages().await == 40).await;
 
@@ -69,8 +68,7 @@ async fn orders_wait_at_the_broker_while_the_disk_is_full_and_are_decided_when_t
     assert_eq!(home.dead_letters().await, []);
     home.audit().await;
     assert_eq!(observer.messages().await, 2 * sent as u64, "each order is answered once");
-    let status = service.terminate().await;
-    assert_eq!(status.code(), Some(0), "{}", service.log());
+    service.stop().await;
 }
 
 #[tokio::test]
@@ -92,6 +90,5 @@ async fn a_file_that_is_no_database_is_refused_with_what_to_do_until_it_is_repla
     let inventory = home.start(&[]).await;
     assert!(!home.path("inventory.db.suspect").exists(), "the backup passed its check");
     assert_eq!(inventory.json("/inventory/1").await["stock"], 10);
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }

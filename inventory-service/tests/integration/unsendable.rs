@@ -1,32 +1,26 @@
 //! Ids that no header can carry: refused when they come, and set aside where an older version has stored them.
 
-use serde_json::json;
-use testing::{Broker, wait_until};
+use testing::Broker;
 
-use crate::bus::{Observer, Publisher, body, confirmed, order};
-use crate::dead_letters::{change, redrive};
-use crate::fixture::Home;
+use crate::dead_letters::redrive;
+use crate::fixture::{Home, body, confirmed, connected, ends, order};
 
 #[tokio::test]
 async fn an_order_id_that_no_header_can_carry_is_a_dead_letter_and_holds_nobody_up() {
-    let broker = Broker::start().await;
-    let home = Home::at(&broker);
-    let inventory = home.start(&[]).await;
-    inventory.until_broker_is("connected").await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (broker, home, inventory) = connected().await;
+    let (publisher, mut observer) = ends(&broker).await;
     let ids = ["demo\n1", "demo\r1", "demo\u{7f}", "\u{85}demo", " demo", "demo\t", "demo\u{3000}"];
     for id in ids {
         publisher.publish(order(id, "1", 1)).await;
     }
     publisher.publish(order("good one", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("good one"));
-    wait_until("all are set aside", async || home.dead_letters().await.len() == ids.len()).await;
+    home.until_dead_letters_are(ids.len()).await;
     for (_, reason, detail, _) in home.dead_letters().await {
         assert_eq!(reason, "invalid_event");
         assert!(detail.contains("orderId must have"), "{detail}");
     }
-    inventory.stop().await;
-    home.audit().await;
+    home.close(inventory).await;
 }
 
 #[tokio::test]
@@ -41,14 +35,14 @@ async fn a_stored_event_that_can_be_no_message_is_set_aside_and_what_is_behind_i
     let enqueued = r#"INSERT INTO outbox (message_id, subject, order_id, event_time, traceparent, body)
         VALUES ('m', 'order_processed', 'demo' || char(10) || '1', 0, 't',
                 '{"orderId":"demo\n1","status":"cancelled","reason":"insufficient_stock"}')"#;
-    change(&home, decided).await;
-    change(&home, enqueued).await;
+    home.change(decided).await;
+    home.change(enqueued).await;
     let inventory = home.start(&[]).await;
-    let (publisher, mut observer) = (Publisher::new(&broker).await, Observer::new(&broker).await);
+    let (publisher, mut observer) = ends(&broker).await;
     inventory.until_broker_is("connected").await;
     publisher.publish(order("good", "1", 1)).await;
     assert_eq!(body(&observer.next().await), confirmed("good"));
-    wait_until("the event is set aside", async || home.dead_letters().await.len() == 1).await;
+    home.until_dead_letters_are(1).await;
     let (found, reason, detail, attempts) = home.dead_letters().await.remove(0);
     assert!(found.starts_with(br#"{"orderId":"demo\n1""#), "{}", String::from_utf8_lossy(&found));
     assert_eq!((reason.as_str(), attempts), ("unsendable_event", 1));
@@ -60,10 +54,9 @@ async fn a_stored_event_that_can_be_no_message_is_set_aside_and_what_is_behind_i
     assert_eq!(redriven["outcome"], "dead");
     assert_eq!(redriven["reason"], "unsendable_event");
     // A repeat of the order is refused, and enqueues nothing.
-    publisher.publish(json!({"orderId": "demo\n1", "productId": "1", "quantity": 1}).to_string()).await;
-    wait_until("the repeat is set aside", async || home.dead_letters().await.len() == 2).await;
+    publisher.publish(order("demo\n1", "1", 1)).await;
+    home.until_dead_letters_are(2).await;
     assert_eq!(home.dead_letters().await[1].1, "invalid_event");
-    wait_until("nothing waits", async || home.outbox().await == 0).await;
-    inventory.stop().await;
-    home.audit().await;
+    home.look().until_outbox_is_empty().await;
+    home.close(inventory).await;
 }

@@ -4,14 +4,11 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::fixture::caller::CONTRACT;
-use crate::fixture::{App, Files, NO_BROKER};
+use crate::fixture::{CONTRACT, alone, alone_with_alice};
 
 #[tokio::test]
 async fn an_order_is_answered_with_201_its_location_and_exactly_its_fields() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, app, alice) = alone_with_alice().await;
     let answer = alice.post("1", 2).await;
     assert_eq!(answer.status, 201);
     assert_eq!(answer.header("content-type"), "application/json");
@@ -30,15 +27,12 @@ async fn an_order_is_answered_with_201_its_location_and_exactly_its_fields() {
     expected["history"] = json!([{"event": "created", "at": created_at}]);
     assert_eq!((location.status, &location.body), (200, &expected));
     app.stop().await;
-    let look = files.look();
-    assert_eq!((look.orders().await, look.outbox().await), (1, 1), "the order and its event");
+    assert_eq!(files.orders_and_outbox().await, (1, 1), "the order and its event");
 }
 
 #[tokio::test]
 async fn the_largest_order_and_the_longest_product_id_are_accepted() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, _app, alice) = alone_with_alice().await;
     let longest = "é".repeat(64);
     let answer = alice.post(&longest, 1_000_000).await;
     assert_eq!(answer.status, 201, "{answer:?}");
@@ -47,8 +41,7 @@ async fn the_largest_order_and_the_longest_product_id_are_accepted() {
 
 #[tokio::test]
 async fn a_list_holds_the_callers_newest_50_orders_and_the_newest_comes_first() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let (alice, bob) = (app.user("alice"), app.user("bob"));
     let mut placed = Vec::new();
     for number in 1..=52 {
@@ -66,8 +59,7 @@ async fn a_list_holds_the_callers_newest_50_orders_and_the_newest_comes_first() 
 
 #[tokio::test]
 async fn somebody_elses_order_looks_exactly_like_an_unknown_one() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let id = app.user("alice").place("1", 1).await;
     let mallory = app.user("mallory");
     let mut bodies = Vec::new();
@@ -85,8 +77,7 @@ async fn somebody_elses_order_looks_exactly_like_an_unknown_one() {
 
 #[tokio::test]
 async fn what_looks_like_sql_is_stored_as_it_came() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let hostile = r#"1'); DROP TABLE orders; --" \ % _ ${x} 🦀"#;
     let user = "bob' OR '1'='1";
     app.user("alice").place("1", 1).await;
@@ -101,9 +92,7 @@ async fn what_looks_like_sql_is_stored_as_it_came() {
 
 #[tokio::test]
 async fn a_sane_request_id_of_the_client_is_kept_and_any_other_replaced() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, _app, alice) = alone_with_alice().await;
     let request = |id: &str| CONTRACT.send(alice.request(Method::GET, "/orders").header("x-request-id", id));
     let kept = request("client-1_a.B").await;
     assert_eq!(kept.headers()["x-request-id"], "client-1_a.B");

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::fixture::raw::{exchange, post_head, statuses};
-use crate::fixture::{App, Files, NO_BROKER};
+use crate::fixture::alone;
+use crate::fixture::raw::{exchange, head, post_head, statuses};
 
 const BODY: &str = r#"{"productId":"1","quantity":1}"#;
 /// What an attacker hides in a body, for the server to take as a request of its own.
@@ -11,8 +11,7 @@ const HIDDEN: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
 async fn a_length_that_is_told_twice_or_wrongly_never_hides_a_second_request() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (head, hidden, length) = (post_head(), HIDDEN, BODY.len());
     let chunked = format!("{length:x}\r\n{BODY}\r\n0\r\n\r\n");
     let long = length + hidden.len();
@@ -64,8 +63,7 @@ async fn a_length_that_is_told_twice_or_wrongly_never_hides_a_second_request() {
 
 #[tokio::test]
 async fn what_follows_a_body_is_the_next_request_and_what_is_in_it_never_is() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let last = "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let length = HIDDEN.len();
     // Refused before its body is read, by its token or its type.
@@ -94,8 +92,7 @@ async fn what_follows_a_body_is_the_next_request_and_what_is_in_it_never_is() {
 
 #[tokio::test]
 async fn what_is_no_http_is_refused_and_old_http_is_served() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     for (name, bytes) in [
         ("TLS", &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..]),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
@@ -121,8 +118,7 @@ async fn what_is_no_http_is_refused_and_old_http_is_served() {
 
 #[tokio::test]
 async fn a_request_names_its_host_once_and_validly() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let get = |version: &str, hosts: &[&str]| {
         let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
         format!("GET /livez HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n")
@@ -157,8 +153,7 @@ async fn a_request_names_its_host_once_and_validly() {
 
 #[tokio::test]
 async fn too_long_a_path_and_too_many_or_too_large_headers_are_refused() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let get = |path: &str, headers: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
     };
@@ -179,16 +174,10 @@ async fn too_long_a_path_and_too_many_or_too_large_headers_are_refused() {
 
 #[tokio::test]
 async fn a_path_is_taken_as_it_is_spelled() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let id = app.user("alice").place("1", 1).await;
-    let token = processes::token::sign(crate::fixture::app::SECRET, "alice").unwrap();
-    let get = async |path: &str| {
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
-        );
-        exchange(&app.url, head).await
-    };
+    let get =
+        async |path: &str| exchange(&app.url, head("GET", path, "alice") + "Connection: close\r\n\r\n").await;
     assert_eq!(statuses(&get(&format!("/orders/{id}")).await), ["200"]);
     for path in [
         "/orders/%00",
@@ -223,8 +212,7 @@ async fn a_path_is_taken_as_it_is_spelled() {
 
 #[tokio::test]
 async fn a_request_id_with_a_line_end_or_an_escape_is_replaced() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     for id in ["a\r\n b", "a\nX-Evil: 1", "a%0d%0aX-Evil: 1", "a\tb", "\u{e9}", "a\u{85}b", "a;b"] {
         let request =
             format!("GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: {id}\r\n\r\n");
@@ -244,8 +232,7 @@ async fn a_request_id_with_a_line_end_or_an_escape_is_replaced() {
 
 #[tokio::test]
 async fn a_body_of_a_megabyte_is_refused_however_its_length_is_told() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (head, megabyte) = (post_head(), " ".repeat(1024 * 1024));
     let chunks = "4000\r\n".to_owned() + &" ".repeat(0x4000) + "\r\n";
     for (name, rest) in [
@@ -266,8 +253,7 @@ async fn a_body_of_a_megabyte_is_refused_however_its_length_is_told() {
 
 #[tokio::test]
 async fn a_method_that_no_route_has_is_refused() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     for method in ["TRACE", "OPTIONS", "PATCH", "PROPFIND", "get", "FOO"] {
         let request = format!("{method} /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let answer = exchange(&app.url, request).await;

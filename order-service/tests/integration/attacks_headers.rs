@@ -7,11 +7,9 @@ use shared::http::auth::{ADMIN_SCOPE, Tokens};
 use shared::settings::JwtSettings;
 use tokio::task::JoinSet;
 
-use crate::fixture::app::SECRET;
-use crate::fixture::caller::{Answer, answer_to};
 use crate::fixture::raw::{exchange, post_head};
 use crate::fixture::signer::hmac_token;
-use crate::fixture::{App, Caller, Files, NO_BROKER};
+use crate::fixture::{Answer, SECRET, alone, answer_to};
 
 /// OWASP REST Security Cheat Sheet, "Security Headers".
 const EXPECTED: [(&str, &str); 5] = [
@@ -39,10 +37,9 @@ fn check_headers(headers: &HeaderMap) {
 
 #[tokio::test]
 async fn every_answer_has_the_security_headers() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &["--queue-size", "1"]).await;
+    let (files, app) = alone(&["--queue-size", "1"]).await;
     let alice = app.user("alice");
-    let nobody = Caller::new(&app.http, &app.url, "");
+    let nobody = app.caller("");
     check(&alice.post("1", 1).await, 201);
     for path in ["/orders", "/livez", "/healthz", "/readyz", "/metrics"] {
         check(&alice.get(path).await, 200);
@@ -74,8 +71,7 @@ async fn every_answer_has_the_security_headers() {
 
 #[tokio::test]
 async fn what_is_refused_before_it_is_a_request_has_no_body_and_only_the_headers_of_http() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let headers = "X: y\r\n".repeat(100);
     for (request, status) in [
         ("GET /livez HTTP/1.1\r\nX : y\r\n\r\n".to_owned(), "400 Bad Request"),
@@ -92,8 +88,7 @@ async fn what_is_refused_before_it_is_a_request_has_no_body_and_only_the_headers
 
 #[tokio::test]
 async fn an_admin_route_is_refused_to_every_token_without_the_exact_scope() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let jwt_secret = Some(SECRET.into());
     let tokens = Tokens::new(&JwtSettings { jwt_secret, ..JwtSettings::default() }).unwrap();
     let routes = [
@@ -116,20 +111,19 @@ async fn an_admin_route_is_refused_to_every_token_without_the_exact_scope() {
     for (method, path) in &routes {
         for scope in scopes {
             let token = tokens.sign("alice", scope, None).unwrap();
-            let answer =
-                answer_to(Caller::new(&app.http, &app.url, &token).request(method.clone(), path)).await;
+            let answer = answer_to(app.caller(&token).request(method.clone(), path)).await;
             answer.problem(403);
             assert_eq!(answer.header("www-authenticate"), "Bearer error=\"insufficient_scope\"");
         }
-        let answer = answer_to(Caller::new(&app.http, &app.url, "").request(method.clone(), path)).await;
+        let answer = answer_to(app.caller("").request(method.clone(), path)).await;
         answer.problem(401);
     }
     let admin = tokens.sign("root", Some(&format!("orders {ADMIN_SCOPE}")), None).unwrap();
-    assert_eq!(Caller::new(&app.http, &app.url, &admin).get("/admin/dead-letters").await.status, 200);
+    assert_eq!(app.caller(&admin).get("/admin/dead-letters").await.status, 200);
     // A scope that is no string is no scope.
     let listed = json!({"sub": "alice", "scope": ["admin"]});
     let forged = hmac_token(json!({"alg": "HS256"}), SECRET.as_bytes(), &listed);
-    Caller::new(&app.http, &app.url, &forged).get("/admin/dead-letters").await.problem(401);
+    app.caller(&forged).get("/admin/dead-letters").await.problem(401);
     let twice = post_head().replace("POST /orders", "GET /orders");
     let line = twice.lines().find(|line| line.starts_with("Authorization")).unwrap().to_owned();
     let answer = exchange(&app.url, format!("{twice}Connection: close\r\n{line}\r\n\r\n")).await;

@@ -8,17 +8,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::fixture::process::{Service, command};
+use crate::fixture::process::{command, spawn_alone, spawn_command};
 use crate::fixture::raw::{connect, drip, post_head, read_to_end, statuses};
-use crate::fixture::{App, Caller, Files, NO_BROKER};
+use crate::fixture::{Caller, Files, NO_BROKER, alone};
 
 /// A connection that does not deliver a whole head is closed within this time.
 const CLOSED_WITHIN: Duration = Duration::from_secs(6);
 
 #[tokio::test]
 async fn headers_that_come_slowly_cost_only_their_own_connection() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let started = Instant::now();
     let slow = async || {
         let mut stream = connect(&app.url).await;
@@ -51,8 +50,7 @@ async fn headers_that_come_slowly_cost_only_their_own_connection() {
 
 #[tokio::test]
 async fn a_body_that_comes_slowly_is_answered_408() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     for length in ["Content-Length: 10000", "Transfer-Encoding: chunked"] {
         let mut stream = connect(&app.url).await;
         stream.write_all(format!("{}{length}\r\n\r\n", post_head()).as_bytes()).await.unwrap();
@@ -89,8 +87,7 @@ async fn ten_thousand_idle_connections_leave_the_service_quick() {
         eprintln!("SKIPPED: the hard limit of open files is below 11,000 (ulimit -Hn)");
         return;
     }
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let (_files, mut service) = spawn_alone(&[]).await;
     // Each lives for five seconds. Where opening them takes most of that time, it is tried again.
     let mut lasted = false;
     for _ in 0..5 {
@@ -103,7 +100,7 @@ async fn ten_thousand_idle_connections_leave_the_service_quick() {
         }
     }
     assert!(lasted, "most connections were closed before the service was asked: there was no attack");
-    assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
+    service.stop().await;
 }
 
 /// Asks for life and places an order, often; how long the former takes.
@@ -137,8 +134,8 @@ async fn more_connections_than_file_descriptors_leave_some_for_the_database() {
         service.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
     limited.env_clear().envs(environment);
     limited.args(["-c", &format!("ulimit -n {DESCRIPTORS}; exec \"$0\"")]).arg(service.get_program());
-    let mut service = Service::spawn(&files, limited, &[]).await;
-    let alice: Caller = service.user("alice");
+    let mut service = spawn_command(&files, limited).await;
+    let alice = service.user("alice");
     // One connection that is kept, and more idle ones than there are descriptors.
     assert_eq!(alice.post("1", 1).await.status, 201);
     let idle = idle_connections(&service.url(), 2 * DESCRIPTORS as usize).await;
@@ -150,6 +147,6 @@ async fn more_connections_than_file_descriptors_leave_some_for_the_database() {
     drop(idle);
     assert_eq!(newcomer.post("1", 1).await.status, 201);
     assert!(!service.log().contains("not accepted"), "{}", service.log());
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
     assert_eq!(files.look().orders().await, 52);
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::fixture::alone;
 use crate::fixture::raw::{connect, post_head, read_to_end, statuses};
-use crate::fixture::{App, Files, NO_BROKER};
 
 const MEGABYTES: usize = 1024 * 1024;
 
@@ -29,8 +29,7 @@ async fn write_all_then_read(url: &str, request: String) -> std::io::Result<Stri
 
 #[tokio::test]
 async fn a_client_that_sends_its_whole_body_before_it_reads_gets_the_early_answer() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let body = " ".repeat(3 * MEGABYTES);
     let sized = |head: &str| format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     let (head, chunk) = (post_head(), format!("10000\r\n{}\r\n", " ".repeat(0x10000)));
@@ -57,8 +56,7 @@ async fn a_client_that_sends_its_whole_body_before_it_reads_gets_the_early_answe
 
 #[tokio::test]
 async fn the_rest_of_a_refused_body_is_taken_only_up_to_a_bound_in_bytes_and_in_time() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let request = format!("{}Content-Length: 1000000000\r\n\r\n", post_head());
     for (name, piece, pause) in [
         ("a gigabyte at once", &[b' '; MEGABYTES][..], Duration::ZERO),
@@ -84,8 +82,7 @@ async fn the_rest_of_a_refused_body_is_taken_only_up_to_a_bound_in_bytes_and_in_
 
 #[tokio::test]
 async fn a_drain_does_not_wait_for_the_rest_of_a_refused_body() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &["--drain-seconds", "2"]).await;
+    let (_files, app) = alone(&["--drain-seconds", "2"]).await;
     // One whose rest is being waited for, and one that stays open after a body that nobody read.
     let mut sending = connect(&app.url).await;
     let request = format!("{}Content-Length: 1000000000\r\n\r\n", post_head());

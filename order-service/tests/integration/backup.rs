@@ -8,31 +8,26 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, SqlitePool};
 use testing::DEADLINE;
+use testing::service::Ran;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::process::{command, run};
-use crate::fixture::{App, Files, NO_BROKER, wait_until};
+use crate::fixture::{Db, Files, NO_BROKER, alone, start, wait_until};
 
-/// Runs `backup` on the test's database; returns the exit code, standard output, and standard error.
-async fn backup(files: &Files, arguments: &[&str]) -> (Option<i32>, Vec<u8>, String) {
-    let mut command = command(&["backup"]);
-    command.args(arguments).env("DATABASE", files.database());
-    let (output, errors) = run(command).await;
-    (output.status.code(), output.stdout, errors)
+/// Runs `backup` on the test's database.
+async fn backup(files: &Files, target: impl AsRef<Path>, flags: &[&str]) -> Ran {
+    run(command(&["backup"]).arg(target.as_ref()).args(flags).env("DATABASE", files.database())).await
 }
 
 /// The one text that `sql` selects from a file that no service has opened.
 async fn select(file: &Path, sql: &str) -> String {
-    let pool =
-        SqlitePool::connect_with(SqliteConnectOptions::new().filename(file).read_only(true)).await.unwrap();
-    let found = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&pool).await.unwrap();
-    pool.close().await;
+    let db = Db::read_only(file);
+    let found = db.text(sql).await;
+    db.close().await;
     found
 }
 
@@ -44,7 +39,7 @@ fn names_in(folder: &Path) -> BTreeSet<PathBuf> {
 async fn a_backup_made_under_load_is_one_moment_in_which_every_order_has_its_outbox_row() {
     let files = Files::new();
     // Without a broker every outbox row stays, so that a copy of two moments would show.
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let app = start(&files, NO_BROKER, &[]).await;
     let (accepted, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
     let mut clients = JoinSet::new();
     for number in 0..8 {
@@ -59,11 +54,11 @@ async fn a_backup_made_under_load_is_one_moment_in_which_every_order_has_its_out
     let mut latest = 0;
     for round in 0..3 {
         let before = accepted.load(Ordering::SeqCst);
-        wait_until("more orders are accepted", || async { accepted.load(Ordering::SeqCst) >= before + 100 })
-            .await;
+        let more = || async { accepted.load(Ordering::SeqCst) >= before + 100 };
+        wait_until("more orders are accepted", more).await;
         let before = accepted.load(Ordering::SeqCst);
-        let copy = files.folder().join(format!("copy-{round}.db"));
-        let (code, output, errors) = backup(&files, &[copy.to_str().unwrap()]).await;
+        let copy = files.path(&format!("copy-{round}.db"));
+        let Ran { code, output, errors, .. } = backup(&files, &copy, &[]).await;
         assert_eq!((code, output.len()), (Some(0), 0), "{errors}");
         assert_eq!(select(&copy, "PRAGMA integrity_check").await, "ok");
         let lonely = "SELECT group_concat(id) FROM (SELECT id FROM orders EXCEPT SELECT order_id FROM outbox
@@ -83,79 +78,68 @@ async fn a_backup_made_under_load_is_one_moment_in_which_every_order_has_its_out
 #[tokio::test]
 async fn a_restored_backup_is_a_database_of_its_own_and_opens_in_a_new_place() {
     let (files, elsewhere) = (Files::new(), Files::new());
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let app = start(&files, NO_BROKER, &[]).await;
     let order = app.user("alice").place("1", 2).await;
     files.look().change("UPDATE database_identity SET id = 'the-original', inode = 7").await;
     let copy = elsewhere.database();
-    let (code, _, errors) = backup(&files, &[copy.to_str().unwrap()]).await;
-    assert_eq!(code, Some(0), "{errors}");
+    backup(&files, &copy, &[]).await.success();
     assert_eq!(select(&copy, "SELECT id || inode FROM database_identity").await, "0");
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o077, 0, "it holds user ids");
     app.stop().await;
 
-    let app = App::start(&elsewhere, NO_BROKER, &[]).await;
+    let app = start(&elsewhere, NO_BROKER, &[]).await;
     assert_eq!(app.user("alice").order(&order).await["quantity"], 2);
     app.user("alice").place("1", 1).await;
     app.stop().await;
-    let (code, _, errors) =
-        backup(&elsewhere, &[elsewhere.folder().join("again.db").to_str().unwrap()]).await;
-    assert_eq!(code, Some(0), "without a running service, too: {errors}");
+    // Without a running service, too.
+    backup(&elsewhere, elsewhere.path("again.db"), &[]).await.success();
 }
 
 #[tokio::test]
 async fn nothing_is_overwritten_unasked_and_the_database_itself_never() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let target = files.folder().join("copy.db");
-    let target_name = target.to_str().unwrap();
+    let (files, app) = alone(&[]).await;
+    let target = files.path("copy.db");
     fs::write(&target, "precious").unwrap();
-    let (code, _, errors) = backup(&files, &[target_name]).await;
-    assert!(code == Some(1) && errors.contains("copy.db exists; --force replaces it"), "{errors}");
+    let errors = backup(&files, &target, &[]).await.failure(1);
+    assert!(errors.contains("copy.db exists; --force replaces it"), "{errors}");
     assert_eq!(fs::read(&target).unwrap(), b"precious");
-    let (code, _, errors) = backup(&files, &[target_name, "--force"]).await;
-    assert_eq!((code, select(&target, "PRAGMA integrity_check").await.as_str()), (Some(0), "ok"), "{errors}");
+    backup(&files, &target, &["--force"]).await.success();
+    assert_eq!(select(&target, "PRAGMA integrity_check").await, "ok");
 
-    let database = files.database();
-    let (code, _, errors) = backup(&files, &[database.to_str().unwrap(), "--force"]).await;
-    assert!(code == Some(1) && errors.contains("is the database itself"), "{errors}");
-    fs::write(files.folder().join("copy.db-wal"), "of another database").unwrap();
-    let (code, _, errors) = backup(&files, &[target_name, "--force"]).await;
-    assert!(code == Some(1) && errors.contains("copy.db-wal belongs to another database"), "{errors}");
+    let errors = backup(&files, files.database(), &["--force"]).await.failure(1);
+    assert!(errors.contains("is the database itself"), "{errors}");
+    fs::write(files.path("copy.db-wal"), "of another database").unwrap();
+    let errors = backup(&files, &target, &["--force"]).await.failure(1);
+    assert!(errors.contains("copy.db-wal belongs to another database"), "{errors}");
     for part in ["order.db-wal", "order.db-shm"] {
-        let part = files.folder().join(part);
-        let (code, _, errors) = backup(&files, &[part.to_str().unwrap(), "--force"]).await;
-        assert!(code == Some(1) && errors.contains("choose another name"), "{errors}");
+        let errors = backup(&files, files.path(part), &["--force"]).await.failure(1);
+        assert!(errors.contains("choose another name"), "{errors}");
     }
     app.user("alice").place("1", 1).await;
     app.stop().await;
 
-    let (code, _, errors) = backup(&Files::new(), &[target_name, "--force"]).await;
-    assert!(code == Some(1) && errors.contains("there is no database"), "{errors}");
+    let errors = backup(&Files::new(), &target, &["--force"]).await.failure(1);
+    assert!(errors.contains("there is no database"), "{errors}");
 }
 
 #[tokio::test]
 async fn a_full_disk_or_a_folder_that_cannot_be_written_leaves_no_file_and_says_so() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     app.user("alice").place("1", 1).await;
     let before = names_in(&files.folder());
-    let target = files.folder().join("copy.db");
+    let target = files.path("copy.db");
     // A limit on the size of files stands in for a full disk: the write fails in the same place.
     let script = "trap '' XFSZ; ulimit -f 32; exec \"$0\" backup \"$1\"";
     let mut limited = Command::new("sh");
     limited.args(["-c", script, env!("CARGO_BIN_EXE_order-service")]).arg(&target);
     limited.env("DATABASE", files.database());
-    let (output, errors) = run(limited).await;
-    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let errors = run(&mut limited).await.failure(1);
     assert!(errors.contains("copy") && errors.contains(files.folder().to_str().unwrap()), "{errors}");
     assert_eq!(names_in(&files.folder()), before);
 
     for folder in ["/proc", files.database().to_str().unwrap()] {
-        let (code, _, errors) = backup(&files, &[&format!("{folder}/copy.db")]).await;
-        assert!(
-            code == Some(1) && errors.contains(&format!("make a file in the folder {folder}")),
-            "{errors}"
-        );
+        let errors = backup(&files, format!("{folder}/copy.db"), &[]).await.failure(1);
+        assert!(errors.contains(&format!("make a file in the folder {folder}")), "{errors}");
     }
     assert_eq!(names_in(&files.folder()), before);
     app.user("alice").place("1", 1).await;
@@ -164,14 +148,13 @@ async fn a_full_disk_or_a_folder_that_cannot_be_written_leaves_no_file_and_says_
 
 #[tokio::test]
 async fn a_backup_to_standard_output_is_the_database_and_nothing_else() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     app.user("alice").place("1", 1).await;
     let before = names_in(&files.folder());
-    let (code, output, errors) = backup(&files, &["-"]).await;
+    let Ran { code, output, errors, .. } = backup(&files, "-", &[]).await;
     assert_eq!(code, Some(0), "{errors}");
     assert_eq!(names_in(&files.folder()), before, "the temporary file is gone");
-    let copy = files.folder().join("copy.db");
+    let copy = files.path("copy.db");
     fs::write(&copy, &output).unwrap();
     assert_eq!(select(&copy, "PRAGMA integrity_check").await, "ok");
     assert_eq!(select(&copy, "SELECT user_id FROM orders").await, "alice");
@@ -187,11 +170,8 @@ async fn stuck_backup(files: &Files) -> Child {
     let row = "'order_processed', zeroblob(1000000), '{}', 'invalid_event', '', 1, 0, 0";
     files.look().change(&format!("INSERT INTO dead_letters ({columns}) VALUES ({row})")).await;
     let mut command = command(&["backup", "-"]);
-    command
-        .env("DATABASE", files.database())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    command.env("DATABASE", files.database()).kill_on_drop(true);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdout.as_mut().unwrap().read_u8().await.unwrap();
     child
@@ -199,27 +179,24 @@ async fn stuck_backup(files: &Files) -> Child {
 
 #[tokio::test]
 async fn what_a_killed_backup_leaves_behind_is_removed_by_the_next_one_and_one_under_way_is_not() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let before = names_in(&files.folder());
     let mut killed = stuck_backup(&files).await;
     let left = names_in(&files.folder());
     assert_eq!(left.len(), before.len() + 1);
-    let target = files.folder().join("copy.db");
-    let (code, _, errors) = backup(&files, &[target.to_str().unwrap()]).await;
-    assert_eq!(code, Some(0), "{errors}");
+    let target = files.path("copy.db");
+    backup(&files, &target, &[]).await.success();
     fs::remove_file(&target).unwrap();
     assert_eq!(names_in(&files.folder()), left, "what is under way stays");
 
     killed.kill().await.unwrap();
     assert_eq!(names_in(&files.folder()), left, "nobody could tidy up");
-    let others =
-        [".backup-2025/orders", ".backup-photos", ".backup-abcdef"].map(|name| files.folder().join(name));
+    let others = [".backup-2025/orders", ".backup-photos", ".backup-abcdef"].map(|name| files.path(name));
     for folder in &others {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("o.db"), "precious").unwrap();
     }
-    let (code, _, errors) = backup(&files, &[target.to_str().unwrap()]).await;
+    let Ran { code, errors, .. } = backup(&files, &target, &[]).await;
     assert!(code == Some(0) && errors.contains("left by a backup that was killed"), "{errors}");
     for folder in &others {
         assert_eq!(fs::read(folder.join("o.db")).unwrap(), b"precious", "{folder:?} is somebody else's");
@@ -232,8 +209,7 @@ async fn what_a_killed_backup_leaves_behind_is_removed_by_the_next_one_and_one_u
 
 #[tokio::test]
 async fn an_interrupted_backup_ends_at_once_and_leaves_no_file_behind() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let before = names_in(&files.folder());
     let mut child = stuck_backup(&files).await;
     assert_eq!(names_in(&files.folder()).len(), before.len() + 1);

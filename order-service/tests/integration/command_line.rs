@@ -1,41 +1,15 @@
 //! The binary's settings and small tools.
 
 use shared::settings::DEMO_SECRET;
+use testing::service::VARIABLES;
 
-use crate::fixture::app::{SECRET, settings};
-use crate::fixture::caller::Caller;
-use crate::fixture::process::{Service, command, run};
-use crate::fixture::{App, Broker, Files, NO_BROKER};
-
-const VARIABLES: [&str; 18] = [
-    "HOST",
-    "PORT",
-    "DATABASE",
-    "NATS_URL",
-    "NATS_USER",
-    "NATS_PASSWORD",
-    "NATS_MAX_BYTES",
-    "JWT_SECRET",
-    "JWT_SECRET_FILE",
-    "JWT_PUBLIC_KEY_FILE",
-    "JWT_ISSUER",
-    "JWT_AUDIENCE",
-    "JWT_REQUIRE_EXP",
-    "ADMIN_TOKEN",
-    "LOG_FORMAT",
-    "RUST_LOG",
-    "DRAIN_SECONDS",
-    "QUEUE_SIZE",
-];
+use crate::fixture::process::{command, run, spawn, spawn_alone};
+use crate::fixture::{Broker, Files, NO_BROKER, SECRET, alone};
 
 #[tokio::test]
 async fn help_lists_every_variable_and_shows_no_secret() {
-    let mut command = command(&["--help"]);
-    command.env("NATS_PASSWORD", "a-hidden-password");
-    let (output, _) = run(command).await;
-    assert!(output.status.success());
-    let help = String::from_utf8(output.stdout).unwrap();
-    for variable in VARIABLES {
+    let help = run(command(&["--help"]).env("NATS_PASSWORD", "a-hidden-password")).await.success();
+    for variable in VARIABLES.into_iter().chain(["QUEUE_SIZE"]) {
         assert!(help.contains(&format!("[env: {variable}")), "{variable} is missing in\n{help}");
     }
     for secret in [SECRET, "a-hidden-password", "order-demo-password"] {
@@ -50,7 +24,7 @@ fn the_example_of_a_dot_env_file_shows_the_defaults() {
         let lines = example.lines().filter_map(|line| line.split_once('='));
         lines.into_iter().find(|(name, _)| *name == variable).map(|(_, value)| value)
     };
-    let defaults = settings("order.db".as_ref(), NO_BROKER, &[]);
+    let defaults = crate::fixture::app::settings("order.db".as_ref(), NO_BROKER, &[]);
     assert_eq!(value_of("ORDER_PORT"), Some(defaults.port.to_string().as_str()));
     assert_eq!(value_of("NATS_ORDER_PASSWORD"), Some(defaults.nats.nats_password.expose()));
     assert_eq!(value_of("JWT_SECRET"), Some(DEMO_SECRET));
@@ -58,9 +32,7 @@ fn the_example_of_a_dot_env_file_shows_the_defaults() {
 
 #[tokio::test]
 async fn the_version_is_told() {
-    let (output, _) = run(command(&["--version"])).await;
-    assert!(output.status.success());
-    let version = String::from_utf8(output.stdout).unwrap();
+    let version = run(&mut command(&["--version"])).await.success();
     assert_eq!(version.trim(), concat!("order-service ", env!("CARGO_PKG_VERSION")));
 }
 
@@ -88,28 +60,25 @@ async fn a_wrong_setting_ends_the_start_with_the_variables_name() {
         let mut command = command(&[]);
         command.env("DATABASE", files.database()).env("PORT", "0").env("NATS_URL", NO_BROKER);
         command.env(variable, value);
-        let (output, errors) = run(command).await;
-        assert!(!output.status.success(), "{variable}={value}");
+        let ran = run(&mut command).await;
+        assert!(!ran.succeeded(), "{variable}={value}");
+        let errors = ran.errors;
         assert!(errors.contains(variable), "{variable}={value}: {errors}");
         assert!(!errors.contains("hunter2"), "a secret is repeated: {errors}");
     }
     let mut command = command(&[]);
     command.env_remove("JWT_SECRET").env("DATABASE", files.database()).env("PORT", "0");
-    let (output, errors) = run(command).await;
-    assert_eq!(output.status.code(), Some(1));
+    let errors = run(&mut command).await.failure(1);
     assert!(errors.contains("JWT_SECRET"), "{errors}");
 }
 
 #[tokio::test]
 async fn a_printed_token_is_accepted_and_ends_when_it_should() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &["--jwt-require-exp"]).await;
+    let (_files, app) = alone(&["--jwt-require-exp"]).await;
     let token = async |arguments: &[&str]| {
-        let (output, errors) = run(command(arguments)).await;
-        assert!(output.status.success(), "{errors}");
-        let token = String::from_utf8(output.stdout).unwrap();
+        let token = run(&mut command(arguments)).await.success();
         assert_eq!(token.lines().count(), 1, "nothing but the token");
-        Caller::new(&app.http, &app.url, token.trim())
+        app.caller(token.trim())
     };
     let alice = token(&["token", "--sub", "alice", "--scope", "orders:write", "--ttl", "60"]).await;
     let id = alice.place("1", 1).await;
@@ -117,10 +86,8 @@ async fn a_printed_token_is_accepted_and_ends_when_it_should() {
     let endless = token(&["token", "--sub", "alice"]).await;
     endless.post("1", 1).await.problem(401);
 
-    let mut without_secret = command(&["token", "--sub", "alice"]);
-    without_secret.env_remove("JWT_SECRET");
-    let (output, errors) = run(without_secret).await;
-    assert!(!output.status.success() && errors.contains("JWT_SECRET"), "{errors}");
+    let ran = run(command(&["token", "--sub", "alice"]).env_remove("JWT_SECRET")).await;
+    assert!(!ran.succeeded() && ran.errors.contains("JWT_SECRET"), "{ran:?}");
 }
 
 #[tokio::test]
@@ -138,30 +105,22 @@ async fn a_token_that_no_service_would_accept_is_refused_and_not_printed() {
         (["--sub", "a\nb", "--ttl", "60"], "claim sub"),
         (["--sub", "a\u{1b}[2J", "--ttl", "60"], "claim sub"),
     ] {
-        let (output, errors) = run(command(&[&["token"], &arguments[..]].concat())).await;
-        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
-        assert!(errors.contains(said) && !errors.contains("panicked"), "{arguments:?}: {errors}");
+        let ran = run(&mut command(&[&["token"], &arguments[..]].concat())).await;
+        assert!(!ran.succeeded() && ran.output.is_empty(), "{arguments:?}");
+        assert!(ran.errors.contains(said) && !ran.errors.contains("panicked"), "{arguments:?}: {ran:?}");
     }
-    let mut strict = command(&["token", "--sub", "alice"]);
-    strict.env("JWT_REQUIRE_EXP", "true");
-    let (output, errors) = run(strict).await;
-    assert!(!output.status.success() && errors.contains("claim exp"), "{errors}");
+    let ran = run(command(&["token", "--sub", "alice"]).env("JWT_REQUIRE_EXP", "true")).await;
+    assert!(!ran.succeeded() && ran.errors.contains("claim exp"), "{ran:?}");
 }
 
 #[tokio::test]
 async fn the_healthcheck_tells_a_service_that_is_ready_from_one_that_is_not_there() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
-    let check = async |port: u16| {
-        let mut command = command(&["healthcheck"]);
-        command.env("PORT", port.to_string()).env_remove("JWT_SECRET");
-        run(command).await
-    };
-    let (output, errors) = check(service.port).await;
-    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let (_files, mut service) = spawn_alone(&[]).await;
+    let mut check = command(&["healthcheck"]);
+    check.env("PORT", service.port.to_string()).env_remove("JWT_SECRET");
+    run(&mut check).await.success();
     service.terminate().await;
-    let (output, errors) = check(service.port).await;
-    assert_eq!(output.status.code(), Some(1));
+    let errors = run(&mut check).await.failure(1);
     assert!(errors.contains(&format!("127.0.0.1:{}", service.port)), "{errors}");
 }
 
@@ -181,8 +140,7 @@ const FOREIGN: [(&str, &str); 10] = [
 
 #[tokio::test]
 async fn a_tool_looks_only_at_the_variables_that_it_uses() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let (files, mut service) = spawn_alone(&[]).await;
     let (port, database) = (service.port.to_string(), files.database().display().to_string());
     let address = [("HOST", "127.0.0.1"), ("PORT", port.as_str())];
     let key = [("JWT_REQUIRE_EXP", "false")];
@@ -195,29 +153,25 @@ async fn a_tool_looks_only_at_the_variables_that_it_uses() {
     ] {
         let mut asked = command(arguments);
         asked.envs(FOREIGN).envs(used.iter().copied());
-        let (output, errors) = run(asked).await;
-        assert_eq!(output.status.success(), said.is_empty(), "{arguments:?}: {errors}");
-        assert!(errors.contains(said), "{arguments:?}: {errors}");
+        let ran = run(&mut asked).await;
+        assert_eq!(ran.succeeded(), said.is_empty(), "{arguments:?}: {ran:?}");
+        assert!(ran.errors.contains(said), "{arguments:?}: {ran:?}");
         for (variable, value) in used {
             let foreign = FOREIGN.iter().find(|(name, _)| name == variable).unwrap().1;
-            let mut asked = command(arguments);
-            asked.envs(FOREIGN).envs(used.iter().copied()).env(variable, foreign);
-            let (output, errors) = run(asked).await;
-            assert!(!output.status.success(), "{arguments:?} takes {variable} for {value}");
+            let ran = run(asked.env(variable, foreign)).await;
+            asked.env(variable, value);
+            assert!(!ran.succeeded(), "{arguments:?} takes {variable} for {value}");
+            let errors = ran.errors;
             assert!(errors.contains(variable) || errors.contains("no database"), "{arguments:?}: {errors}");
         }
     }
     // A flag is meant: it is checked, and it is as good as the variable.
-    let (output, errors) = run(command(&["token", "--sub", "alice", "--port", "http"])).await;
-    assert!(!output.status.success() && errors.contains("--port"), "{errors}");
+    let ran = run(&mut command(&["token", "--sub", "alice", "--port", "http"])).await;
+    assert!(!ran.succeeded() && ran.errors.contains("--port"), "{ran:?}");
     let mut asked = command(&["healthcheck", "--host", "127.0.0.1", "--port", &port]);
-    asked.envs(FOREIGN);
-    let (output, errors) = run(asked).await;
-    assert!(output.status.success(), "{errors}");
+    run(asked.envs(FOREIGN)).await.success();
     // What is wrong with the tool's own arguments is told before anything else.
-    let mut asked = command(&["token"]);
-    asked.envs(FOREIGN).envs(key);
-    let (_, errors) = run(asked).await;
+    let errors = run(command(&["token"]).envs(FOREIGN).envs(key)).await.errors;
     assert!(errors.contains("--sub") && !errors.contains("HOST"), "{errors}");
     service.terminate().await;
 }
@@ -229,18 +183,13 @@ async fn the_tools_ask_the_address_that_is_served() {
         addresses.extend(["::1", "::"]);
     }
     for host in addresses {
-        let files = Files::new();
-        let mut service = Service::start(&files, NO_BROKER, &[("HOST", host)]).await;
-        let port = service.port.to_string();
+        let (_files, mut service) = spawn_alone(&[("HOST", host)]).await;
+        let address = [("HOST", host), ("PORT", &service.port.to_string())];
         for arguments in [&["healthcheck"][..], &["dead-letters", "list"]] {
-            let mut asked = command(arguments);
-            asked.env("HOST", host).env("PORT", &port);
-            let (output, errors) = run(asked).await;
-            assert!(output.status.success(), "{arguments:?} of {host}: {errors}");
+            run(command(arguments).envs(address)).await.success();
         }
-        let mut asked = command(&["adopt"]);
-        asked.env("HOST", host).env("PORT", &port);
-        assert!(run(asked).await.1.contains("answered 503"), "the broker is away");
+        let ran = run(command(&["adopt"]).envs(address)).await;
+        assert!(ran.errors.contains("answered 503"), "the broker is away");
         service.terminate().await;
     }
 }
@@ -249,12 +198,12 @@ async fn the_tools_ask_the_address_that_is_served() {
 async fn a_wrong_password_of_the_broker_is_told_and_stops_nothing() {
     let (files, broker) = (Files::new(), Broker::start().await);
     let environment = [("NATS_PASSWORD", "not-the-right-one"), ("RUST_LOG", "debug")];
-    let mut service = Service::start(&files, &broker.url(), &environment).await;
+    let mut service = spawn(&files, &broker.url(), &environment).await;
     service.user("alice").place("1", 1).await;
-    crate::fixture::wait_until("the log names the refusal", || async {
+    testing::wait_until("the log names the refusal", || async {
         service.log().to_lowercase().contains("authorization violation")
     })
     .await;
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
     assert!(!service.log().contains("not-the-right-one"), "a password is in the log");
 }

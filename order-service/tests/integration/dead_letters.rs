@@ -7,15 +7,15 @@ use order_service::orders::settlement::SettleOrders;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::contract::events::{OrderProcessed, Received};
+use shared::contract::subjects::ORDER_PROCESSED;
 use shared::delivery::dead_letter::redrive::{DeadLetters, Mode, Redriven};
 use shared::delivery::handler::{EventHandler, Outcome};
 use shared::operations::jobs::jobs;
 use shared::storage::Tx;
 
-use crate::fixture::caller::{Answer, answer_to};
-use crate::fixture::nats::{Inventory, confirmed};
+use crate::fixture::nats::confirmed;
 use crate::fixture::parts::Parts;
-use crate::fixture::{App, Broker, Caller, Db, Files, NO_BROKER, wait_until};
+use crate::fixture::{Answer, Caller, Db, Publisher, alone, answer_to, connected, wait_until};
 
 /// An order that somebody writes into the database behind the service's back.
 pub async fn write_order(look: &Db, id: &str) {
@@ -26,10 +26,7 @@ pub async fn write_order(look: &Db, id: &str) {
 
 /// A dead letter as an earlier run left it.
 pub async fn write_dead_letter(look: &Db, body: &str) {
-    let row =
-        format!("'order_processed', CAST('{body}' AS BLOB), '{{}}', 'unknown_order', 'as found', 1, 0, 0");
-    let columns = "subject, body, headers, reason, detail, attempts, first_seen_at, last_seen_at";
-    look.change(&format!("INSERT INTO dead_letters ({columns}) VALUES ({row})")).await;
+    look.write_dead_letter(ORDER_PROCESSED, "unknown_order", body).await;
 }
 
 async fn ask(caller: &Caller, method: Method, path: &str) -> Answer {
@@ -54,9 +51,8 @@ async fn status_of(look: &Db, id: &str) -> String {
 
 #[tokio::test]
 async fn a_dead_letter_shows_its_reason_and_its_raw_bytes_while_other_orders_flow() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (alice, admin, inventory) = (app.user("alice"), app.admin(), Inventory::start(&broker).await);
+    let (_files, broker, app, _alice) = connected().await;
+    let (alice, admin, inventory) = (app.user("alice"), app.admin(), Publisher::inventory(&broker).await);
     let mut headers = HeaderMap::new();
     headers.append("x-note", "one");
     headers.append("x-note", "two");
@@ -64,8 +60,7 @@ async fn a_dead_letter_shows_its_reason_and_its_raw_bytes_while_other_orders_flo
     inventory.publish_with(HeaderMap::new(), &b"\xff\xfe"[..]).await;
     let order = alice.place("1", 1).await;
     inventory.confirm(&order).await;
-    wait_until("the order is confirmed", || async { alice.order(&order).await["status"] == "confirmed" })
-        .await;
+    alice.until_order_is(&order, "confirmed").await;
 
     let list = ask(&admin, Method::GET, "").await;
     assert_eq!((list.status, list.header("link")), (200, ""), "{list:?}");
@@ -87,8 +82,7 @@ async fn a_dead_letter_shows_its_reason_and_its_raw_bytes_while_other_orders_flo
 
 #[tokio::test]
 async fn a_long_list_comes_in_pages_and_a_large_body_whole_only_alone() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (look, admin) = (files.look(), app.admin());
     let large = "ä".repeat(3_000);
     for body in ["a", "b", &large] {
@@ -118,9 +112,8 @@ async fn a_long_list_comes_in_pages_and_a_large_body_whole_only_alone() {
 
 #[tokio::test]
 async fn a_redrive_after_the_cause_is_mended_settles_the_order_once_and_removes_the_row() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (look, admin, inventory) = (files.look(), app.admin(), Inventory::start(&broker).await);
+    let (files, broker, app, _alice) = connected().await;
+    let (look, admin, inventory) = (files.look(), app.admin(), Publisher::inventory(&broker).await);
     inventory.confirm("late").await;
     wait_until("the answer is set aside", || async { table(&look).await.len() == 1 }).await;
     let report = redrive(&admin, "/1/redrive").await;
@@ -151,8 +144,7 @@ async fn a_redrive_after_the_cause_is_mended_settles_the_order_once_and_removes_
 
 #[tokio::test]
 async fn garbage_stays_dead_with_one_more_attempt_and_a_dry_run_does_not_even_count() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (look, admin) = (files.look(), app.admin());
     write_dead_letter(&look, "garbage").await;
     let before = table(&look).await;
@@ -167,8 +159,7 @@ async fn garbage_stays_dead_with_one_more_attempt_and_a_dry_run_does_not_even_co
 
 #[tokio::test]
 async fn the_effect_and_the_deletion_of_the_row_happen_together_or_not_at_all() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (look, admin) = (files.look(), app.admin());
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;
@@ -187,8 +178,7 @@ async fn the_effect_and_the_deletion_of_the_row_happen_together_or_not_at_all() 
 
 #[tokio::test]
 async fn all_are_redriven_in_bounded_steps_and_those_at_fault_stop_no_other() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (look, admin) = (files.look(), app.admin());
     for number in 1..=3 {
         write_order(&look, &format!("late-{number}")).await;
@@ -214,8 +204,7 @@ async fn all_are_redriven_in_bounded_steps_and_those_at_fault_stop_no_other() {
 
 #[tokio::test]
 async fn a_redrive_while_nothing_can_be_written_is_refused_and_certainly_changed_nothing() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (look, admin) = (files.look(), app.admin());
     write_dead_letter(&look, "garbage").await;
     let before = table(&look).await;
@@ -232,8 +221,7 @@ async fn a_redrive_while_nothing_can_be_written_is_refused_and_certainly_changed
 
 #[tokio::test]
 async fn only_an_admin_may_look_at_dead_letters_or_touch_them() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (look, user) = (files.look(), app.user("alice"));
     write_dead_letter(&look, "garbage").await;
     let before = table(&look).await;
@@ -258,8 +246,7 @@ async fn only_an_admin_may_look_at_dead_letters_or_touch_them() {
 
 #[tokio::test]
 async fn a_redrive_happens_whole_although_whoever_asked_for_it_goes_away() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     let look = files.look();
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;
@@ -289,8 +276,7 @@ impl EventHandler for Faulty {
 
 #[tokio::test]
 async fn a_handler_that_fails_or_panics_leaves_the_row_and_is_reported() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     let look = files.look();
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;

@@ -3,32 +3,25 @@
 use serde_json::Value;
 
 use crate::dead_letters::{write_dead_letter, write_order};
-use crate::fixture::caller::CONTRACT;
+use crate::fixture::ServiceProcess;
 use crate::fixture::nats::confirmed;
-use crate::fixture::process::{Service, command, run};
-use crate::fixture::{Files, NO_BROKER};
+use crate::fixture::process::{command, run, spawn_alone};
 
 /// What a command printed, its exit code and what it said on standard error.
-async fn dead_letters(service: &Service, arguments: &[&str]) -> (String, Option<i32>, String) {
+async fn dead_letters(service: &ServiceProcess, arguments: &[&str]) -> (String, Option<i32>, String) {
     let mut command = command(&["dead-letters"]);
-    command.args(arguments).env("PORT", service.port.to_string());
-    let (output, errors) = run(command).await;
-    (String::from_utf8(output.stdout).unwrap(), output.status.code(), errors)
-}
-
-async fn metrics(service: &Service) -> String {
-    CONTRACT.send(service.http.get(format!("{}/metrics", service.url()))).await.text().await.unwrap()
+    let ran = run(command.args(arguments).env("PORT", service.port.to_string())).await;
+    (ran.said, ran.code, ran.errors)
 }
 
 #[tokio::test]
 async fn the_command_lists_shows_redrives_and_discards_and_its_exit_code_tells_what_stays() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let (files, mut service) = spawn_alone(&[]).await;
     let look = files.look();
     write_dead_letter(&look, "garbage").await;
     write_dead_letter(&look, &confirmed("late")).await;
     write_order(&look, "late").await;
-    assert!(metrics(&service).await.contains("\ndead_letters 2\n"));
+    assert!(service.get("/metrics").await.1.contains("\ndead_letters 2\n"));
 
     let (list, code, _) = dead_letters(&service, &["list"]).await;
     assert_eq!((list.lines().count(), code), (2, Some(0)), "{list}");
@@ -48,11 +41,8 @@ async fn the_command_lists_shows_redrives_and_discards_and_its_exit_code_tells_w
     assert_eq!((said.as_str(), code), ("2  done  confirmed\n", Some(0)));
     let (said, code, errors) = dead_letters(&service, &["redrive", "--all", "--json"]).await;
     let report: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!(
-        (&report["done"], &report["stay"][0]["id"], code),
-        (&0.into(), &1.into(), Some(1)),
-        "{errors}"
-    );
+    let told = (&report["done"], &report["stay"][0]["id"], code);
+    assert_eq!(told, (&0.into(), &1.into(), Some(1)), "{errors}");
 
     let (said, code, _) = dead_letters(&service, &["discard", "1"]).await;
     assert_eq!((said.as_str(), code), ("1  discarded\n", Some(0)));
@@ -61,7 +51,7 @@ async fn the_command_lists_shows_redrives_and_discards_and_its_exit_code_tells_w
     let (said, code, _) = dead_letters(&service, &["redrive", "--all"]).await;
     assert_eq!((said.as_str(), code), ("0 done\n", Some(0)));
 
-    let metrics = metrics(&service).await;
+    let metrics = service.get("/metrics").await.1;
     for line in [
         "dead_letters 0",
         "dead_letters_redriven_total{outcome=\"done\"} 1",
@@ -71,12 +61,9 @@ async fn the_command_lists_shows_redrives_and_discards_and_its_exit_code_tells_w
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
     }
     let log = service.log();
-    let discarded =
-        log.lines().find(|line| line.contains("dead letter discarded")).expect("a line for the discard");
-    assert!(
-        discarded.contains(r#""by":"command-line""#) && discarded.contains(r#""dead_letter":1"#),
-        "{discarded}"
-    );
+    let told = |line: &str| line.contains(r#""by":"command-line""#) && line.contains(r#""dead_letter":1"#);
+    let discarded = log.lines().find(|line| line.contains("dead letter discarded"));
+    assert!(discarded.is_some_and(told), "{discarded:?}");
     assert!(!log.contains("garbage"), "a body is in the log");
     service.terminate().await;
     let (_, code, errors) = dead_letters(&service, &["list"]).await;
@@ -86,12 +73,6 @@ async fn the_command_lists_shows_redrives_and_discards_and_its_exit_code_tells_w
 #[tokio::test]
 async fn a_redrive_without_a_clear_target_is_refused() {
     for arguments in [&["redrive"][..], &["redrive", "1", "--all"], &["redrive", "x"], &["discard"]] {
-        let mut command = command(&["dead-letters"]);
-        let (output, _) = run({
-            command.args(arguments);
-            command
-        })
-        .await;
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        run(command(&["dead-letters"]).args(arguments)).await.failure(2);
     }
 }

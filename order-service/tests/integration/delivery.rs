@@ -1,21 +1,17 @@
 //! The events as an independent plain NATS subscriber sees them.
 
-use reqwest::Method;
-use serde_json::json;
 use uuid::Uuid;
 
-use crate::fixture::caller::answer_to;
 use crate::fixture::nats::{Observer, header};
-use crate::fixture::{App, Broker, Files, wait_until};
+use crate::fixture::{answer_to, connected};
 
 #[tokio::test]
 async fn an_order_is_announced_with_exactly_this_body_and_these_headers() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
+    let (files, broker, app, _alice) = connected().await;
     let mut watcher = Observer::new(&broker, "order_created").await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let request = app.user("alice \"A\"").request(Method::POST, "/orders").header("traceparent", trace);
-    let order = answer_to(request.json(&json!({"productId": "1", "quantity": 2}))).await;
+    let request = app.user("alice \"A\"").order_request("1", 2).header("traceparent", trace);
+    let order = answer_to(request).await;
     let event = watcher.next().await;
 
     let (id, created_at) = (order.id(), order.body["createdAt"].as_str().unwrap());
@@ -41,18 +37,17 @@ async fn an_order_is_announced_with_exactly_this_body_and_these_headers() {
     assert_ne!(message_id, id, "it belongs to the outbox row, not to the order");
     assert_eq!(event.headers.as_ref().unwrap().len(), expected.len() + 1, "{:?}", event.headers);
 
-    wait_until("the acknowledged row is gone", || async { files.look().outbox().await == 0 }).await;
+    files.look().until_outbox_is_empty().await;
     app.stop().await;
 }
 
 #[tokio::test]
 async fn an_invalid_trace_is_replaced_and_every_order_is_announced_once_in_order() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
+    let (files, broker, app, _alice) = connected().await;
     let mut watcher = Observer::new(&broker, "order_created").await;
     let alice = app.user("alice");
-    let request = alice.request(Method::POST, "/orders").header("traceparent", "00-garbage\t<x>-01");
-    let mut placed = vec![answer_to(request.json(&json!({"productId": "1", "quantity": 1}))).await.id()];
+    let request = alice.order_request("1", 1).header("traceparent", "00-garbage\t<x>-01");
+    let mut placed = vec![answer_to(request).await.id()];
     for _ in 0..20 {
         placed.push(alice.place("1", 1).await);
     }

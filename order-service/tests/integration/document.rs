@@ -2,7 +2,7 @@
 
 use testing::contract;
 
-use crate::fixture::{App, Files, NO_BROKER};
+use crate::fixture::alone;
 
 #[test]
 fn the_committed_document_is_the_one_that_the_routes_make() {
@@ -16,8 +16,7 @@ fn the_document_says_of_every_operation_whether_it_needs_a_token_and_of_every_ti
 
 #[tokio::test]
 async fn the_document_and_its_page_are_served_and_refer_to_no_other_origin() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     contract::assert_served(&app.url, &order_service::http::document()).await;
     app.stop().await;
 }

@@ -5,7 +5,6 @@ use order_service::orders::settlement::SettleOrders;
 use shared::delivery::handler;
 use shared::delivery::message::Delivery;
 
-use crate::fixture::Files;
 use crate::fixture::nats::confirmed;
 use crate::fixture::parts::Parts;
 
@@ -33,8 +32,7 @@ async fn confirm(parts: &Parts, id: &str) {
 
 #[tokio::test]
 async fn each_change_is_handed_once_and_only_to_those_whom_it_concerns() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (_files, parts) = Parts::alone().await;
     parts.place(3, 1_000).await;
     let feed = Feed::default();
     let mut reader = FeedReader::open(parts.database.clone(), feed.clone()).await.unwrap();
@@ -68,8 +66,7 @@ async fn each_change_is_handed_once_and_only_to_those_whom_it_concerns() {
 
 #[tokio::test]
 async fn a_subscriber_that_is_slow_is_told_so_and_holds_up_nobody() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (_files, parts) = Parts::alone().await;
     let feed = Feed::default();
     let mut reader = FeedReader::open(parts.database.clone(), feed.clone()).await.unwrap();
     let mut slow = feed.subscribe(Topic::User("alice".to_owned()));

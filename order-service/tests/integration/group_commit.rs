@@ -2,17 +2,15 @@
 
 use shared::storage::commit_queue::{CommitError, commit_batch};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::fixture::app::SECRET;
 use crate::fixture::parts::{Parts, created, new_order};
-use crate::fixture::{App, Files, NO_BROKER, wait_until};
+use crate::fixture::raw::{connect, post_head};
+use crate::fixture::{alone, wait_until};
 
 #[tokio::test]
 async fn a_batch_of_orders_is_one_commit() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     let batch: Vec<_> = (1..=500).map(|quantity| new_order("alice", "1", quantity)).collect();
     // The first commit behind the checkpoint of the start writes the WAL from its beginning again.
     commit_batch(&parts.database, &[new_order("bob", "1", 1)]).await;
@@ -21,14 +19,12 @@ async fn a_batch_of_orders_is_one_commit() {
     assert_eq!(files.commits_in_wal() - before, 1, "500 orders and their events");
     let quantities: Vec<i64> = results.into_iter().map(|result| created(result.unwrap()).quantity).collect();
     assert_eq!(quantities, (1..=500).collect::<Vec<_>>(), "each caller gets its own order");
-    let look = files.look();
-    assert_eq!((look.orders().await, look.outbox().await), (501, 501));
+    assert_eq!(files.orders_and_outbox().await, (501, 501));
 }
 
 #[tokio::test]
 async fn orders_that_wait_for_a_commit_at_the_same_time_are_committed_together() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let before = files.commits_in_wal();
     let lock = files.hold_write_lock().await;
     let mut posts = JoinSet::new();
@@ -49,8 +45,7 @@ async fn orders_that_wait_for_a_commit_at_the_same_time_are_committed_together()
 
 #[tokio::test]
 async fn a_row_that_the_database_refuses_is_refused_alone() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     let mut spoiler = new_order("alice", "1", 0);
     spoiler.idempotency_key = Some("k".to_owned());
     let batch = [new_order("alice", "1", 1), spoiler.clone(), new_order("bob", "2", 2)];
@@ -67,17 +62,11 @@ async fn a_row_that_the_database_refuses_is_refused_alone() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_undoes_nothing() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let token = processes::token::sign(SECRET, "alice").unwrap();
+    let (files, app) = alone(&[]).await;
     let body = r#"{"productId":"1","quantity":1}"#;
-    let request = format!(
-        "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = format!("{}Content-Length: {}\r\n\r\n{body}", post_head(), body.len());
     let lock = files.hold_write_lock().await;
-    let mut client = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut client = connect(&app.url).await;
     client.write_all(request.as_bytes()).await.unwrap();
     // Answered after the request before it has joined the queue.
     app.readiness().await;
@@ -91,8 +80,7 @@ async fn a_client_that_goes_away_undoes_nothing() {
 
 #[tokio::test]
 async fn the_database_is_as_durable_as_it_must_be() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (_files, parts) = Parts::alone().await;
     let mut tx = parts.database.begin().await.unwrap();
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut *tx).await.unwrap();
     let numbers: Vec<u64> = version.split('.').map(|part| part.parse().unwrap()).collect();

@@ -1,12 +1,10 @@
 //! What an order says of its own past.
 
 use async_nats::HeaderMap;
-use reqwest::Method;
 use serde_json::json;
 
-use crate::fixture::caller::answer_to;
-use crate::fixture::nats::{Inventory, cancelled, confirmed};
-use crate::fixture::{App, Broker, Files, wait_until};
+use crate::fixture::nats::{cancelled, confirmed};
+use crate::fixture::{Publisher, answer_to, connected, wait_until};
 
 /// The headers of an answer that was decided at this time.
 fn decided_at(time: &str) -> HeaderMap {
@@ -17,12 +15,10 @@ fn decided_at(time: &str) -> HeaderMap {
 
 #[tokio::test]
 async fn the_history_is_the_same_however_often_the_answer_comes() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (alice, inventory) = (app.user("alice"), Inventory::start(&broker).await);
+    let (files, broker, app, alice) = connected().await;
+    let inventory = Publisher::inventory(&broker).await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let post = alice.request(Method::POST, "/orders").header("traceparent", trace);
-    let id = answer_to(post.json(&json!({"productId": "1", "quantity": 1}))).await.id();
+    let id = answer_to(alice.order_request("1", 1).header("traceparent", trace)).await.id();
     let body = cancelled(&id, "insufficient_stock");
     inventory.publish_with(decided_at("2026-01-02T04:04:05.6789+01:00"), body.as_str()).await;
     wait_until("the order is settled", || async { alice.order(&id).await["status"] != "created" }).await;
@@ -43,8 +39,7 @@ async fn the_history_is_the_same_however_often_the_answer_comes() {
     inventory.publish(&body).await;
     let last = alice.place("1", 1).await;
     inventory.confirm(&last).await;
-    wait_until("the repeats are handled", || async { alice.order(&last).await["status"] == "confirmed" })
-        .await;
+    alice.until_order_is(&last, "confirmed").await;
     assert_eq!(alice.order(&id).await, order);
     let look = files.look();
     let changes = "SELECT status || ' ' || at FROM status_changes WHERE order_id =";
@@ -55,9 +50,8 @@ async fn the_history_is_the_same_however_often_the_answer_comes() {
 
 #[tokio::test]
 async fn a_decision_without_a_time_that_can_be_read_is_left_out_of_the_history() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (alice, inventory) = (app.user("alice"), Inventory::start(&broker).await);
+    let (_files, broker, app, alice) = connected().await;
+    let inventory = Publisher::inventory(&broker).await;
     let (bare, strange) = (alice.place("1", 1).await, alice.place("1", 1).await);
     inventory.confirm(&bare).await;
     inventory.publish_with(decided_at("yesterday"), confirmed(&strange)).await;

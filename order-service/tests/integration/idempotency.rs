@@ -4,20 +4,15 @@ use futures_util::future::join_all;
 use order_service::orders::placement;
 use order_service::orders::placement::{KEY_LIFETIME_MS, Placed};
 use reqwest::Method;
-use serde_json::json;
 use shared::clock::now_ms;
 use shared::storage::commit_queue::commit_batch;
 
-use crate::fixture::caller::answer_to;
-use crate::fixture::nats::Inventory;
 use crate::fixture::parts::{Parts, created, new_order};
-use crate::fixture::{App, Broker, Files, NO_BROKER, wait_until};
+use crate::fixture::{Publisher, alone, alone_with_alice, answer_to, connected, wait_until};
 
 #[tokio::test]
 async fn a_repeated_request_gets_its_order_as_it_is_now() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let alice = app.user("alice");
+    let (files, broker, _app, alice) = connected().await;
     let first = alice.post_with_key("k-1", "1", 2).await;
     assert_eq!((first.status, first.header("idempotency-replayed")), (201, ""));
     let id = first.id();
@@ -26,8 +21,8 @@ async fn a_repeated_request_gets_its_order_as_it_is_now() {
     assert_eq!(again.body, first.body);
     assert_eq!(again.header("location"), format!("/orders/{id}"));
 
-    Inventory::start(&broker).await.confirm(&id).await;
-    wait_until("the order is confirmed", || async { alice.order(&id).await["status"] == "confirmed" }).await;
+    Publisher::inventory(&broker).await.confirm(&id).await;
+    alice.until_order_is(&id, "confirmed").await;
     let later = alice.post_with_key("k-1", "1", 2).await;
     assert_eq!((later.status, later.header("idempotency-replayed")), (201, "true"));
     assert_eq!(later.body["status"], "confirmed");
@@ -37,9 +32,7 @@ async fn a_repeated_request_gets_its_order_as_it_is_now() {
 
 #[tokio::test]
 async fn a_key_is_the_same_quoted_or_bare_in_any_spelling_of_the_body() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, _app, alice) = alone_with_alice().await;
     let first = alice.post_with_key("k-1", "1", 2).await;
     let quoted = alice.post_with_key("\"k-1\"", "1", 2).await;
     assert_eq!((quoted.id(), quoted.header("idempotency-replayed")), (first.id(), "true"));
@@ -54,8 +47,7 @@ async fn a_key_is_the_same_quoted_or_bare_in_any_spelling_of_the_body() {
 
 #[tokio::test]
 async fn a_key_with_another_body_is_refused_and_another_users_key_is_another_key() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (alice, bob) = (app.user("alice"), app.user("bob"));
     let first = alice.post_with_key("k", "1", 2).await;
     assert!(alice.post_with_key("k", "1", 3).await.problem(422).contains("Idempotency-Key"));
@@ -69,9 +61,7 @@ async fn a_key_with_another_body_is_refused_and_another_users_key_is_another_key
 
 #[tokio::test]
 async fn a_hundred_parallel_requests_with_one_key_make_one_order_and_all_get_it() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, _app, alice) = alone_with_alice().await;
     let answers = join_all((0..100).map(|_| alice.post_with_key("one", "1", 1))).await;
     let id = answers[0].id();
     for answer in &answers {
@@ -79,14 +69,12 @@ async fn a_hundred_parallel_requests_with_one_key_make_one_order_and_all_get_it(
     }
     let fresh = answers.iter().filter(|answer| answer.header("idempotency-replayed").is_empty()).count();
     assert_eq!(fresh, 1, "all but one are told that the order was there");
-    let look = files.look();
-    assert_eq!((look.orders().await, look.outbox().await), (1, 1));
+    assert_eq!(files.orders_and_outbox().await, (1, 1));
 }
 
 #[tokio::test]
 async fn repeats_and_conflicts_inside_one_batch_are_told_apart() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     let with_key = |quantity| {
         let mut new = new_order("alice", "1", quantity);
         new.idempotency_key = Some("k".to_owned());
@@ -101,9 +89,7 @@ async fn repeats_and_conflicts_inside_one_batch_are_told_apart() {
 
 #[tokio::test]
 async fn an_error_is_never_stored_under_a_key() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, _app, alice) = alone_with_alice().await;
     alice.post_with_key("k", "1", 0).await.problem(400);
     alice.post_with_key("k", "", 1).await.problem(400);
     let accepted = alice.post_with_key("k", "1", 1).await;
@@ -112,9 +98,7 @@ async fn an_error_is_never_stored_under_a_key() {
 
 #[tokio::test]
 async fn a_key_lives_24_hours() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, _app, alice) = alone_with_alice().await;
     let first = alice.post_with_key("k", "1", 1).await.id();
     let age_to = async |age_ms: i64| {
         let created_at = now_ms() - age_ms;
@@ -134,8 +118,7 @@ async fn a_key_lives_24_hours() {
 
 #[tokio::test]
 async fn an_expired_key_that_was_not_deleted_yet_gives_way() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (_files, parts) = Parts::alone().await;
     let mut new = new_order("alice", "1", 1);
     new.idempotency_key = Some("k".to_owned());
     let place_at = async |at_ms| {
@@ -153,20 +136,14 @@ async fn an_expired_key_that_was_not_deleted_yet_gives_way() {
 
 #[tokio::test]
 async fn a_key_that_breaks_a_rule_is_refused_by_name() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, _app, alice) = alone_with_alice().await;
     let long = "k".repeat(256);
     for key in ["", "\"\"", "\"open", "\"a\" b", "é", &long] {
         let answer = alice.post_with_key(key, "1", 1).await;
         answer.problem(400);
         assert_eq!(answer.body["field"], "Idempotency-Key", "{key}");
     }
-    let twice = alice
-        .request(Method::POST, "/orders")
-        .header("Idempotency-Key", "a")
-        .header("Idempotency-Key", "b")
-        .json(&json!({"productId": "1", "quantity": 1}));
+    let twice = alice.order_request("1", 1).header("Idempotency-Key", "a").header("Idempotency-Key", "b");
     assert_eq!(answer_to(twice).await.body["field"], "Idempotency-Key");
     assert_eq!(alice.post_with_key(&"k".repeat(255), "1", 1).await.status, 201);
 }

@@ -4,17 +4,15 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::fixture::app::SECRET;
-use crate::fixture::process::{Service, command, run};
+use crate::fixture::process::{command, run, spawn};
 use crate::fixture::signer::Signer;
-use crate::fixture::{Caller, Files, NO_BROKER};
+use crate::fixture::{Files, NO_BROKER, SECRET};
 
 /// What the process says that must not start with these variables.
 async fn start_error(files: &Files, variables: &[(&str, &str)]) -> String {
     let mut command = command(&["--port", "0", "--nats-url", NO_BROKER]);
     command.env_remove("JWT_SECRET").env("DATABASE", files.database()).envs(variables.iter().copied());
-    let (output, errors) = run(command).await;
-    assert_eq!(output.status.code(), Some(1), "{variables:?} was accepted");
+    let errors = run(&mut command).await.failure(1);
     assert!(!files.database().exists(), "{variables:?}: a database was created");
     errors
 }
@@ -22,12 +20,11 @@ async fn start_error(files: &Files, variables: &[(&str, &str)]) -> String {
 #[tokio::test]
 async fn a_service_without_exactly_one_key_refuses_to_start() {
     let files = Files::new();
-    let (public, secret) = (files.folder().join("public.pem"), files.folder().join("secret"));
-    fs::write(&public, Signer::ed25519().public_pem()).unwrap();
-    fs::write(&secret, SECRET).unwrap();
+    let public = files.write("public.pem", Signer::ed25519().public_pem());
+    let secret = files.write("secret", SECRET);
     let key = ("JWT_SECRET", SECRET);
-    let secret = ("JWT_SECRET_FILE", secret.to_str().unwrap());
-    let public = ("JWT_PUBLIC_KEY_FILE", public.to_str().unwrap());
+    let secret = ("JWT_SECRET_FILE", &*secret);
+    let public = ("JWT_PUBLIC_KEY_FILE", &*public);
     let empty = ["JWT_SECRET", "JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE"].map(|name| (name, ""));
     for variables in
         [&[][..], &empty, &[key, secret], &[key, public], &[secret, public], &[key, secret, public]]
@@ -64,7 +61,7 @@ async fn a_key_of_no_use_is_told_by_its_variable_and_its_path_and_not_by_its_con
         ("JWT_PUBLIC_KEY_FILE", Some(no_base64)),
         ("JWT_PUBLIC_KEY_FILE", Some(&private)),
     ] {
-        let path = files.folder().join("key");
+        let path = files.path("key");
         let _ = fs::remove_file(&path);
         if let Some(content) = content {
             fs::write(&path, content).unwrap();
@@ -82,15 +79,13 @@ async fn a_key_of_no_use_is_told_by_its_variable_and_its_path_and_not_by_its_con
 async fn a_secret_may_come_from_a_file_whose_line_end_is_no_part_of_it() {
     for end in ["", "\n", "\r\n"] {
         let files = Files::new();
-        let path = files.folder().join("secret");
-        fs::write(&path, format!("{SECRET}{end}")).unwrap();
-        let environment = [("JWT_SECRET", ""), ("JWT_SECRET_FILE", path.to_str().unwrap())];
-        let mut service = Service::start(&files, NO_BROKER, &environment).await;
+        let path = files.write("secret", format!("{SECRET}{end}"));
+        let environment = [("JWT_SECRET", ""), ("JWT_SECRET_FILE", &*path)];
+        let mut service = spawn(&files, NO_BROKER, &environment).await;
         assert_eq!(service.user("alice").post("1", 1).await.status, 201, "{end:?}");
+        // A command signs with the file, too.
         let mut command = command(&["dead-letters", "list"]);
-        command.env("PORT", service.port.to_string()).envs(environment);
-        let (output, errors) = run(command).await;
-        assert!(output.status.success(), "a command signs with the file, too: {errors}");
+        run(command.env("PORT", service.port.to_string()).envs(environment)).await.success();
         service.terminate().await;
     }
 }
@@ -98,8 +93,7 @@ async fn a_secret_may_come_from_a_file_whose_line_end_is_no_part_of_it() {
 #[tokio::test]
 async fn a_byte_order_mark_never_becomes_part_of_a_secret() {
     let files = Files::new();
-    let path = files.folder().join("secret");
-    let path = path.to_str().unwrap();
+    let path = &*files.write("secret", "");
     let utf16 = |mark: [u8; 2], unit: fn(u16) -> [u8; 2]| {
         let units = SECRET.encode_utf16().flat_map(unit);
         mark.into_iter().chain(units).collect::<Vec<u8>>()
@@ -112,10 +106,8 @@ async fn a_byte_order_mark_never_becomes_part_of_a_secret() {
     ] {
         fs::write(path, content).unwrap();
         let errors = start_error(&files, &[("JWT_SECRET_FILE", path)]).await;
-        assert!(
-            errors.contains(&format!("JWT_SECRET_FILE {path}: must not begin with a byte order")),
-            "{errors}"
-        );
+        let told = format!("JWT_SECRET_FILE {path}: must not begin with a byte order");
+        assert!(errors.contains(&told), "{errors}");
         assert!(!errors.contains(SECRET), "{errors}");
     }
     let errors = start_error(&files, &[("JWT_SECRET", &format!("\u{feff}{SECRET}"))]).await;
@@ -125,8 +117,8 @@ async fn a_byte_order_mark_never_becomes_part_of_a_secret() {
     let signer = Signer::ed25519();
     fs::write(path, format!("\u{feff}{}", signer.public_pem())).unwrap();
     let key = [("JWT_SECRET", ""), ("JWT_PUBLIC_KEY_FILE", path)];
-    let mut service = Service::start(&files, NO_BROKER, &key).await;
-    let alice = Caller::new(&service.http, &service.url(), &signer.token(&json!({"sub": "alice"})));
+    let mut service = spawn(&files, NO_BROKER, &key).await;
+    let alice = service.caller(&signer.token(&json!({"sub": "alice"})));
     assert_eq!(alice.post("1", 1).await.status, 201);
     service.terminate().await;
 }
@@ -134,37 +126,34 @@ async fn a_byte_order_mark_never_becomes_part_of_a_secret() {
 #[tokio::test]
 async fn commands_use_the_admin_token() {
     let (files, signer) = (Files::new(), Signer::ed25519());
-    let path = files.folder().join("public.pem");
-    fs::write(&path, signer.public_pem()).unwrap();
-    let path = path.to_str().unwrap();
+    let path = &*files.write("public.pem", signer.public_pem());
     let key =
         [("JWT_SECRET", ""), ("JWT_PUBLIC_KEY_FILE", path), ("JWT_ISSUER", "us"), ("JWT_AUDIENCE", "them")];
-    let mut service = Service::start(&files, NO_BROKER, &key).await;
+    let mut service = spawn(&files, NO_BROKER, &key).await;
     let port = service.port.to_string();
-    let run = async |arguments: &[&str], variables: &[(&str, &str)]| {
+    let ask = async |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = command(arguments);
         command.env("PORT", &port).env_remove("JWT_SECRET").envs(variables.iter().copied());
-        let (output, errors) = run(command).await;
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), errors)
+        run(&mut command).await
     };
     let claims = json!({"sub": "root", "scope": "orders admin", "iss": "us", "aud": "them"});
     let admin = signer.token(&claims);
-    let (code, said, errors) = run(&["dead-letters", "list", "--json"], &[("ADMIN_TOKEN", &admin)]).await;
-    assert_eq!((code, &*said), (Some(0), "[]\n"), "{errors}");
+    let list = ask(&["dead-letters", "list", "--json"], &[("ADMIN_TOKEN", &admin)]).await;
+    assert_eq!(list.success(), "[]\n");
     // With the service's own settings, as in its container; it owns its consumer, or tells why it cannot.
-    let (code, _, errors) = run(&["adopt"], &[&key[..], &[("ADMIN_TOKEN", &admin)]].concat()).await;
-    assert!(code == Some(1) && errors.contains("503"), "the broker is away: {errors}");
+    let adopt = ask(&["adopt"], &[&key[..], &[("ADMIN_TOKEN", &admin)]].concat()).await;
+    assert!(adopt.failure(1).contains("503"), "the broker is away");
 
     let user = signer.token(&json!({"sub": "alice", "iss": "us", "aud": "them"}));
-    let (code, _, errors) = run(&["dead-letters", "list"], &[("ADMIN_TOKEN", &user)]).await;
-    assert!(code == Some(1) && errors.contains("403") && !errors.contains(&user), "{errors}");
+    let errors = ask(&["dead-letters", "list"], &[("ADMIN_TOKEN", &user)]).await.failure(1);
+    assert!(errors.contains("403") && !errors.contains(&user), "{errors}");
     for arguments in [&["dead-letters", "list"][..], &["adopt"]] {
-        let (code, _, errors) = run(arguments, &[&key[..], &[("ADMIN_TOKEN", "")]].concat()).await;
+        let errors = ask(arguments, &[&key[..], &[("ADMIN_TOKEN", "")]].concat()).await.failure(1);
         let names = errors.contains("ADMIN_TOKEN") && errors.contains("JWT_SECRET");
-        assert!(code == Some(1) && names, "{arguments:?}: {errors}");
+        assert!(names, "{arguments:?}: {errors}");
     }
-    let (code, _, errors) = run(&["token", "--sub", "alice"], &key).await;
-    assert!(code == Some(1) && errors.contains("JWT_SECRET"), "{errors}");
+    let errors = ask(&["token", "--sub", "alice"], &key).await.failure(1);
+    assert!(errors.contains("JWT_SECRET"), "{errors}");
     service.terminate().await;
 }
 
@@ -172,18 +161,13 @@ async fn commands_use_the_admin_token() {
 async fn a_printed_token_carries_the_issuer_and_the_audience_that_the_service_asks_for() {
     let files = Files::new();
     let environment = [("JWT_ISSUER", "us"), ("JWT_AUDIENCE", "orders"), ("JWT_REQUIRE_EXP", "true")];
-    let mut service = Service::start(&files, NO_BROKER, &environment).await;
+    let mut service = spawn(&files, NO_BROKER, &environment).await;
     let mut token = command(&["token", "--sub", "alice", "--ttl", "60"]);
-    token.envs(environment);
-    let (output, errors) = run(token).await;
-    assert!(output.status.success(), "{errors}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let alice = Caller::new(&service.http, &service.url(), printed.trim());
+    let printed = run(token.envs(environment)).await.success();
+    let alice = service.caller(printed.trim());
     assert_eq!(alice.post("1", 1).await.status, 201);
     service.user("alice").post("1", 1).await.problem(401);
     let mut list = command(&["dead-letters", "list"]);
-    list.env("PORT", service.port.to_string()).envs(environment);
-    let (output, errors) = run(list).await;
-    assert!(output.status.success(), "{errors}");
+    run(list.env("PORT", service.port.to_string()).envs(environment)).await.success();
     service.terminate().await;
 }

@@ -5,28 +5,27 @@ use std::fs;
 use serde_json::{Value, json};
 use shared::clock::now_ms;
 
-use crate::fixture::app::SECRET;
 use crate::fixture::signer::{Signer, hmac_token, token};
-use crate::fixture::{App, Caller, Files, NO_BROKER};
+use crate::fixture::{App, Files, NO_BROKER, SECRET, alone, start};
 
 /// A service that verifies with the public key of `signer`; `flags` are added.
 async fn app_of(signer: &Signer, files: &Files, flags: &[&str]) -> App {
-    let path = files.folder().join("public.pem");
+    let path = files.path("public.pem");
     fs::write(&path, signer.public_pem()).unwrap();
     let all = [&["--jwt-public-key-file", path.to_str().unwrap()], flags].concat();
-    App::start(files, NO_BROKER, &all).await
+    start(files, NO_BROKER, &all).await
 }
 
 /// What the service says to a token that must be refused.
 async fn refusal(app: &App, name: &str, token: &str) -> String {
-    let answer = Caller::new(&app.http, &app.url, token).get("/orders").await;
+    let answer = app.caller(token).get("/orders").await;
     assert_eq!(answer.status, 401, "{name}: {answer:?}");
     assert_eq!(answer.header("www-authenticate"), "Bearer", "{name}");
     answer.problem(401)
 }
 
 async fn accepted(app: &App, token: &str) {
-    let answer = Caller::new(&app.http, &app.url, token).post("1", 1).await;
+    let answer = app.caller(token).post("1", 1).await;
     assert_eq!(answer.status, 201, "{answer:?}");
 }
 
@@ -87,8 +86,7 @@ async fn each_key_accepts_only_its_own_algorithm() {
 
 #[tokio::test]
 async fn a_secret_accepts_only_hs256_and_no_extension_that_must_be_understood() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     for signer in [Signer::ed25519(), Signer::rsa()] {
         let detail = refusal(&app, "a public key's algorithm", &signer.token(&alice())).await;
         assert_eq!(detail, "the token must be signed with HS256");
@@ -101,8 +99,7 @@ async fn a_secret_accepts_only_hs256_and_no_extension_that_must_be_understood() 
 
 #[tokio::test]
 async fn issuer_and_audience_are_checked_when_set() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &["--jwt-issuer", "us", "--jwt-audience", "orders"]).await;
+    let (_files, app) = alone(&["--jwt-issuer", "us", "--jwt-audience", "orders"]).await;
     let signed = |claims: &Value| hmac_token(json!({"alg": "HS256"}), SECRET.as_bytes(), claims);
     for (claims, named) in [
         (json!({"sub": "alice", "aud": "orders"}), "claim iss"),
@@ -128,7 +125,7 @@ async fn issuer_and_audience_are_checked_when_set() {
 
     // Without the settings both claims are free, as long as they are what RFC 7519 says.
     let lax_files = Files::new();
-    let lax = App::start(&lax_files, NO_BROKER, &["--jwt-issuer", "", "--jwt-audience", ""]).await;
+    let lax = start(&lax_files, NO_BROKER, &["--jwt-issuer", "", "--jwt-audience", ""]).await;
     accepted(&lax, &signed(&json!({"sub": "alice", "iss": "anybody", "aud": "anything"}))).await;
     accepted(&lax, &signed(&json!({"sub": "alice", "aud": []}))).await;
     refusal(&lax, "iss", &signed(&json!({"sub": "alice", "iss": 7}))).await;

@@ -3,8 +3,7 @@
 use serde_json::Value;
 use shared::http::paging::LIMIT_MAX;
 
-use crate::fixture::caller::Answer;
-use crate::fixture::{App, Caller, Files, NO_BROKER};
+use crate::fixture::{Answer, Caller, alone, alone_with_alice};
 
 /// The ids of a page.
 fn ids(answer: &Answer) -> Vec<String> {
@@ -31,9 +30,7 @@ async fn walk(caller: &Caller, path: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_are_stable_while_orders_arrive() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, app, alice) = alone_with_alice().await;
     let mut before = Vec::new();
     for _ in 0..60 {
         before.push(alice.place("1", 1).await);
@@ -59,9 +56,7 @@ async fn pages_are_stable_while_orders_arrive() {
 
 #[tokio::test]
 async fn a_list_is_filtered_by_status_and_product_and_its_pages_keep_the_filters() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, app, alice) = alone_with_alice().await;
     let odd = "a&b=c d/ü";
     let mut placed = Vec::new();
     for number in 0..24 {
@@ -104,9 +99,7 @@ fn percent_encoded(value: &str) -> String {
 
 #[tokio::test]
 async fn a_parameter_of_a_list_that_breaks_a_rule_is_refused_by_its_name() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, app, alice) = alone_with_alice().await;
     let long = format!("productId={}", "p".repeat(65));
     let cases = [
         ("limit=0", "limit"),
@@ -139,8 +132,7 @@ async fn a_parameter_of_a_list_that_breaks_a_rule_is_refused_by_its_name() {
 
 #[tokio::test]
 async fn an_admin_sees_all_orders() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let (alice, bob, admin) = (app.user("alice"), app.user("bob"), app.admin());
     let mut placed = vec![alice.place("1", 1).await, bob.place("2", 1).await, alice.place("2", 1).await];
     let owners: Vec<Value> = vec!["alice".into(), "bob".into(), "alice".into()];
@@ -158,8 +150,7 @@ async fn an_admin_sees_all_orders() {
 
 #[tokio::test]
 async fn a_cursor_of_another_user_leads_to_nobody_elses_orders() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let (alice, bob) = (app.user("alice"), app.user("bob"));
     let of_bob = bob.place("1", 1).await;
     for _ in 0..3 {

@@ -2,18 +2,18 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
 use processes::Port;
 use reqwest::Client;
 use testing::DEADLINE;
+use testing::service::token;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
-use crate::fixture::app::SECRET;
 use crate::fixture::process::command;
-use crate::fixture::{Caller, Files, NO_BROKER, wait_until};
+use crate::fixture::{CONTRACT, Caller, Files, NO_BROKER, wait_until};
 
 /// With `RUST_LOG=trace` they log a multiple of what a pipe holds.
 const ORDERS: usize = 200;
@@ -45,7 +45,7 @@ impl Service {
 
     /// Places orders one after the other. Each must be accepted.
     async fn sells(&self) {
-        let alice = Caller::new(&self.http, &self.url, &processes::token::sign(SECRET, "alice").unwrap());
+        let alice = Caller::new(&CONTRACT, &self.http, &self.url, &token("alice", None));
         for _ in 0..ORDERS {
             timeout(DEADLINE, alice.place("1", 1)).await.expect("an order is answered");
         }
@@ -58,10 +58,12 @@ impl Service {
         lost.map_or(0, |lost| lost.parse().unwrap())
     }
 
-    async fn terminate(&mut self) -> ExitStatus {
+    /// SIGTERM, after which it must end well.
+    async fn stop(&mut self) {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-        timeout(DEADLINE, self.child.wait()).await.expect("SIGTERM ends it").unwrap()
+        let ended = timeout(DEADLINE, self.child.wait()).await.expect("SIGTERM ends it").unwrap();
+        assert_eq!(ended.code(), Some(0));
     }
 }
 
@@ -74,7 +76,7 @@ async fn a_service_whose_log_reader_is_gone_takes_orders_and_ends_on_sigterm() {
     drop(reader);
     service.sells().await;
     assert!(service.lost_lines().await > 0);
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
     assert_eq!(files.look().orders().await, ORDERS as i64);
 }
 
@@ -86,7 +88,7 @@ async fn a_service_whose_log_lies_on_a_full_disk_takes_orders_and_ends_on_sigter
     let mut service = Service::start(&files, full.into()).await;
     service.sells().await;
     assert!(service.lost_lines().await > 0);
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
     assert_eq!(files.look().orders().await, ORDERS as i64);
 }
 
@@ -96,7 +98,7 @@ async fn a_service_whose_log_reader_stands_still_takes_orders_and_ends_on_sigter
     let mut service = Service::start(&files, Stdio::piped()).await;
     let mut unread = service.log();
     service.sells().await;
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
     assert_eq!(files.look().orders().await, ORDERS as i64);
     let mut log = String::new();
     unread.read_to_string(&mut log).await.unwrap();

@@ -5,32 +5,21 @@ use std::time::{Duration, Instant};
 use processes::raw_nats::MALFORMED_HEADERS;
 use shared::broker::stored_message;
 use shared::clock::now_ms;
-use shared::contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM};
+use shared::contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED};
 use testing::RawPublisher;
+use testing::service::until_nothing_is_owed;
 
 use crate::fixture::nats::confirmed;
 use crate::fixture::parts::Parts;
-use crate::fixture::{App, Broker, Files, wait_until};
+use crate::fixture::{Broker, Files, connected, wait_until};
 
 const PLAIN: &[u8] = b"NATS/1.0\r\n\r\n";
 /// What good orders may wait for somebody else's message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn until_nothing_is_owed(broker: &Broker) {
-    let context = async_nats::jetstream::new(broker.connect("observer").await);
-    wait_until("the consumer owes nothing", || async {
-        let consumer: async_nats::jetstream::consumer::PullConsumer =
-            context.get_consumer_from_stream(ORDER_CONSUMER, STREAM).await.unwrap();
-        let info = consumer.cached_info();
-        info.num_ack_pending == 0 && info.num_pending == 0
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn an_answer_with_malformed_headers_is_set_aside_while_other_orders_settle_and_posts_are_accepted() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
+    let (files, broker, app, _alice) = connected().await;
     let (alice, look) = (app.user("alice"), files.look());
     let mut inventory = RawPublisher::connect(&broker, "inventory").await;
     for (number, headers) in MALFORMED_HEADERS.iter().enumerate() {
@@ -58,7 +47,7 @@ async fn an_answer_with_malformed_headers_is_set_aside_while_other_orders_settle
         (0..MALFORMED_HEADERS.len()).map(|number| confirmed(&format!("bad-{number}"))).collect();
     expected.sort();
     assert_eq!(bodies, expected, "each exactly as it came");
-    until_nothing_is_owed(&broker).await;
+    until_nothing_is_owed(&broker, ORDER_CONSUMER).await;
     app.stop().await;
 }
 

@@ -4,7 +4,7 @@ use shared::storage::Database;
 use sqlx::migrate::{Migration, Migrator};
 
 use crate::fixture::parts::Parts;
-use crate::fixture::{App, Files, NO_BROKER};
+use crate::fixture::{Files, NO_BROKER, start};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -29,7 +29,7 @@ async fn an_old_database_gets_the_changes_of_its_orders_in_the_order_of_time() {
                 ('c', 'alice', '2', 1, 'cancelled', 'insufficient_stock', 1300, 1250, '00-a-b-01', 1300)",
     )
     .await;
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let app = start(&files, NO_BROKER, &[]).await;
     let changes = files
         .look()
         .texts("SELECT format('%d %s %s %s %d', id, order_id, status, coalesce(reason, '-'), at) FROM status_changes ORDER BY id")
@@ -53,8 +53,7 @@ async fn an_old_database_gets_the_changes_of_its_orders_in_the_order_of_time() {
 
 #[tokio::test]
 async fn what_happened_to_an_order_can_neither_be_changed_nor_deleted() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     parts.place(2, 1_000).await;
     let refused = [
         ("UPDATE orders SET decided_at = 1", "CHECK constraint failed"),

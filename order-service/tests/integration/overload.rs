@@ -8,12 +8,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::parts::{Parts, new_order};
-use crate::fixture::{App, Files, NO_BROKER, wait_until};
+use crate::fixture::{Files, alone, wait_until};
 
 #[tokio::test]
 async fn a_full_queue_is_answered_503_at_once_while_reads_go_on() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &["--queue-size", "1"]).await;
+    let (files, app) = alone(&["--queue-size", "1"]).await;
     let alice = app.user("alice");
     alice.place("before", 1).await;
 
@@ -41,8 +40,7 @@ async fn a_full_queue_is_answered_503_at_once_while_reads_go_on() {
 
 #[tokio::test]
 async fn a_batch_that_never_got_a_transaction_is_certainly_not_stored() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     let batch = [new_order("alice", "1", 1), new_order("bob", "1", 1)];
     // Longer than a connection waits for somebody else's lock.
     let lock = files.hold_write_lock().await;
@@ -60,14 +58,13 @@ async fn a_batch_that_never_got_a_transaction_is_certainly_not_stored() {
 
 /// Bytes of the WAL.
 fn wal(files: &Files) -> u64 {
-    fs::metadata(files.folder().join("order.db-wal")).unwrap().len()
+    fs::metadata(files.path("order.db-wal")).unwrap().len()
 }
 
 #[tokio::test]
 async fn the_wal_is_cut_back_although_somebody_reads_at_every_moment() {
     const LARGE: u64 = 64 << 20;
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let (reader, stop) = (files.reader(), CancellationToken::new());
     let reading = tokio::spawn({
         let stop = stop.clone();

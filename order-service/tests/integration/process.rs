@@ -3,22 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use reqwest::{Method, Response};
+use reqwest::Response;
 use serde_json::Value;
 use shared::settings::DEMO_SECRET;
 use testing::families;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::fixture::app::SECRET;
-use crate::fixture::caller::CONTRACT;
 use crate::fixture::nats::stored_messages;
-use crate::fixture::process::{Service, command, run};
-use crate::fixture::{Broker, Files, NO_BROKER, wait_until};
+use crate::fixture::process::{refusal, spawn, spawn_alone};
+use crate::fixture::{Broker, CONTRACT, Files, Publisher, SECRET, ServiceProcess, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_ends_cleanly_and_every_201_is_stored_and_announced() {
     let (files, broker) = (Files::new(), Broker::start().await);
-    let mut service = Service::start(&files, &broker.url(), &[]).await;
+    let mut service = spawn(&files, &broker.url(), &[]).await;
     let accepted = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
     for number in 0..16 {
@@ -26,10 +24,8 @@ async fn sigterm_under_load_ends_cleanly_and_every_201_is_stored_and_announced()
         clients.spawn(async move {
             let mut ids = Vec::new();
             loop {
-                let body = serde_json::json!({"productId": "1", "quantity": 1});
-                let request = user.request(Method::POST, "/orders").json(&body);
                 // Not taken: the connection was closed or refused.
-                let Ok(response) = CONTRACT.try_send(request).await else { return ids };
+                let Ok(response) = CONTRACT.try_send(user.order_request("1", 1)).await else { return ids };
                 assert_eq!(response.status(), 201);
                 let order: Value = response.json().await.expect("a 201 comes whole");
                 ids.push(order["id"].as_str().unwrap().to_owned());
@@ -52,21 +48,18 @@ async fn sigterm_under_load_ends_cleanly_and_every_201_is_stored_and_announced()
 }
 
 /// A POST that waits for the write lock, so that a drain has something to wait for.
-async fn stuck_post(service: &Service) -> JoinHandle<reqwest::Result<Response>> {
-    let body = serde_json::json!({"productId": "1", "quantity": 1});
-    let post = service.user("alice").request(Method::POST, "/orders").json(&body);
+async fn stuck_post(service: &ServiceProcess) -> JoinHandle<reqwest::Result<Response>> {
+    let post = service.user("alice").order_request("1", 1);
     let post = tokio::spawn(async { CONTRACT.try_send(post).await });
     tokio::task::yield_now().await;
-    let ready =
-        || async { CONTRACT.try_send(service.http.get(format!("{}/readyz", service.url()))).await.is_ok() };
-    wait_until("the service takes requests after that one", ready).await;
+    wait_until("the service takes requests after that one", || async { service.get("/readyz").await.0 > 0 })
+        .await;
     post
 }
 
 #[tokio::test]
 async fn a_drain_that_takes_too_long_ends_with_exit_code_1_and_says_so() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[("DRAIN_SECONDS", "1")]).await;
+    let (files, mut service) = spawn_alone(&[("DRAIN_SECONDS", "1")]).await;
     service.user("alice").place("1", 1).await;
     let lock = files.hold_write_lock().await;
     let post = stuck_post(&service).await;
@@ -80,8 +73,7 @@ async fn a_drain_that_takes_too_long_ends_with_exit_code_1_and_says_so() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_drain_at_once() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[("DRAIN_SECONDS", "3600")]).await;
+    let (files, mut service) = spawn_alone(&[("DRAIN_SECONDS", "3600")]).await;
     let lock = files.hold_write_lock().await;
     let post = stuck_post(&service).await;
     service.signal_termination().await;
@@ -95,40 +87,32 @@ async fn a_second_signal_ends_a_drain_at_once() {
 
 #[tokio::test]
 async fn a_second_process_on_the_same_database_is_refused() {
-    let files = Files::new();
-    let mut first = Service::start(&files, NO_BROKER, &[]).await;
-    let mut second = command(&["--port", "0", "--nats-url", NO_BROKER, "--database"]);
-    second.arg(files.database());
-    let (output, errors) = run(second).await;
-    assert_eq!(output.status.code(), Some(1));
+    let (files, mut first) = spawn_alone(&[]).await;
+    let errors = refusal(&files.database(), &[]).await;
     let message = format!("another process uses the database {}", files.database().display());
     assert!(errors.contains(&message), "{errors}");
     assert_eq!(first.user("alice").post("1", 1).await.status, 201, "the first is not disturbed");
-    assert_eq!(first.terminate().await.code(), Some(0));
+    first.stop().await;
 }
 
 #[tokio::test]
 async fn log_lines_are_json_and_never_hold_a_secret_a_token_or_a_body() {
     let (files, broker) = (Files::new(), Broker::start().await);
-    let mut service = Service::start(&files, &broker.url(), &[("RUST_LOG", "debug")]).await;
+    let mut service = spawn(&files, &broker.url(), &[("RUST_LOG", "debug")]).await;
     let id = service.user("alice").place("a-secret-product", 1).await;
     service.user("alice").get("/nowhere").await.problem(404);
-    let inventory = broker.connect("inventory").await;
-    inventory
-        .publish("order_processed", r#"{"orderId":"a","status":"a-secret-value"}"#.into())
-        .await
-        .unwrap();
-    inventory.flush().await.unwrap();
+    let inventory = Publisher::inventory(&broker).await;
+    inventory.publish(r#"{"orderId":"a","status":"a-secret-value"}"#).await;
     wait_until("it is set aside", || async { service.log().contains("invalid_event") }).await;
-    wait_until("the event is relayed", || async { files.look().outbox().await == 0 }).await;
-    assert_eq!(service.terminate().await.code(), Some(0));
+    files.look().until_outbox_is_empty().await;
+    service.stop().await;
     let log = service.log();
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
     }
     assert!(log.contains(&id), "an order's line carries its id");
-    let token = processes::token::sign(SECRET, "alice").unwrap();
+    let token = testing::service::token("alice", None);
     let header = token.split('.').next().unwrap();
     for secret in [SECRET, "order-demo-password", header, "demo secret", "a-secret-product", "a-secret-value"]
     {
@@ -138,8 +122,7 @@ async fn log_lines_are_json_and_never_hold_a_secret_a_token_or_a_body() {
 
 #[tokio::test]
 async fn the_published_demo_secret_is_warned_of() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[("JWT_SECRET", DEMO_SECRET)]).await;
+    let (_files, mut service) = spawn_alone(&[("JWT_SECRET", DEMO_SECRET)]).await;
     let log = service.log();
     let warning = log.lines().find(|line| line.contains("demo secret")).expect("a warning");
     assert!(warning.contains("WARN") && warning.contains("JWT_SECRET"), "{warning}");
@@ -149,10 +132,8 @@ async fn the_published_demo_secret_is_warned_of() {
 
 #[tokio::test]
 async fn every_metric_family_is_there_from_the_start_with_what_it_tells() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
-    let metrics = CONTRACT.send(service.http.get(format!("{}/metrics", service.url()))).await;
-    let metrics = metrics.text().await.unwrap();
+    let (_files, mut service) = spawn_alone(&[]).await;
+    let metrics = service.get("/metrics").await.1;
     families::assert_all_described(&metrics, &["shared", "order-service"]);
     let start = r#"dead_letters_total{consumer="order-service",reason="conflicting_result"} 0"#;
     assert!(metrics.contains(start), "a counter by labels starts, too:\n{metrics}");
@@ -161,13 +142,11 @@ async fn every_metric_family_is_there_from_the_start_with_what_it_tells() {
 
 #[tokio::test]
 async fn metrics_tell_what_waits() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let (_files, mut service) = spawn_alone(&[]).await;
     for _ in 0..3 {
         service.user("alice").place("1", 1).await;
     }
-    let metrics = CONTRACT.send(service.http.get(format!("{}/metrics", service.url()))).await;
-    let metrics = metrics.text().await.unwrap();
+    let metrics = service.get("/metrics").await.1;
     let version = env!("CARGO_PKG_VERSION");
     for line in [
         &format!("build_info{{service=\"order-service\",version=\"{version}\"}} 1"),

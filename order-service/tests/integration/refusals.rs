@@ -1,16 +1,13 @@
 //! Every wrong request gets a true and helpful answer, and stores nothing.
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 
-use crate::fixture::app::SECRET;
-use crate::fixture::caller::{answer_to, send_raw};
-use crate::fixture::{App, Caller, Files, NO_BROKER};
+use crate::fixture::raw::{exchange, post_head};
+use crate::fixture::{alone, alone_with_alice, answer_to};
 
 #[tokio::test]
 async fn a_body_that_breaks_a_rule_is_refused_by_the_name_of_the_field_and_stores_nothing() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, _app, alice) = alone_with_alice().await;
     let too_long = format!(r#"{{"productId":"{}","quantity":1}}"#, "p".repeat(65));
     let cases = [
         (r#"{"productId":"1","quantity":1,"status":"confirmed"}"#, "status"),
@@ -45,15 +42,12 @@ async fn a_body_that_breaks_a_rule_is_refused_by_the_name_of_the_field_and_store
         assert_eq!(answer.body["field"], field, "{body}");
         assert!(detail.starts_with(field), "{body}: {detail}");
     }
-    let look = files.look();
-    assert_eq!((look.orders().await, look.outbox().await), (0, 0));
+    assert_eq!(files.orders_and_outbox().await, (0, 0));
 }
 
 #[tokio::test]
 async fn a_body_that_is_no_json_object_is_refused_as_a_whole() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, _app, alice) = alone_with_alice().await;
     let deep = format!(r#"{{"productId":{}"1","quantity":1}}"#, "[".repeat(10_000));
     let bodies = ["", "{", "[]", "null", "1", "\"x\"", r#"{"productId":"1","quantity":1}}"#, "\u{0}", &deep];
     for body in bodies {
@@ -70,9 +64,7 @@ async fn a_body_that_is_no_json_object_is_refused_as_a_whole() {
 
 #[tokio::test]
 async fn a_wrong_path_method_or_media_type_is_told_as_such() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, _app, alice) = alone_with_alice().await;
     alice.get("/order").await.problem(404);
     alice.get("/orders/a/b").await.problem(404);
     for (method, path, allowed) in [
@@ -102,9 +94,7 @@ async fn an_encoded_body_is_refused_as_such_and_a_byte_order_mark_is_passed_over
     const ORDER: &[u8] = br#"{"productId":"1","quantity":1}"#;
     // What `printf '{"productId":"1","quantity":1}' | gzip` writes.
     const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV*(\xcaO)M.\xf1LQ\xb2R2T\xd2Q*,M\xcc+\xc9,\xa9T\xb22\xac\x05\x00\x87\xa5>)\x1e\x00\x00\x00";
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, app, alice) = alone_with_alice().await;
     let post = async |body: &[u8], encodings: &[&str]| {
         let mut request = alice.request(Method::POST, "/orders").header("Content-Type", "application/json");
         for encoding in encodings {
@@ -133,49 +123,37 @@ async fn an_encoded_body_is_refused_as_such_and_a_byte_order_mark_is_passed_over
 
 #[tokio::test]
 async fn a_body_of_more_than_16_kilobytes_is_refused_with_and_without_a_length() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, app, alice) = alone_with_alice().await;
     let padded = |size: usize| format!("{:size$}", r#"{"productId":"1","quantity":1}"#);
     alice.post_text(&padded(17 * 1024)).await.problem(413);
     assert_eq!(alice.post_text(&padded(16 * 1024)).await.status, 201, "exactly the limit");
 
-    let token = processes::token::sign(SECRET, "alice").unwrap();
-    let head = format!(
-        "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-         Connection: close\r\n"
-    );
+    let head = post_head() + "Connection: close\r\n";
     let chunk = padded(17 * 1024);
     let chunked =
         format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n", chunk.len());
-    let answer = send_raw(&app.url, &chunked).await;
+    let answer = exchange(&app.url, chunked).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
     // A client that only announces the size is told before it sends anything.
-    let answer = send_raw(&app.url, &format!("{head}Content-Length: 1000000000\r\n\r\n")).await;
+    let answer = exchange(&app.url, format!("{head}Content-Length: 1000000000\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert_eq!(files.look().orders().await, 1);
 }
 
 #[tokio::test]
 async fn a_body_that_never_arrives_is_not_waited_for() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let token = processes::token::sign(SECRET, "alice").unwrap();
-    let half = format!(
-        "POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: 30\r\n\r\n{{\"productId\""
-    );
-    let answer = send_raw(&app.url, &half).await;
+    let (files, app) = alone(&[]).await;
+    let half = post_head() + "Content-Length: 30\r\n\r\n{\"productId\"";
+    let answer = exchange(&app.url, half).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert_eq!(files.look().orders().await, 0);
 }
 
 #[tokio::test]
 async fn the_probes_and_metrics_need_no_token() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let nobody = Caller::new(&Client::builder().no_proxy().build().unwrap(), &app.url, "");
+    let (_files, app) = alone(&[]).await;
+    let nobody = app.caller("");
     for path in ["/livez", "/healthz", "/readyz", "/metrics"] {
         assert_eq!(nobody.get(path).await.status, 200, "{path}");
     }

@@ -6,14 +6,9 @@ use shared::delivery::handler;
 use shared::delivery::handler::Outcome;
 use shared::delivery::message::Delivery;
 
-use crate::fixture::nats::{Inventory, cancelled, confirmed};
+use crate::fixture::nats::{cancelled, confirmed};
 use crate::fixture::parts::Parts;
-use crate::fixture::{App, Broker, Db, Files, wait_until};
-
-async fn wait_for_dead_letters(look: &Db, count: i64) {
-    let what = format!("there are {count} dead letters");
-    wait_until(&what, || async { look.number("SELECT count(*) FROM dead_letters").await == count }).await;
-}
+use crate::fixture::{Db, Publisher, connected, start, wait_until};
 
 async fn reason_of(look: &Db, body: &str) -> String {
     let row = "SELECT reason || ' ' || attempts FROM dead_letters WHERE CAST(body AS TEXT) =";
@@ -22,9 +17,8 @@ async fn reason_of(look: &Db, body: &str) -> String {
 
 #[tokio::test]
 async fn an_answer_settles_its_order_for_good() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (alice, inventory) = (app.user("alice"), Inventory::start(&broker).await);
+    let (files, broker, app, alice) = connected().await;
+    let inventory = Publisher::inventory(&broker).await;
     let sold = alice.place("1", 1).await;
     let short = alice.place("1", 1_000_000).await;
     let unknown = alice.place("nothing", 1).await;
@@ -49,7 +43,7 @@ async fn an_answer_settles_its_order_for_good() {
     inventory.publish(&cancelled(&short, "unknown_product")).await;
     inventory.confirm("no-such-order").await;
     let look = files.look();
-    wait_for_dead_letters(&look, 3).await;
+    look.until_dead_letters_are(3).await;
     assert_eq!(alice.order(&sold).await, settled_before);
     assert_eq!(alice.order(&short).await["reason"], "insufficient_stock");
     assert_eq!(reason_of(&look, &cancelled(&sold, "insufficient_stock")).await, "conflicting_result 1");
@@ -60,14 +54,12 @@ async fn an_answer_settles_its_order_for_good() {
 
 #[tokio::test]
 async fn garbage_is_set_aside_while_the_answers_around_it_flow() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let alice = app.user("alice");
+    let (files, broker, app, alice) = connected().await;
     let (first, last) = (alice.place("1", 1).await, alice.place("1", 1).await);
     app.stop().await;
 
     // Published while nobody consumes, so that they arrive together.
-    let inventory = Inventory::start(&broker).await;
+    let inventory = Publisher::inventory(&broker).await;
     let mut headers = HeaderMap::new();
     headers.insert("ce-id", "strange");
     let garbage = ["garbage", "", "[]", r#"{"orderId":"a"}"#, r#"{"orderId":"","status":"confirmed"}"#];
@@ -80,13 +72,12 @@ async fn garbage_is_set_aside_while_the_answers_around_it_flow() {
     inventory.publish("garbage").await;
     inventory.confirm(&last).await;
 
-    let app = App::start(&files, &broker.url(), &[]).await;
+    let app = start(&files, &broker.url(), &[]).await;
     let alice = app.user("alice");
-    wait_until("the last order is confirmed", || async { alice.order(&last).await["status"] == "confirmed" })
-        .await;
+    alice.until_order_is(&last, "confirmed").await;
     assert_eq!(alice.order(&first).await["status"], "confirmed");
     let look = files.look();
-    wait_for_dead_letters(&look, 7).await;
+    look.until_dead_letters_are(7).await;
     assert_eq!(reason_of(&look, "garbage").await, "invalid_event 2", "the repeat counts in the same row");
     assert_eq!(reason_of(&look, "[]").await, "invalid_event 1");
     let stored = look.text("SELECT headers FROM dead_letters WHERE CAST(body AS TEXT) = '[]'").await;
@@ -95,14 +86,13 @@ async fn garbage_is_set_aside_while_the_answers_around_it_flow() {
     inventory.publish("garbage").await;
     wait_until("the repeat is counted", || async { reason_of(&look, "garbage").await == "invalid_event 3" })
         .await;
-    assert_eq!(look.number("SELECT count(*) FROM dead_letters").await, 7);
+    assert_eq!(look.dead_letters().await, 7);
     app.stop().await;
 }
 
 #[tokio::test]
 async fn repeats_and_contradictions_inside_one_batch_are_decided_in_order() {
-    let files = Files::new();
-    let parts = Parts::offline(&files).await;
+    let (files, parts) = Parts::alone().await;
     let orders = parts.place(2, shared::clock::now_ms()).await;
     let (one, two) = (orders[0].id.as_str(), orders[1].id.as_str());
     let batch = [
@@ -148,13 +138,11 @@ async fn repeats_and_contradictions_inside_one_batch_are_decided_in_order() {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_stored_now_is_delivered_again_and_settles_later() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let alice = app.user("alice");
+    let (files, broker, app, alice) = connected().await;
     let id = alice.place("1", 1).await;
-    wait_until("the event is relayed", || async { files.look().outbox().await == 0 }).await;
+    files.look().until_outbox_is_empty().await;
     let lock = files.hold_write_lock().await;
-    Inventory::start(&broker).await.confirm(&id).await;
+    Publisher::inventory(&broker).await.confirm(&id).await;
     let state = jetstream::new(broker.connect("observer").await);
     let stream = state.get_stream_no_info("ORDERS").await.unwrap();
     wait_until("the service is not ready", || async { app.readiness().await.0 == 503 }).await;
@@ -162,7 +150,7 @@ async fn an_answer_that_cannot_be_stored_now_is_delivered_again_and_settles_late
     assert!(info.num_pending + info.num_ack_pending as u64 > 0, "the answer waits: {info:?}");
     assert_eq!(alice.order(&id).await["status"], "created");
     lock.release().await;
-    wait_until("the order is confirmed", || async { alice.order(&id).await["status"] == "confirmed" }).await;
-    assert_eq!(files.look().number("SELECT count(*) FROM dead_letters").await, 0);
+    alice.until_order_is(&id, "confirmed").await;
+    assert_eq!(files.look().dead_letters().await, 0);
     app.stop().await;
 }

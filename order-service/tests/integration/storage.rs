@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use testing::SmallDisk;
 use tokio::task::JoinSet;
 
-use crate::fixture::caller::CONTRACT;
-use crate::fixture::nats::{Inventory, stored_messages};
-use crate::fixture::process::{Service, command, run};
-use crate::fixture::{Broker, Caller, Files, NO_BROKER, wait_until};
+use crate::fixture::nats::stored_messages;
+use crate::fixture::process::{refusal, spawn, spawn_alone, spawn_on};
+use crate::fixture::{Broker, CONTRACT, Caller, Files, NO_BROKER, Publisher, ServiceProcess, wait_until};
 
 /// Room for the WAL and the file that a probe makes.
 const DISK_MEGABYTES: usize = 32;
@@ -79,11 +78,8 @@ impl Orders {
         }
         for key in std::mem::take(&mut self.refused) {
             let answer = self.alice.post_with_key(&key, "1", 1).await;
-            assert_eq!(
-                (answer.status, answer.header("idempotency-replayed")),
-                (201, ""),
-                "{key}: {answer:?}"
-            );
+            let told = (answer.status, answer.header("idempotency-replayed"));
+            assert_eq!(told, (201, ""), "{key}: {answer:?}");
             self.accepted.push((key, answer.id()));
         }
     }
@@ -93,12 +89,7 @@ impl Orders {
     }
 }
 
-async fn get(service: &Service, path: &str) -> (u16, String) {
-    let answer = CONTRACT.send(service.http.get(format!("{}{path}", service.url()))).await;
-    (answer.status().as_u16(), answer.text().await.unwrap())
-}
-
-fn complaints(service: &Service) -> Vec<String> {
+fn complaints(service: &ServiceProcess) -> Vec<String> {
     let log = service.log();
     let lines = log.lines().filter(|line| line.contains(r#""WARN""#) || line.contains(r#""ERROR""#));
     lines.map(str::to_owned).collect()
@@ -107,8 +98,8 @@ fn complaints(service: &Service) -> Vec<String> {
 #[tokio::test]
 async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself() {
     let (files, broker) = (Files::new(), Broker::start().await);
-    let Some(disk) = SmallDisk::over(&files.folder().join("disk"), DISK_MEGABYTES) else { return };
-    let mut service = Service::start_on(&disk, &files, &broker.url()).await;
+    let Some(disk) = SmallDisk::over(&files.path("disk"), DISK_MEGABYTES) else { return };
+    let mut service = spawn_on(&disk, &files, &broker.url()).await;
     let alice = service.user("alice");
     let mut orders = Orders::of(alice.clone());
     for number in 0..20 {
@@ -120,12 +111,12 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     disk.fill();
     orders.place_until_refused().await;
     orders.are_all_refused_at_once().await;
-    assert_eq!(get(&service, "/livez").await.0, 200);
-    let (status, body) = get(&service, "/readyz").await;
+    assert_eq!(service.get("/livez").await.0, 200);
+    let (status, body) = service.get("/readyz").await;
     assert!(status == 503 && body.contains(r#""database":"not writable""#), "{status} {body}");
-    assert!(get(&service, "/metrics").await.1.contains("database_writable 0"));
+    assert!(service.get("/metrics").await.1.contains("database_writable 0"));
     // An answer that arrives meanwhile waits, and is no dead letter afterwards.
-    Inventory::start(&broker).await.confirm(&first).await;
+    Publisher::inventory(&broker).await.confirm(&first).await;
     let probes = || service.log().matches("database still not writable").count();
     wait_until("it was tried three times", || async { probes() >= 3 }).await;
     assert_eq!(alice.order(&first).await["status"], "created", "a read goes on");
@@ -133,21 +124,20 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     assert!(complaints(&service).len() < 20, "{:#?}", complaints(&service));
 
     disk.free();
-    wait_until("orders are taken again", || async { get(&service, "/readyz").await.0 == 200 }).await;
+    service.until_readyz_is(200).await;
     assert_eq!(orders.place("after").await, 201);
     orders.keep_their_answers().await;
-    let is_settled = || async { alice.order(&first).await["status"] == "confirmed" };
-    wait_until("the answer is taken", is_settled).await;
-    let sent = || async { get(&service, "/metrics").await.1.lines().any(|line| line == "outbox_rows 0") };
+    alice.until_order_is(&first, "confirmed").await;
+    let sent = || async { service.get("/metrics").await.1.lines().any(|line| line == "outbox_rows 0") };
     wait_until("everything is announced", sent).await;
 
     disk.copy_database("order.db", &files.database());
     let look = files.look();
     let stored: BTreeSet<String> = look.texts("SELECT id FROM orders").await.into_iter().collect();
     assert_eq!(stored, orders.ids(), "every 201 is stored, and nothing else");
-    assert_eq!(look.number("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(look.dead_letters().await, 0);
     assert_eq!(stored_messages(&broker).await.len(), stored.len() + 1, "each event once, and the answer");
-    assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
+    service.stop().await;
 }
 
 /// Bytes of a page.
@@ -161,10 +151,10 @@ fn overwrite(files: &Files, page: usize, bytes: &[u8]) {
 
 /// A database with one order, closed, so that all is in the file; its id, a backup, and the page to damage.
 async fn with_backup(files: &Files) -> (String, PathBuf, usize) {
-    let mut service = Service::start(files, NO_BROKER, &[]).await;
+    let mut service = spawn(files, NO_BROKER, &[]).await;
     let id = service.user("alice").place("1", 1).await;
-    assert_eq!(service.terminate().await.code(), Some(0));
-    let backup = files.folder().join("backup.db");
+    service.stop().await;
+    let backup = files.path("backup.db");
     fs::copy(files.database(), &backup).unwrap();
     let page = files.look().number("SELECT rootpage FROM sqlite_schema WHERE name = 'orders'").await;
     (id, backup, page as usize)
@@ -174,8 +164,8 @@ async fn with_backup(files: &Files) -> (String, PathBuf, usize) {
 async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_before_it_serves_again() {
     let files = Files::new();
     let (id, backup, page) = with_backup(&files).await;
-    let marker = files.folder().join("order.db.suspect");
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let marker = files.path("order.db.suspect");
+    let mut service = spawn(&files, NO_BROKER, &[]).await;
     overwrite(&files, page, &[0xA5; PAGE]);
     let request = service.user("alice").request(reqwest::Method::GET, "/orders");
     // The process may be gone before it has answered.
@@ -188,15 +178,8 @@ async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_bef
     let note = fs::read_to_string(&marker).unwrap();
     assert!(note.contains("malformed") && note.starts_with("20"), "{note}");
 
-    let refused = || async {
-        let mut command = command(&["--port", "0"]);
-        command.env("DATABASE", files.database()).env("NATS_URL", NO_BROKER);
-        let (output, errors) = run(command).await;
-        assert_eq!(output.status.code(), Some(1), "{errors}");
-        errors
-    };
     for _ in 0..2 {
-        let errors = refused().await;
+        let errors = refusal(&files.database(), &[]).await;
         for part in ["order.db is damaged", "Restore a backup", "order.db-wal"] {
             assert!(errors.contains(part), "{part}: {errors}");
         }
@@ -204,25 +187,24 @@ async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_bef
     }
 
     for suffix in ["-wal", "-shm"] {
-        let _ = fs::remove_file(files.folder().join(format!("order.db{suffix}")));
+        let _ = fs::remove_file(files.path(&format!("order.db{suffix}")));
     }
     fs::copy(backup, files.database()).unwrap();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let mut service = spawn(&files, NO_BROKER, &[]).await;
     assert!(!marker.exists(), "the backup passed its check");
     assert_eq!(service.user("alice").order(&id).await["status"], "created");
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
 }
 
 #[tokio::test]
 async fn a_lock_that_somebody_else_holds_makes_the_service_not_ready_until_it_is_released() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let (files, mut service) = spawn_alone(&[]).await;
     let alice = service.user("alice");
     let id = alice.place("1", 1).await;
     // Nobody writes meanwhile.
     let lock = files.hold_write_lock().await;
-    wait_until("it is not ready", || async { get(&service, "/readyz").await.0 == 503 }).await;
-    let (_, body) = get(&service, "/readyz").await;
+    service.until_readyz_is(503).await;
+    let (_, body) = service.get("/readyz").await;
     assert!(body.contains(r#""database":"not writable""#) && body.contains("lock"), "{body}");
     let started = Instant::now();
     assert!(alice.post("1", 1).await.problem(503).contains("nothing was stored"));
@@ -230,61 +212,53 @@ async fn a_lock_that_somebody_else_holds_makes_the_service_not_ready_until_it_is
     assert_eq!(alice.order(&id).await["status"], "created", "a read goes on");
 
     lock.release().await;
-    wait_until("it is ready again", || async { get(&service, "/readyz").await.0 == 200 }).await;
+    service.until_readyz_is(200).await;
     alice.place("1", 1).await;
     assert_eq!(files.look().orders().await, 2, "what was refused was not stored");
-    assert_eq!(service.terminate().await.code(), Some(0), "{}", service.log());
+    service.stop().await;
 }
 
 #[tokio::test]
 async fn the_marker_of_a_database_lies_beside_the_file_and_not_beside_a_link_to_it() {
     let files = Files::new();
     let (_, _, page) = with_backup(&files).await;
-    let link = files.folder().join("link.db");
+    let link = files.path("link.db");
     std::os::unix::fs::symlink(files.database(), &link).unwrap();
-    let mut command = command(&[]);
-    command.env("DATABASE", link).env("NATS_URL", NO_BROKER);
-    let mut service = Service::spawn(&files, command, &[]).await;
+    let mut service = spawn(&files, NO_BROKER, &[("DATABASE", link.to_str().unwrap())]).await;
     overwrite(&files, page, &[0xA5; PAGE]);
     let _ = CONTRACT.try_send(service.user("alice").request(reqwest::Method::GET, "/orders")).await;
     assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
-    assert!(files.folder().join("order.db.suspect").exists());
+    assert!(files.path("order.db.suspect").exists());
 }
 
 #[tokio::test]
 async fn a_marker_that_cannot_be_read_is_refused_and_not_taken_for_none() {
-    let files = Files::new();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
-    assert_eq!(service.terminate().await.code(), Some(0));
-    let marker = files.folder().join("order.db.suspect");
+    let (files, mut service) = spawn_alone(&[]).await;
+    service.stop().await;
+    let marker = files.path("order.db.suspect");
     // A folder can be read by nobody, not even by root.
     fs::create_dir(&marker).unwrap();
-    let mut command = command(&["--port", "0"]);
-    command.env("DATABASE", files.database()).env("NATS_URL", NO_BROKER);
-    let (output, errors) = run(command).await;
-    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let errors = refusal(&files.database(), &[]).await;
     assert!(errors.contains("order.db.suspect") && errors.contains("directory"), "{errors}");
 
     fs::remove_dir(&marker).unwrap();
     fs::write(&marker, [0xFF]).unwrap();
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let mut service = spawn(&files, NO_BROKER, &[]).await;
     assert!(!marker.exists(), "a marker without a readable text has the file checked like any other");
-    assert_eq!(service.terminate().await.code(), Some(0));
+    service.stop().await;
 }
 
 #[tokio::test]
 async fn a_write_that_meets_a_damaged_page_is_not_stored_and_stops_the_service_too() {
     let files = Files::new();
     let (_, backup, page) = with_backup(&files).await;
-    let mut service = Service::start(&files, NO_BROKER, &[]).await;
+    let mut service = spawn(&files, NO_BROKER, &[]).await;
     overwrite(&files, page, &[0xA5; PAGE]);
-    let body = serde_json::json!({"productId": "1", "quantity": 1});
-    let request = service.user("alice").request(reqwest::Method::POST, "/orders").json(&body);
-    if let Ok(answer) = CONTRACT.try_send(request).await {
+    if let Ok(answer) = CONTRACT.try_send(service.user("alice").order_request("1", 1)).await {
         assert_eq!(answer.status(), 503);
     }
     assert_eq!(service.end().await.code(), Some(1), "{}", service.log());
-    assert!(files.folder().join("order.db.suspect").exists());
+    assert!(files.path("order.db.suspect").exists());
     // With the page mended, what was committed shows: in the file, or in the WAL beside it.
     let backup = fs::read(backup).unwrap();
     overwrite(&files, page, &backup[(page - 1) * PAGE..][..PAGE]);

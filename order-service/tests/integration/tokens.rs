@@ -6,9 +6,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use shared::clock::now_ms;
 
-use crate::fixture::app::SECRET;
-use crate::fixture::caller::answer_to;
-use crate::fixture::{App, Caller, Files, NO_BROKER};
+use crate::fixture::{Files, NO_BROKER, SECRET, alone, answer_to, start};
 
 fn signed(algorithm: Algorithm, secret: &str, claims: Value) -> String {
     encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
@@ -16,8 +14,7 @@ fn signed(algorithm: Algorithm, secret: &str, claims: Value) -> String {
 
 #[tokio::test]
 async fn a_token_that_does_not_verify_is_refused_and_stores_nothing() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let now = now_ms() / 1000;
     let hs256 = |claims| signed(Algorithm::HS256, SECRET, claims);
     let good = hs256(json!({"sub": "alice"}));
@@ -48,7 +45,7 @@ async fn a_token_that_does_not_verify_is_refused_and_stores_nothing() {
         ("10 KB", hs256(json!({"sub": "alice", "filler": "x".repeat(10 * 1024)}))),
     ];
     for (name, token) in cases {
-        let caller = Caller::new(&app.http, &app.url, &token);
+        let caller = app.caller(&token);
         for answer in [caller.post("1", 1).await, caller.get("/orders").await] {
             let detail = answer.problem(401);
             assert_eq!(answer.header("www-authenticate"), "Bearer", "{name}");
@@ -56,13 +53,12 @@ async fn a_token_that_does_not_verify_is_refused_and_stores_nothing() {
         }
     }
     assert_eq!(files.look().orders().await, 0);
-    assert_eq!(Caller::new(&app.http, &app.url, &good).post("1", 1).await.status, 201);
+    assert_eq!(app.caller(&good).post("1", 1).await.status, 201);
 }
 
 #[tokio::test]
 async fn a_request_without_exactly_one_bearer_token_is_refused() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let good = signed(Algorithm::HS256, SECRET, json!({"sub": "alice"}));
     let send = async |values: &[String]| {
         let mut headers = HeaderMap::new();
@@ -85,11 +81,11 @@ async fn a_request_without_exactly_one_bearer_token_is_refused() {
 #[tokio::test]
 async fn a_token_without_exp_is_refused_only_where_exp_is_required() {
     let (lax_files, strict_files) = (Files::new(), Files::new());
-    let lax = App::start(&lax_files, NO_BROKER, &[]).await;
-    let strict = App::start(&strict_files, NO_BROKER, &["--jwt-require-exp"]).await;
+    let lax = start(&lax_files, NO_BROKER, &[]).await;
+    let strict = start(&strict_files, NO_BROKER, &["--jwt-require-exp"]).await;
     let token = signed(Algorithm::HS256, SECRET, json!({"sub": "someUserId", "username": "testuser"}));
-    assert_eq!(Caller::new(&lax.http, &lax.url, &token).post("1", 1).await.status, 201);
-    let refused = Caller::new(&strict.http, &strict.url, &token).post("1", 1).await;
+    assert_eq!(lax.caller(&token).post("1", 1).await.status, 201);
+    let refused = strict.caller(&token).post("1", 1).await;
     assert!(refused.problem(401).contains("claim exp"), "{refused:?}");
     assert_eq!(strict.user("someUserId").post("1", 1).await.status, 201);
 }

@@ -3,17 +3,16 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
-use serde_json::json;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::fixture::caller::{Answer, CONTRACT, answer_to};
-use crate::fixture::nats::{Inventory, cancelled};
-use crate::fixture::{App, Broker, Caller, Files, NO_BROKER, wait_until};
+use crate::fixture::nats::cancelled;
+use crate::fixture::{
+    Answer, App, Caller, Publisher, alone, alone_with_alice, answer_to, connected, wait_until,
+};
 
 fn post(caller: &Caller, prefer: &str) -> RequestBuilder {
-    let request = caller.request(Method::POST, "/orders").header("Prefer", prefer);
-    request.json(&json!({"productId": "1", "quantity": 1}))
+    caller.order_request("1", 1).header("Prefer", prefer)
 }
 
 fn get(caller: &Caller, id: &str, prefer: &str) -> RequestBuilder {
@@ -22,7 +21,7 @@ fn get(caller: &Caller, id: &str, prefer: &str) -> RequestBuilder {
 
 /// How many requests wait, as the service counts them.
 async fn waiting(app: &App) -> String {
-    let metrics = CONTRACT.send(app.http.get(format!("{}/metrics", app.url))).await.text().await.unwrap();
+    let metrics = app.metrics().await;
     let line = metrics.lines().find_map(|line| line.strip_prefix("http_requests_waiting "));
     line.unwrap_or_default().to_owned()
 }
@@ -36,11 +35,12 @@ async fn begin(app: &App, request: RequestBuilder) -> JoinHandle<Answer> {
 
 #[tokio::test]
 async fn a_post_with_prefer_wait_answers_as_soon_as_the_order_is_settled() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (alice, inventory) = (app.user("alice"), Inventory::start(&broker).await);
+    let (_files, broker, app, alice) = connected().await;
+    let inventory = Publisher::inventory(&broker).await;
     let started = Instant::now();
     let answer = begin(&app, post(&alice, "wait=30")).await;
+    // A request counts as one that waits before its order is stored.
+    wait_until("the order is stored", || async { alice.get("/orders").await.body[0].is_object() }).await;
     let id = alice.get("/orders").await.body[0]["id"].as_str().unwrap().to_owned();
     inventory.publish(&cancelled(&id, "insufficient_stock")).await;
     let answer = answer.await.unwrap();
@@ -48,10 +48,8 @@ async fn a_post_with_prefer_wait_answers_as_soon_as_the_order_is_settled() {
     assert_eq!((answer.status, answer.header("preference-applied")), (201, "wait=30"));
     assert_eq!(answer.header("location"), format!("/orders/{id}"));
     assert_eq!(answer.body, alice.get("/orders").await.body[0], "the order as a list has it");
-    assert_eq!(
-        (&answer.body["status"], &answer.body["reason"]),
-        (&"cancelled".into(), &"insufficient_stock".into())
-    );
+    assert_eq!(answer.body["status"], "cancelled");
+    assert_eq!(answer.body["reason"], "insufficient_stock");
 
     // Settled already, or never to be found: both are answered at once.
     let settled = answer_to(get(&alice, &id, "wait=30")).await;
@@ -68,9 +66,8 @@ async fn a_post_with_prefer_wait_answers_as_soon_as_the_order_is_settled() {
 
 #[tokio::test]
 async fn every_request_that_waits_for_an_order_is_answered_when_it_is_settled() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (alice, inventory) = (app.user("alice"), Inventory::start(&broker).await);
+    let (_files, broker, app, alice) = connected().await;
+    let inventory = Publisher::inventory(&broker).await;
     let first = alice.post_with_key("k", "1", 1).await;
     let started = Instant::now();
     let mut answers = Vec::new();
@@ -96,9 +93,7 @@ async fn every_request_that_waits_for_an_order_is_answered_when_it_is_settled() 
 
 #[tokio::test]
 async fn a_wait_that_ends_first_answers_the_current_state() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, app, alice) = alone_with_alice().await;
     let started = Instant::now();
     let answer = answer_to(post(&alice, "wait=1")).await;
     assert!(started.elapsed() >= Duration::from_secs(1), "it waited");
@@ -116,9 +111,7 @@ async fn a_wait_that_ends_first_answers_the_current_state() {
 
 #[tokio::test]
 async fn a_wait_ends_with_the_drain() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, app, alice) = alone_with_alice().await;
     let answer = begin(&app, post(&alice, "wait=30")).await;
     let started = Instant::now();
     app.stop().await;
@@ -130,8 +123,7 @@ async fn a_wait_ends_with_the_drain() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_while_it_waits_leaves_nothing_behind() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (files, app) = alone(&[]).await;
     let answer = begin(&app, post(&app.user("alice"), "wait=30")).await;
     answer.abort();
     wait_until("its place is free", || async { waiting(&app).await == "0" }).await;
@@ -141,9 +133,7 @@ async fn a_client_that_goes_away_while_it_waits_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn requests_that_wait_hold_no_connection_to_the_database() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, app, alice) = alone_with_alice().await;
     let answers: Vec<_> = (0..50).map(|_| tokio::spawn(answer_to(post(&alice, "wait=30")))).collect();
     wait_until("all wait", || async { waiting(&app).await == "50" }).await;
     assert_eq!(alice.get("/orders").await.body.as_array().unwrap().len(), 50);

@@ -10,11 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::fixture::app::SECRET;
-use crate::fixture::caller::{CONTRACT, answer_to};
-use crate::fixture::events::Events;
-use crate::fixture::nats::{Inventory, cancelled};
-use crate::fixture::{App, Broker, Caller, Db, Files, NO_BROKER, raw, wait_until};
+use crate::fixture::events::{Events, watch, watch_request};
+use crate::fixture::nats::cancelled;
+use crate::fixture::raw::{connect, head};
+use crate::fixture::{
+    App, CONTRACT, Caller, Db, Publisher, SECRET, alone, alone_with_alice, answer_to, connected, wait_until,
+};
 
 /// Stores settled orders of a user behind the service's back, which makes one change each.
 async fn store_orders(look: &Db, user: &str, count: usize) {
@@ -28,11 +29,10 @@ async fn store_orders(look: &Db, user: &str, count: usize) {
 
 #[tokio::test]
 async fn a_change_is_an_event_with_the_id_to_resume_from() {
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
-    let (alice, inventory) = (app.user("alice"), Inventory::start(&broker).await);
+    let (_files, broker, app, alice) = connected().await;
+    let inventory = Publisher::inventory(&broker).await;
     alice.place("1", 1).await;
-    let mut events = alice.watch(None).await;
+    let mut events = watch(&alice, None).await;
     assert_eq!(events.start, 1, "the newest change, although no event came yet");
     let id = alice.place("1", 1).await;
     let created = events.next().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_change_is_an_event_with_the_id_to_resume_from() {
         json!({"orderId": id, "status": "cancelled", "reason": "unknown_product", "at": order["settledAt"]});
     assert_eq!(settled.data, expected);
 
-    let mut again = alice.watch(Some(1)).await;
+    let mut again = watch(&alice, Some(1)).await;
     assert_eq!(again.start, 1, "a client that loses this stream at once resumes from the same place");
     assert_eq!((again.next().await.unwrap(), again.next().await.unwrap()), (created, settled));
     drop((events, again));
@@ -55,10 +55,8 @@ async fn a_change_is_an_event_with_the_id_to_resume_from() {
 
 /// The first event of a stream as it stands, and then the connection is cut.
 async fn cut_after_the_first_event(app: &App, target: &str) -> String {
-    let token = processes::token::sign(SECRET, "alice").unwrap();
-    let mut stream = raw::connect(&app.url).await;
-    let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut stream = connect(&app.url).await;
+    stream.write_all((head("GET", target, "alice") + "\r\n").as_bytes()).await.unwrap();
     let (mut received, mut buffer) = (String::new(), [0; 1024]);
     while !received.contains("\n\n") {
         let count = stream.read(&mut buffer).await.unwrap();
@@ -70,9 +68,7 @@ async fn cut_after_the_first_event(app: &App, target: &str) -> String {
 
 #[tokio::test]
 async fn a_client_cut_after_the_first_event_resumes_from_its_id_by_header_or_by_parameter() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (_files, app, alice) = alone_with_alice().await;
     alice.place("1", 1).await;
     let first = cut_after_the_first_event(&app, "/orders/events").await;
     // Parsers differ in what becomes of the id of an event without data; none loses that of one with data.
@@ -98,9 +94,8 @@ async fn a_client_cut_after_the_first_event_resumes_from_its_id_by_header_or_by_
 
 #[tokio::test]
 async fn a_stream_on_which_nothing_happens_carries_heartbeats() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let mut response = CONTRACT.send(app.user("alice").watch_request(None)).await;
+    let (_files, app) = alone(&[]).await;
+    let mut response = CONTRACT.send(watch_request(&app.user("alice"), None)).await;
     let mut text = String::new();
     // A comment is a line that begins with a colon; clients pass it over.
     let heartbeat = async {
@@ -118,7 +113,7 @@ async fn a_stream_on_which_nothing_happens_carries_heartbeats() {
 async fn watch_with_interruptions(caller: Caller, orders: usize) -> Vec<(i64, String, String)> {
     let (mut seen, mut last_id, mut settled) = (Vec::new(), Some(0), 0);
     while settled < orders {
-        let mut events = caller.watch(last_id).await;
+        let mut events = watch(&caller, last_id).await;
         // A few events, more each time, and away.
         for _ in 0..seen.len() % 17 + 1 {
             let (order, status) = events.change().await;
@@ -137,13 +132,12 @@ async fn watch_with_interruptions(caller: Caller, orders: usize) -> Vec<(i64, St
 async fn a_watcher_that_resumes_misses_no_change_and_sees_none_twice() {
     const USERS: usize = 4;
     const ORDERS: usize = 150;
-    let (files, broker) = (Files::new(), Broker::start().await);
-    let app = App::start_connected(&files, &broker.url()).await;
+    let (files, broker, app, _alice) = connected().await;
     let (mut watchers, mut posts) = (JoinSet::new(), JoinSet::new());
     for number in 0..USERS {
         let user = app.user(&format!("user-{number}"));
         watchers.spawn(watch_with_interruptions(user.clone(), ORDERS));
-        let inventory = Inventory::start(&broker).await;
+        let inventory = Publisher::inventory(&broker).await;
         posts.spawn(async move {
             for _ in 0..ORDERS {
                 let id = user.place("1", 1).await;
@@ -176,17 +170,16 @@ async fn a_watcher_that_resumes_misses_no_change_and_sees_none_twice() {
 
 #[tokio::test]
 async fn a_watcher_sees_only_its_own_orders() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let (alice, bob, admin) = (app.user("alice"), app.user("bob"), app.admin());
-    let (mut of_alice, mut of_admin) = (alice.watch(None).await, admin.watch(Some(0)).await);
+    let (mut of_alice, mut of_admin) = (watch(&alice, None).await, watch(&admin, Some(0)).await);
     for _ in 0..5 {
         bob.place("1", 1).await;
     }
     let (id, of_operator) = (alice.place("1", 1).await, admin.place("1", 1).await);
     assert_eq!(of_alice.change().await.0, id);
     assert_eq!(of_admin.change().await.0, of_operator, "an admin, too");
-    let mut resumed = alice.watch(Some(0)).await;
+    let mut resumed = watch(&alice, Some(0)).await;
     assert_eq!(resumed.change().await.0, id);
     drop((of_alice, of_admin, resumed));
     app.stop().await;
@@ -194,41 +187,37 @@ async fn a_watcher_sees_only_its_own_orders() {
 
 #[tokio::test]
 async fn a_last_event_id_above_the_newest_is_taken_as_the_newest_and_nonsense_is_refused() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, app, alice) = alone_with_alice().await;
     alice.place("1", 1).await;
     for (above, request) in [("7", 7), ("9223372036854775807", i64::MAX)] {
-        let mut events = alice.watch(Some(request)).await;
+        let mut events = watch(&alice, Some(request)).await;
         assert_eq!(events.start, files.look().number("SELECT max(id) FROM status_changes").await, "{above}");
         let id = alice.place("1", 1).await;
         assert_eq!(events.change().await.0, id);
     }
     for nonsense in ["", "-1", "+1", "1.5", "abc", "1 2"] {
-        let answer = answer_to(alice.watch_request(None).header("Last-Event-ID", nonsense)).await;
+        let answer = answer_to(watch_request(&alice, None).header("Last-Event-ID", nonsense)).await;
         assert!(answer.problem(400).starts_with("Last-Event-ID "), "{nonsense}");
         assert_eq!(answer.body["field"], "Last-Event-ID");
     }
-    answer_to(alice.watch_request(Some(1)).header("Last-Event-ID", "1")).await.problem(400);
+    answer_to(watch_request(&alice, Some(1)).header("Last-Event-ID", "1")).await.problem(400);
     for nonsense in ["", "-1", "+1", "%2B1", "1.5", "abc", "1&lastEventId=1"] {
         let path = format!("/orders/events?lastEventId={nonsense}");
         let answer = alice.get(&path).await;
         assert!(answer.problem(400).starts_with("lastEventId "), "{nonsense}");
         assert_eq!(answer.body["field"], "lastEventId");
     }
-    let nobody = Caller::new(&app.http, &app.url, "");
-    answer_to(nobody.watch_request(None)).await.problem(401);
+    let nobody = app.caller("");
+    answer_to(watch_request(&nobody, None)).await.problem(401);
     app.stop().await;
 }
 
 #[tokio::test]
 async fn a_watcher_that_was_away_for_long_gets_all_pages_and_then_what_is_new() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
+    let (files, app, alice) = alone_with_alice().await;
     alice.place("1", 1).await;
     store_orders(&files.look(), "alice", 1_000).await;
-    let mut events = alice.watch(Some(1)).await;
+    let mut events = watch(&alice, Some(1)).await;
     for number in 1..=1_000 {
         assert_eq!(events.change().await.0, format!("alice-{number:06}"));
     }
@@ -242,9 +231,7 @@ async fn deaf_watcher(app: &App, user: &str) -> tokio::net::TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(app.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
-    let token = processes::token::sign(SECRET, user).unwrap();
-    let request = format!("GET /orders/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all((head("GET", "/orders/events", user) + "\r\n").as_bytes()).await.unwrap();
     // Its answer has begun, so it watches; the rest stays unread.
     let mut head = [0; 15];
     stream.read_exact(&mut head).await.unwrap();
@@ -254,10 +241,8 @@ async fn deaf_watcher(app: &App, user: &str) -> tokio::net::TcpStream {
 
 #[tokio::test]
 async fn a_slow_watcher_slows_nobody_and_is_closed() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let alice = app.user("alice");
-    let mut quick = alice.watch(None).await;
+    let (files, app, alice) = alone_with_alice().await;
+    let mut quick = watch(&alice, None).await;
     let mut deaf = deaf_watcher(&app, "alice").await;
     store_orders(&files.look(), "alice", 30_000).await;
     for number in 1..=30_000 {
@@ -269,13 +254,11 @@ async fn a_slow_watcher_slows_nobody_and_is_closed() {
     assert!(started.elapsed() < Duration::from_secs(5), "nobody waited for the other");
 
     // Whoever takes nothing for some seconds is closed. What was on its way still comes, and then the end.
-    let metrics =
-        async || CONTRACT.send(app.http.get(format!("{}/metrics", app.url))).await.text().await.unwrap();
     wait_until("only the quick one is left", || async {
-        metrics().await.lines().any(|line| line == "http_requests_waiting 1")
+        app.metrics().await.lines().any(|line| line == "http_requests_waiting 1")
     })
     .await;
-    let metrics = metrics().await;
+    let metrics = app.metrics().await;
     let stalled = metrics.lines().find_map(|line| line.strip_prefix("http_connections_stalled_total "));
     assert!(stalled.is_some_and(|count| count != "0"), "{metrics}");
     let mut rest = Vec::new();
@@ -287,11 +270,10 @@ async fn a_slow_watcher_slows_nobody_and_is_closed() {
 
 #[tokio::test]
 async fn streams_end_with_the_drain() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     let mut streams = Vec::new();
     for number in 0..20 {
-        streams.push(app.user(&format!("user-{number}")).watch(None).await);
+        streams.push(watch(&app.user(&format!("user-{number}")), None).await);
     }
     let started = Instant::now();
     app.stop().await;
@@ -303,9 +285,8 @@ async fn streams_end_with_the_drain() {
 
 #[tokio::test]
 async fn a_watcher_that_reads_nothing_does_not_hold_up_the_drain() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &["--drain-seconds", "20"]).await;
-    let mut quick = app.user("alice").watch(None).await;
+    let (files, app) = alone(&["--drain-seconds", "20"]).await;
+    let mut quick = watch(&app.user("alice"), None).await;
     let _deaf = deaf_watcher(&app, "alice").await;
     store_orders(&files.look(), "alice", 30_000).await;
     for _ in 1..=30_000 {
@@ -317,18 +298,16 @@ async fn a_watcher_that_reads_nothing_does_not_hold_up_the_drain() {
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_expires() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
+    let (_files, app) = alone(&[]).await;
     // It ends one to two seconds from now: a token is valid for 30 seconds beyond its `exp`.
     let exp = now_ms() / 1_000 - 29;
     // With a fraction, as some libraries write it; the leeway ends with a whole second all the same.
     let claims = HashMap::from([("sub", json!("alice")), ("exp", json!(exp as f64 + 0.5))]);
-    let token =
-        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes()))
-            .unwrap();
-    let alice = Caller::new(&app.http, &app.url, &token);
-    let mut events = alice.watch(None).await;
-    let mut lasting = app.user("alice").watch(None).await;
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
+    let alice = app.caller(&token);
+    let mut events = watch(&alice, None).await;
+    let mut lasting = watch(&app.user("alice"), None).await;
     assert_eq!(events.next().await, None, "it ends, and nothing was to be told");
     assert!(now_ms() >= (exp + 31) * 1_000, "not before the token does");
     alice.get("/orders").await.problem(401);
@@ -339,10 +318,8 @@ async fn a_stream_ends_when_its_token_expires() {
 
 #[tokio::test]
 async fn the_path_of_the_stream_is_no_order_id() {
-    let files = Files::new();
-    let app = App::start(&files, NO_BROKER, &[]).await;
-    let answer = answer_to(app.user("alice").request(reqwest::Method::POST, "/orders/events")).await;
-    answer.problem(405);
-    drop(app.user("alice").watch(None).await);
+    let (_files, app) = alone(&[]).await;
+    answer_to(app.user("alice").request(reqwest::Method::POST, "/orders/events")).await.problem(405);
+    drop(watch(&app.user("alice"), None).await);
     app.stop().await;
 }

@@ -15,19 +15,14 @@ fn accepted(id: &str) -> Outcome {
 
 #[tokio::test]
 async fn i1_an_accepted_order_that_is_gone() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
-    copy.order(&format!(
-        "DELETE FROM idempotency_keys WHERE order_id = '{id}'; DELETE FROM orders WHERE id = '{id}'"
-    ))
-    .await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
+    copy.delete_order(&id).await;
     copy.assert_violates("I1 accepted_is_stored", &format!("order {id} was answered 201 to load-")).await;
 }
 
 #[tokio::test]
 async fn i1_an_accepted_order_that_is_stored_as_another_one() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CANCELLED).await;
+    let (copy, id) = Copy::with_order(CANCELLED).await;
     copy.order(&format!("UPDATE orders SET quantity = 77 WHERE id = '{id}'")).await;
     copy.inventory(&format!("UPDATE reservations SET quantity = 77 WHERE order_id = '{id}'")).await;
     copy.assert_violates("I1 accepted_is_stored", &format!("order {id} was accepted for ")).await;
@@ -42,8 +37,7 @@ async fn i2_stock_that_nobody_explains() {
 
 #[tokio::test]
 async fn i2_a_confirmed_order_for_a_product_that_does_not_exist() {
-    let copy = Copy::new().await;
-    let id = copy.some_order("reason = 'unknown_product'").await;
+    let (copy, id) = Copy::with_order("reason = 'unknown_product'").await;
     copy.forget_observations(&id);
     copy.order(&format!("UPDATE orders SET status = 'confirmed', reason = NULL WHERE id = '{id}'")).await;
     let decision = "UPDATE reservations SET status = 'confirmed', reason = NULL";
@@ -71,31 +65,26 @@ async fn i3_negative_stock_that_somebody_read() {
 
 #[tokio::test]
 async fn i4_an_order_that_never_ended() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CANCELLED).await;
+    let (copy, id) = Copy::with_order(CANCELLED).await;
     copy.forget_observations(&id);
-    copy.order(&format!(
-        "UPDATE orders SET status = 'created', reason = NULL, settled_at = NULL WHERE id = '{id}'"
-    ))
-    .await;
-    copy.assert_violates("I4 settled_in_the_end", &format!("order {id} is still created; the inventory has"))
-        .await;
+    let created = "UPDATE orders SET status = 'created', reason = NULL, settled_at = NULL";
+    copy.order(&format!("{created} WHERE id = '{id}'")).await;
+    let witness = format!("order {id} is still created; the inventory has");
+    copy.assert_violates("I4 settled_in_the_end", &witness).await;
 }
 
 #[tokio::test]
 async fn i5_a_settled_order_that_the_inventory_never_decided() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CANCELLED).await;
+    let (copy, id) = Copy::with_order(CANCELLED).await;
     copy.inventory(&format!("DELETE FROM reservations WHERE order_id = '{id}'")).await;
-    copy.assert_violates("I5 services_agree", &format!("order {id} is cancelled (insufficient_stock), and"))
-        .await;
+    let witness = format!("order {id} is cancelled (insufficient_stock), and");
+    copy.assert_violates("I5 services_agree", &witness).await;
 }
 
 #[tokio::test]
 async fn i5_a_decision_with_another_reason_quantity_or_product() {
     for change in ["reason = 'unknown_product'", "quantity = quantity + 1", "product_id = '9'"] {
-        let copy = Copy::new().await;
-        let id = copy.some_order(CANCELLED).await;
+        let (copy, id) = Copy::with_order(CANCELLED).await;
         copy.inventory(&format!("UPDATE reservations SET {change} WHERE order_id = '{id}'")).await;
         copy.assert_violates("I5 services_agree", &format!("order {id} is ")).await;
     }
@@ -103,8 +92,7 @@ async fn i5_a_decision_with_another_reason_quantity_or_product() {
 
 #[tokio::test]
 async fn i5_an_order_that_is_cancelled_and_holds_stock() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
     copy.forget_observations(&id);
     let cancel = "UPDATE orders SET status = 'cancelled', reason = 'insufficient_stock'";
     copy.order(&format!("{cancel} WHERE id = '{id}'")).await;
@@ -114,40 +102,36 @@ async fn i5_an_order_that_is_cancelled_and_holds_stock() {
 #[tokio::test]
 async fn i6_an_order_that_was_seen_with_another_end() {
     for by in [Witness::Order, Witness::Event] {
-        let copy = Copy::new().await;
-        let id = copy.some_order(CONFIRMED).await;
+        let (copy, id) = Copy::with_order(CONFIRMED).await;
         let seen = Line::Observed { order_id: id.clone(), status: Status::Cancelled, by };
         copy.rewrite_answers(Some, &[seen]);
-        copy.assert_violates("I6 settled_once", &format!("order {id} was seen cancelled and is confirmed"))
-            .await;
+        let witness = format!("order {id} was seen cancelled and is confirmed");
+        copy.assert_violates("I6 settled_once", &witness).await;
     }
 }
 
 #[tokio::test]
 async fn i6_a_settled_order_without_its_time() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
     copy.order(&format!("UPDATE orders SET settled_at = NULL WHERE id = '{id}'")).await;
     copy.assert_violates("I6 settled_once", &format!("order {id} is confirmed and lacks settled_at")).await;
 }
 
 #[tokio::test]
 async fn i7_a_key_that_was_answered_with_two_orders() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
     let first = copy.answer_of(&id);
     let condition = format!("user_id = '{}' AND id <> '{id}'", first.user);
     let other = copy.answer_of(&copy.some_order(&condition).await);
     let again = Answer { key: first.key, ..other };
     copy.rewrite_answers(Some, &[Line::Answer(again)]);
-    copy.assert_violates("I7 one_key_one_order", &format!("was answered with order {id} and with order "))
-        .await;
+    let witness = format!("was answered with order {id} and with order ");
+    copy.assert_violates("I7 one_key_one_order", &witness).await;
 }
 
 #[tokio::test]
 async fn i7_a_key_that_is_stored_with_two_orders() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
     let Answer { user, key, .. } = copy.answer_of(&id);
     let other = copy.some_order(&format!("user_id = '{user}' AND id <> '{id}'")).await;
     copy.order(&format!(
@@ -162,8 +146,7 @@ async fn i7_a_key_that_is_stored_with_two_orders() {
 
 #[tokio::test]
 async fn i7_a_key_that_is_stored_with_another_order_than_was_answered() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
     let Answer { user, .. } = copy.answer_of(&id);
     let other = copy.some_order(&format!("user_id = '{user}' AND id <> '{id}'")).await;
     copy.order(&format!(
@@ -171,17 +154,13 @@ async fn i7_a_key_that_is_stored_with_another_order_than_was_answered() {
          UPDATE idempotency_keys SET order_id = '{other}' WHERE order_id = '{id}'"
     ))
     .await;
-    copy.assert_violates(
-        "I7 one_key_one_order",
-        &format!("stored with order {other} and was answered with order {id}"),
-    )
-    .await;
+    let witness = format!("stored with order {other} and was answered with order {id}");
+    copy.assert_violates("I7 one_key_one_order", &witness).await;
 }
 
 #[tokio::test]
 async fn i8_an_order_that_was_answered_to_somebody_else() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
     let stranger = Answer { user: "mallory".to_owned(), outcome: accepted(&id), ..copy.answer_of(&id) };
     copy.rewrite_answers(Some, &[Line::Answer(stranger)]);
     copy.assert_violates("I8 own_orders_only", &format!("order {id} of load-")).await;
@@ -189,8 +168,7 @@ async fn i8_an_order_that_was_answered_to_somebody_else() {
 
 #[tokio::test]
 async fn i8_an_order_that_changed_its_owner() {
-    let copy = Copy::new().await;
-    let id = copy.some_order(CONFIRMED).await;
+    let (copy, id) = Copy::with_order(CONFIRMED).await;
     copy.order(&format!("UPDATE orders SET user_id = 'mallory' WHERE id = '{id}'")).await;
     copy.assert_violates("I8 own_orders_only", &format!("order {id} of mallory was answered to load-")).await;
 }
@@ -214,8 +192,8 @@ async fn forge(copy: &Copy) -> &'static str {
 async fn i9_an_order_that_no_client_placed() {
     let copy = Copy::new().await;
     let id = forge(&copy).await;
-    copy.assert_violates("I9 placed_by_a_client", &format!("order {id} of load-1: no client placed it"))
-        .await;
+    let witness = format!("order {id} of load-1: no client placed it");
+    copy.assert_violates("I9 placed_by_a_client", &witness).await;
 }
 
 #[tokio::test]
@@ -232,8 +210,7 @@ async fn i9_a_request_whose_outcome_is_unknown_explains_one_order_and_a_refused_
         |line| (!matches!(&line, Line::Answer(answer) if answer.key == "k")).then_some(line),
         &answer(Outcome::Unknown),
     );
-    let report = copy.audit(Moment::Final).await;
-    assert!(report.clean, "{report}");
+    let report = copy.clean_report(Moment::Final).await;
     assert_eq!(report.unknown_outcomes, 1);
 }
 
@@ -244,8 +221,7 @@ async fn i9_is_left_out_when_the_answers_may_lack_some() {
     let path = copy.path("answers");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &text[..text.rfind("{\"line\":\"end\"").unwrap()]).unwrap();
-    let report = copy.audit(Moment::Final).await;
-    assert!(report.clean, "{report}");
+    let report = copy.clean_report(Moment::Final).await;
     assert!(report.invariants[8].not_checked.unwrap().contains("complete"), "{report}");
 }
 
@@ -253,10 +229,10 @@ async fn i9_is_left_out_when_the_answers_may_lack_some() {
 async fn i10_an_event_that_was_never_published() {
     let row = "INSERT INTO outbox (id, message_id, subject, order_id, event_time, traceparent, body)
                VALUES (9000, 'm', 's', 'demo-1', 1, '', '{}')";
-    let copy = Copy::new().await;
-    copy.order(row).await;
-    copy.assert_violates("I10 outboxes_empty", "outbox row 9000 of order.db, for order demo-1").await;
-    let copy = Copy::new().await;
-    copy.inventory(row).await;
-    copy.assert_violates("I10 outboxes_empty", "outbox row 9000 of inventory.db, for order demo-1").await;
+    for name in ["order.db", "inventory.db"] {
+        let copy = Copy::new().await;
+        copy.change(name, row).await;
+        let witness = format!("outbox row 9000 of {name}, for order demo-1");
+        copy.assert_violates("I10 outboxes_empty", &witness).await;
+    }
 }

@@ -10,10 +10,21 @@ use simulator::check;
 use simulator::check::snapshot::Snapshot;
 use simulator::check::{Databases, Moment, Report};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tempfile::TempDir;
+use testing::service::Db;
 
 use crate::healthy;
+
+/// What keeps the data of either database as it is.
+const TRIGGERS: [&str; 6] = [
+    "orders_settle_once",
+    "orders_stay",
+    "reservations_do_not_change",
+    "reservations_stay",
+    "adjustments_do_not_change",
+    "adjustments_stay",
+];
 
 /// One test's own copy.
 pub struct Copy(TempDir);
@@ -31,31 +42,37 @@ impl Copy {
         self.0.path().join(name)
     }
 
-    /// Runs SQL on order.db that its schema would refuse: without its triggers, checks and foreign keys.
+    /// A copy, and the id of some order in it for which `condition` holds.
+    pub async fn with_order(condition: &str) -> (Self, String) {
+        let copy = Self::new().await;
+        let id = copy.some_order(condition).await;
+        (copy, id)
+    }
+
     pub async fn order(&self, sql: &str) {
-        self.break_with("order.db", &["orders_settle_once", "orders_stay"], sql).await;
+        self.change("order.db", sql).await;
     }
 
-    /// The same on inventory.db.
     pub async fn inventory(&self, sql: &str) {
-        let triggers = [
-            "reservations_do_not_change",
-            "reservations_stay",
-            "adjustments_do_not_change",
-            "adjustments_stay",
-        ];
-        self.break_with("inventory.db", &triggers, sql).await;
+        self.change("inventory.db", sql).await;
     }
 
-    async fn break_with(&self, name: &str, triggers: &[&str], sql: &str) {
+    /// Runs SQL that the schema would refuse: without the triggers on what it changes, checks and foreign keys.
+    pub async fn change(&self, name: &str, sql: &str) {
         let mut database = self.open(name).await;
-        for trigger in triggers {
+        for trigger in TRIGGERS {
             let drop = format!("DROP TRIGGER IF EXISTS {trigger}");
             sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut database).await.unwrap();
         }
         let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut database).await.unwrap();
         assert!(done.rows_affected() > 0, "nothing was broken by {sql}");
         database.close().await.unwrap();
+    }
+
+    /// Deletes an order from order.db with its key.
+    pub async fn delete_order(&self, id: &str) {
+        let key = format!("DELETE FROM idempotency_keys WHERE order_id = '{id}'");
+        self.order(&format!("{key}; DELETE FROM orders WHERE id = '{id}'")).await;
     }
 
     async fn open(&self, name: &str) -> SqliteConnection {
@@ -65,15 +82,13 @@ impl Copy {
 
     /// The id of some order for which `condition` holds.
     pub async fn some_order(&self, condition: &str) -> String {
-        let mut database = self.open("order.db").await;
-        let sql = AssertSqlSafe(format!("SELECT id FROM orders WHERE {condition} ORDER BY id LIMIT 1"));
-        sqlx::query(sql).fetch_one(&mut database).await.unwrap().get(0)
+        let sql = format!("SELECT id FROM orders WHERE {condition} ORDER BY id LIMIT 1");
+        Db::read_only(&self.path("order.db")).text(&sql).await
     }
 
     /// A number out of inventory.db.
     pub async fn number(&self, sql: &str) -> i64 {
-        let mut database = self.open("inventory.db").await;
-        sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_one(&mut database).await.unwrap().get(0)
+        Db::read_only(&self.path("inventory.db")).number(sql).await
     }
 
     /// What the client of an order was answered.
@@ -109,6 +124,13 @@ impl Copy {
         check::audit(&self.read().await, moment)
     }
 
+    /// The report, in which nothing may be violated.
+    pub async fn clean_report(&self, moment: Moment) -> Report {
+        let report = self.audit(moment).await;
+        assert!(report.clean, "{report}");
+        report
+    }
+
     pub async fn read(&self) -> Snapshot {
         check::read(&Databases::in_folder(self.0.path()), Some(&self.path("answers"))).await.unwrap()
     }
@@ -119,10 +141,8 @@ impl Copy {
         let violated: Vec<&str> = report.violated().map(|finding| finding.name).collect();
         assert_eq!(violated, [name], "{report}");
         let listing = &report.violated().next().unwrap().violations;
-        assert!(
-            listing.witnesses.iter().any(|text| text.contains(witness)),
-            "{witness:?} is not in {report}"
-        );
+        let is_told = listing.witnesses.iter().any(|text| text.contains(witness));
+        assert!(is_told, "{witness:?} is not in {report}");
     }
 
     /// `sim check` on this copy: its exit status and standard output.

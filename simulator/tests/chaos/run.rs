@@ -7,9 +7,8 @@ use simulator::binaries::Binaries;
 use simulator::chaos::fault::{KINDS, Kind, Wanted};
 use simulator::chaos::report::Report;
 use simulator::chaos::{Finished, Plan, inject, keep_if_failed, schedule};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
+use testing::service::Db;
 
 /// Small enough for a debug build beside other tests, and enough for a kill to hit something.
 const MIN_PENDING: usize = 20;
@@ -79,17 +78,15 @@ async fn a_run_with_every_kind_of_fault_loses_no_order() {
 #[tokio::test]
 async fn a_lost_order_fails_the_run_and_keeps_its_folder() {
     let (finished, folder) = finished(&["kill:order"], Duration::from_secs(3)).await;
-    let file = folder.path().join("order.db");
-    let mut database =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap();
+    let db = Db::of(&folder.path().join("order.db"));
     for statement in [
         "DROP TRIGGER orders_stay",
         "DELETE FROM idempotency_keys WHERE order_id = (SELECT min(id) FROM orders)",
         "DELETE FROM orders WHERE id = (SELECT min(id) FROM orders)",
     ] {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
+        db.change(statement).await;
     }
-    database.close().await.unwrap();
+    db.close().await;
     let report = verdict((finished, folder)).await;
     assert!(!report.has_passed());
     assert!(report.verdict().starts_with("FAILED: I1 accepted_is_stored (1)"), "{}", report.verdict());
@@ -101,14 +98,9 @@ async fn a_lost_order_fails_the_run_and_keeps_its_folder() {
 #[tokio::test]
 async fn a_dead_letter_that_nobody_poisoned_fails_the_run() {
     let (finished, folder) = finished(&["poison"], Duration::from_secs(3)).await;
-    let file = folder.path().join("inventory.db");
-    let mut database =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap();
-    sqlx::query("UPDATE dead_letters SET body = x'aa' WHERE id = (SELECT min(id) FROM dead_letters)")
-        .execute(&mut database)
-        .await
-        .unwrap();
-    database.close().await.unwrap();
+    let db = Db::of(&folder.path().join("inventory.db"));
+    db.change("UPDATE dead_letters SET body = x'aa' WHERE id = (SELECT min(id) FROM dead_letters)").await;
+    db.close().await;
     let report = verdict((finished, folder)).await;
     assert!(report.verdict().contains("left no dead letter"), "{}", report.verdict());
     assert!(report.verdict().contains("became a dead letter"), "{}", report.verdict());

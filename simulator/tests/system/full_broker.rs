@@ -48,10 +48,6 @@ async fn place(buyer: &Buyer, phase: &str) -> Vec<Line> {
     told
 }
 
-async fn until_all_is_settled(buyer: &Buyer) {
-    wait_until("every order is settled", async || buyer.gauge("orders_pending").await == Some(0.0)).await;
-}
-
 /// How often the order service's relay has failed to publish.
 fn failures(folder: &Path) -> usize {
     std::fs::read_to_string(folder.join("order.log")).unwrap().matches("not all events relayed").count()
@@ -94,7 +90,7 @@ async fn a_full_broker_keeps_orders_waiting_in_the_outbox_and_they_settle_when_t
     let mut topology = topology(&folder, launcher).await;
     let buyer = Buyer::new(&topology, "alice");
     let mut told = place(&buyer, "before").await;
-    until_all_is_settled(&buyer).await;
+    buyer.until_all_is_settled(Instant::now()).await;
 
     let other = eat_the_store(&topology).await;
     let started = Instant::now();
@@ -106,7 +102,7 @@ async fn a_full_broker_keeps_orders_waiting_in_the_outbox_and_they_settle_when_t
     assert_eq!(buyer.gauge("orders_pending").await, Some(ORDERS as f64));
 
     other.purge().await.unwrap();
-    until_all_is_settled(&buyer).await;
+    buyer.until_all_is_settled(Instant::now()).await;
     topology.stop().await.unwrap();
     audit(folder.path(), &told).await;
 }
@@ -120,7 +116,7 @@ async fn a_broker_on_a_full_disk_keeps_orders_waiting_and_they_settle_when_it_is
     let mut topology = topology(&folder, disk.launcher()).await;
     let buyer = Buyer::new(&topology, "alice");
     let mut told = place(&buyer, "before").await;
-    until_all_is_settled(&buyer).await;
+    buyer.until_all_is_settled(Instant::now()).await;
 
     disk.fill();
     told.extend(place(&buyer, "during").await);
@@ -134,7 +130,7 @@ async fn a_broker_on_a_full_disk_keeps_orders_waiting_and_they_settle_when_it_is
     disk.free();
     topology.stop_part(Part::Broker).await.unwrap();
     topology.start_part(Part::Broker).await.unwrap();
-    until_all_is_settled(&buyer).await;
+    buyer.until_all_is_settled(Instant::now()).await;
     topology.stop().await.unwrap();
     audit(folder.path(), &told).await;
 }

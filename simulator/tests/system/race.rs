@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testing::wait_until;
 use tokio::task::JoinSet;
 
 use crate::client::{Buyer, accepted, audited, topology};
@@ -31,7 +30,7 @@ async fn a_thousand_buyers_for_a_hundred_units_get_exactly_a_hundred() {
         });
     }
     let told = buyers.join_all().await;
-    wait_until("every order is settled", async || reader.gauge("orders_pending").await == Some(0.0)).await;
+    reader.until_all_is_settled(Instant::now()).await;
     sold_out.store(true, Ordering::Release);
 
     let stock = reads.await.unwrap();

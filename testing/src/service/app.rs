@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::Result;
 use reqwest::{Client, Response};
 use serde_json::Value;
+use shared::http::auth::{ADMIN_SCOPE, INVENTORY_WRITE_SCOPE};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::caller::{Caller, token};
 use crate::contract::Contract;
 use crate::{expect, wait_until};
 
@@ -45,6 +47,10 @@ impl App {
         app
     }
 
+    pub fn port(&self) -> &str {
+        self.url.rsplit(':').next().unwrap_or_default()
+    }
+
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
@@ -55,6 +61,28 @@ impl App {
 
     pub async fn json(&self, path: &str) -> Value {
         expect("read JSON", self.get(path).await.json().await)
+    }
+
+    pub async fn metrics(&self) -> String {
+        expect("read the metrics", self.get("/metrics").await.text().await)
+    }
+
+    /// Whoever has this token.
+    pub fn caller(&self, token: &str) -> Caller {
+        Caller::new(self.contract, &self.http, &self.url, token)
+    }
+
+    /// Whoever may change stock.
+    pub fn keeper(&self, sub: &str) -> Caller {
+        self.caller(&token(sub, Some(INVENTORY_WRITE_SCOPE)))
+    }
+
+    pub fn user(&self, sub: &str) -> Caller {
+        self.caller(&token(sub, None))
+    }
+
+    pub fn admin(&self) -> Caller {
+        self.caller(&token("operator", Some(ADMIN_SCOPE)))
     }
 
     /// Status and body of `/readyz`.

@@ -2,12 +2,16 @@
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer, PullConsumer, pull};
+use async_nats::jetstream::stream::Stream;
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use futures_util::StreamExt;
 use processes::broker;
+use serde_json::json;
 use shared::broker::Broker as Connection;
 use shared::broker::ownership::Ownership;
-use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, ORDER_PROCESSED, STREAM};
+use shared::delivery::handler::Outcome;
+use shared::delivery::message::Delivery;
 use shared::settings::NatsSettings;
 use shared::storage::Database;
 use sqlx::migrate::Migrator;
@@ -25,6 +29,28 @@ pub fn confirmed(order_id: &str) -> String {
 /// The body of the answer to a refused order.
 pub fn cancelled(order_id: &str, reason: &str) -> String {
     format!(r#"{{"orderId":"{order_id}","status":"cancelled","reason":"{reason}"}}"#)
+}
+
+/// The body of a well-formed `order_created`, as short as a person types it.
+pub fn order(order_id: &str, product_id: &str, quantity: i64) -> String {
+    json!({"orderId": order_id, "productId": product_id, "quantity": quantity}).to_string()
+}
+
+/// A first delivery of this body without any header.
+pub fn delivery(subject: &str, body: impl AsRef<[u8]>) -> Delivery {
+    Delivery { subject: subject.to_owned(), body: body.as_ref().to_vec().into(), headers: None, attempt: 1 }
+}
+
+/// What became of a delivery, or why nothing can.
+pub fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done(word) => word,
+        Outcome::Never(never) => never.reason,
+    }
+}
+
+pub fn body(message: &Message) -> &str {
+    expect("read a body", std::str::from_utf8(&message.payload))
 }
 
 /// A header's value, empty without it.
@@ -63,6 +89,18 @@ async fn disown(broker: &Broker, consumer: &PullConsumer) {
     expect("change the consumer", operator.update_consumer_on_stream(config, STREAM).await);
 }
 
+/// Waits until a consumer has nothing more to get and nothing to acknowledge.
+pub async fn until_nothing_is_owed(broker: &Broker, consumer: &str) {
+    let context = jetstream::new(broker.connect("observer").await);
+    wait_until("the consumer owes nothing", async || {
+        let found = context.get_consumer_from_stream(consumer, STREAM).await;
+        let found: PullConsumer = expect("find the consumer", found);
+        let info = found.cached_info();
+        info.num_ack_pending == 0 && info.num_pending == 0
+    })
+    .await;
+}
+
 /// Takes exactly `count` messages and acknowledges none.
 pub async fn take(pulls: &PullConsumer, count: usize) -> Vec<jetstream::Message> {
     let mut taken = Vec::with_capacity(count);
@@ -81,13 +119,27 @@ pub async fn take(pulls: &PullConsumer, count: usize) -> Vec<jetstream::Message>
 
 /// Publishes on one subject with a service's rights, and waits for the stream's PubAcks.
 pub struct Publisher {
-    pub context: jetstream::Context,
+    context: jetstream::Context,
     subject: &'static str,
 }
 
 impl Publisher {
-    pub async fn new(broker: &Broker, user: &str, subject: &'static str) -> Self {
+    async fn new(broker: &Broker, user: &str, subject: &'static str) -> Self {
         Self { context: jetstream::new(broker.connect(user).await), subject }
+    }
+
+    /// What the order service says.
+    pub async fn order(broker: &Broker) -> Self {
+        Self::new(broker, "order", ORDER_CREATED).await
+    }
+
+    /// What the inventory service says.
+    pub async fn inventory(broker: &Broker) -> Self {
+        Self::new(broker, "inventory", ORDER_PROCESSED).await
+    }
+
+    pub async fn confirm(&self, id: &str) {
+        self.publish(confirmed(id)).await;
     }
 
     pub async fn publish(&self, body: impl AsRef<[u8]>) {
@@ -100,15 +152,35 @@ impl Publisher {
         let ack = expect("see a PubAck", expect("publish", sent).await);
         assert_eq!(ack.stream, STREAM);
     }
+
+    /// Publishes `orders` one-piece orders of product 1 named `prefix-0`, `prefix-1`, … with many PubAcks in flight.
+    pub async fn backlog(&self, prefix: &str, orders: usize) {
+        let bodies: Vec<_> = (0..orders).map(|number| order(&format!("{prefix}-{number}"), "1", 1)).collect();
+        for bodies in bodies.chunks(500) {
+            let mut acks = Vec::with_capacity(bodies.len());
+            for body in bodies {
+                let sent = self.context.publish(self.subject, body.clone().into()).await;
+                acks.push(expect("publish", sent));
+            }
+            for ack in acks {
+                expect("see a PubAck", ack.await);
+            }
+        }
+    }
 }
 
 /// Whoever connects without a name, and what passes on one subject from then on.
 pub struct Observer {
-    pub client: Client,
+    client: Client,
     messages: Subscriber,
 }
 
 impl Observer {
+    /// Of what the inventory service says.
+    pub async fn of_answers(broker: &Broker) -> Self {
+        Self::new(broker, ORDER_PROCESSED).await
+    }
+
     pub async fn new(broker: &Broker, subject: &'static str) -> Self {
         let client = broker.connect("observer").await;
         let messages = expect("subscribe", client.subscribe(subject).await);
@@ -123,5 +195,32 @@ impl Observer {
         let message = next.expect("an event must pass").expect("the subscription must last");
         EVENTS.check(&message);
         message
+    }
+
+    /// The next `count` bodies, sorted.
+    pub async fn next_bodies(&mut self, count: usize) -> Vec<String> {
+        let mut bodies = Vec::new();
+        for _ in 0..count {
+            bodies.push(body(&self.next().await).to_owned());
+        }
+        bodies.sort();
+        bodies
+    }
+
+    async fn stream(&self) -> Stream {
+        let stream = jetstream::new(self.client.clone()).get_stream(STREAM).await;
+        expect("find the stream", stream)
+    }
+
+    /// How many messages the stream has taken so far, of both subjects.
+    pub async fn messages(&self) -> u64 {
+        self.stream().await.cached_info().state.messages
+    }
+
+    /// How many messages the inventory's consumer was given and has not acknowledged.
+    pub async fn unacknowledged(&self) -> usize {
+        let consumer: PullConsumer =
+            expect("find", self.stream().await.get_consumer(INVENTORY_CONSUMER).await);
+        consumer.cached_info().num_ack_pending
     }
 }

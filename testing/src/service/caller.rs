@@ -2,10 +2,18 @@
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::contract::Contract;
-use crate::expect;
+use crate::{expect, wait_until};
+
+/// The secret of every service that a test starts.
+pub const SECRET: &str = "a-secret-for-tests-of-more-than-32-bytes";
+
+/// A token of `sub` with these scopes.
+pub fn token(sub: &str, scope: Option<&str>) -> String {
+    expect("sign a token", processes::token::sign_with_scope(SECRET, sub, scope))
+}
 
 /// A client with one token.
 #[derive(Clone)]
@@ -40,6 +48,71 @@ impl Caller {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
+    }
+
+    /// A POST of an order, to be completed and sent.
+    pub fn order_request(&self, product: &str, quantity: i64) -> RequestBuilder {
+        self.request(Method::POST, "/orders").json(&json!({"productId": product, "quantity": quantity}))
+    }
+
+    /// POST /orders with a body as it stands.
+    pub async fn post_text(&self, body: &str) -> Answer {
+        let request = self.request(Method::POST, "/orders").header("Content-Type", "application/json");
+        self.send(request.body(body.to_owned())).await
+    }
+
+    pub async fn post(&self, product: &str, quantity: i64) -> Answer {
+        self.send(self.order_request(product, quantity)).await
+    }
+
+    pub async fn post_with_key(&self, key: &str, product: &str, quantity: i64) -> Answer {
+        self.send(self.order_request(product, quantity).header("Idempotency-Key", key)).await
+    }
+
+    /// Places an order that must be accepted; returns its id.
+    pub async fn place(&self, product: &str, quantity: i64) -> String {
+        let answer = self.post(product, quantity).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.id()
+    }
+
+    /// The order as its owner sees it now.
+    pub async fn order(&self, id: &str) -> Value {
+        let answer = self.get(&format!("/orders/{id}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
+    fn put_request(&self, product: &str, stock: i64, reason: &str) -> RequestBuilder {
+        let body = json!({"stock": stock, "reason": reason});
+        self.request(Method::PUT, &format!("/inventory/{product}")).json(&body)
+    }
+
+    /// Says what the stock of a product is.
+    pub async fn put(&self, product: &str, stock: i64, reason: &str) -> Answer {
+        self.send(self.put_request(product, stock, reason)).await
+    }
+
+    pub async fn put_with(&self, key: &str, product: &str, stock: i64, reason: &str) -> Answer {
+        self.send(self.put_request(product, stock, reason).header("Idempotency-Key", key)).await
+    }
+
+    pub fn restock_request(&self, product: &str, quantity: i64) -> RequestBuilder {
+        let path = format!("/inventory/{product}/restock");
+        self.request(Method::POST, &path).json(&json!({"quantity": quantity}))
+    }
+
+    pub async fn restock(&self, product: &str, quantity: i64) -> Answer {
+        self.send(self.restock_request(product, quantity)).await
+    }
+
+    pub async fn restock_with(&self, key: &str, product: &str, quantity: i64) -> Answer {
+        self.send(self.restock_request(product, quantity).header("Idempotency-Key", key)).await
+    }
+
+    pub async fn until_order_is(&self, id: &str, status: &str) {
+        let what = format!("the order {id} is {status}");
+        wait_until(&what, async || self.order(id).await["status"] == status).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, FromRow, SqliteConnection, SqlitePool};
 
-use crate::expect;
+use crate::{expect, wait_until};
 
 /// Connections beside the service's own; the service must have created the file.
 pub struct Db(SqlitePool);
@@ -22,6 +22,11 @@ impl Db {
 
     pub fn pool(&self) -> SqlitePool {
         self.0.clone()
+    }
+
+    /// Closes its connections, so that nothing of SQLite's lies beside the file.
+    pub async fn close(self) {
+        self.0.close().await;
     }
 
     /// The one row that `sql` selects.
@@ -62,6 +67,13 @@ impl Db {
         expect(sql, sqlx::query(AssertSqlSafe(sql)).execute(&self.0).await).rows_affected()
     }
 
+    /// Writes a dead letter as an earlier run left it.
+    pub async fn write_dead_letter(&self, subject: &str, reason: &str, body: &str) {
+        let columns = "subject, body, headers, reason, detail, attempts, first_seen_at, last_seen_at";
+        let row = format!("'{subject}', CAST('{body}' AS BLOB), '{{}}', '{reason}', 'as found', 1, 0, 0");
+        self.change(&format!("INSERT INTO dead_letters ({columns}) VALUES ({row})")).await;
+    }
+
     pub async fn orders(&self) -> i64 {
         self.number("SELECT count(*) FROM orders").await
     }
@@ -72,6 +84,19 @@ impl Db {
 
     pub async fn outbox(&self) -> i64 {
         self.number("SELECT count(*) FROM outbox").await
+    }
+
+    pub async fn until_outbox_is_empty(&self) {
+        wait_until("the outbox is empty", async || self.outbox().await == 0).await;
+    }
+
+    pub async fn dead_letters(&self) -> i64 {
+        self.number("SELECT count(*) FROM dead_letters").await
+    }
+
+    pub async fn until_dead_letters_are(&self, count: i64) {
+        let what = format!("there are {count} dead letters");
+        wait_until(&what, async || self.dead_letters().await == count).await;
     }
 }
 

@@ -5,9 +5,13 @@ mod bus;
 mod caller;
 mod database;
 mod process;
+pub mod raw;
 
 pub use self::app::{App, refusal};
-pub use self::bus::{Observer, Publisher, cancelled, confirmed, header, inventory_connection, take};
-pub use self::caller::{Answer, Caller};
+pub use self::bus::{
+    Observer, Publisher, body, cancelled, confirmed, delivery, header, inventory_connection, order, take,
+    until_nothing_is_owed, word,
+};
+pub use self::caller::{Answer, Caller, SECRET, token};
 pub use self::database::{Db, WriteLock};
-pub use self::process::{ServiceProcess, run};
+pub use self::process::{Ran, ServiceProcess, VARIABLES, run};

@@ -2,23 +2,77 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Output};
+use std::process::ExitStatus;
 
 use processes::{Logs, Process};
 use reqwest::Client;
 use serde_json::Value;
+use shared::http::auth::INVENTORY_WRITE_SCOPE;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::caller::{Caller, token};
 use crate::contract::Contract;
 use crate::{DEADLINE, expect, wait_until};
 
-/// Runs a command to its end; its error output as text, too.
-pub async fn run(mut command: Command) -> (Output, String) {
+/// The variables that both services read, as their help names them.
+pub const VARIABLES: [&str; 17] = [
+    "HOST",
+    "PORT",
+    "DATABASE",
+    "NATS_URL",
+    "NATS_USER",
+    "NATS_PASSWORD",
+    "NATS_MAX_BYTES",
+    "JWT_SECRET",
+    "JWT_SECRET_FILE",
+    "JWT_PUBLIC_KEY_FILE",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
+    "JWT_REQUIRE_EXP",
+    "ADMIN_TOKEN",
+    "LOG_FORMAT",
+    "RUST_LOG",
+    "DRAIN_SECONDS",
+];
+
+/// What a command did that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    /// Standard output, as it is and as text.
+    pub output: Vec<u8>,
+    pub said: String,
+    pub errors: String,
+}
+
+impl Ran {
+    pub fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Panics with its error output unless it succeeded; what it said.
+    #[track_caller]
+    pub fn success(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.errors);
+        self.said
+    }
+
+    /// Panics unless it failed with this code; what its error output says.
+    #[track_caller]
+    pub fn failure(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}", self.errors);
+        self.errors
+    }
+}
+
+/// Runs a command to its end.
+pub async fn run(command: &mut Command) -> Ran {
     let output = timeout(DEADLINE, command.kill_on_drop(true).output()).await;
     let output = expect("run the command", output.expect("the command ends by itself"));
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output, errors)
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (said, errors) = (text(&output.stdout), text(&output.stderr));
+    Ran { code: output.status.code(), output: output.stdout, said, errors }
 }
 
 /// A service as a process of its own, with JSON lines in a file.
@@ -52,6 +106,19 @@ impl ServiceProcess {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    pub fn caller(&self, token: &str) -> Caller {
+        Caller::new(self.contract, &self.http, &self.url(), token)
+    }
+
+    /// Whoever may change stock.
+    pub fn keeper(&self, sub: &str) -> Caller {
+        self.caller(&token(sub, Some(INVENTORY_WRITE_SCOPE)))
+    }
+
+    pub fn user(&self, sub: &str) -> Caller {
+        self.caller(&token(sub, None))
+    }
+
     /// Status and body of an answer, which the OpenAPI document must have; 0 without an answer.
     pub async fn get(&self, path: &str) -> (u16, String) {
         match self.contract.try_send(self.http.get(format!("{}{path}", self.url()))).await {
@@ -69,6 +136,11 @@ impl ServiceProcess {
     pub async fn end(&mut self) -> ExitStatus {
         let end = timeout(DEADLINE, self.process.wait()).await;
         expect("wait for the process", end.expect("the process ends by itself"))
+    }
+
+    /// SIGTERM, after which the process must end well.
+    pub async fn stop(&mut self) {
+        assert_eq!(self.terminate().await.code(), Some(0), "{}", self.log());
     }
 
     /// SIGTERM, and how the process ended.

@@ -42,10 +42,7 @@ impl Guest {
         for subject in subjects {
             self.client.publish((*subject).to_owned(), "".into()).await.unwrap();
         }
-        let complaints = self.complaints_so_far().await;
-        let denied =
-            |subject: &str| complaints.iter().any(|text| text.contains(&format!("Publish to \"{subject}\"")));
-        subjects.iter().copied().filter(|subject| denied(subject)).collect()
+        self.denied("Publish", subjects).await
     }
 
     /// Those of `subjects` to which the server does not let this user subscribe.
@@ -54,11 +51,13 @@ impl Guest {
         for subject in subjects {
             subscriptions.push(self.client.subscribe((*subject).to_owned()).await.unwrap());
         }
-        let complaints = self.complaints_so_far().await;
-        let denied = |subject: &str| {
-            complaints.iter().any(|text| text.contains(&format!("Subscription to \"{subject}\"")))
-        };
-        subjects.iter().copied().filter(|subject| denied(subject)).collect()
+        self.denied("Subscription", subjects).await
+    }
+
+    async fn denied<'a>(&mut self, what: &str, subjects: &[&'a str]) -> Vec<&'a str> {
+        let complaints = self.complaints_so_far().await.join("\n");
+        let denied = |subject: &&str| complaints.contains(&format!("{what} to \"{subject}\""));
+        subjects.iter().copied().filter(denied).collect()
     }
 
     /// Everything that the server has complained of when it has seen all that was sent.
@@ -116,14 +115,15 @@ pub fn stream_config() -> Config {
 }
 
 /// The stream with one event on each subject and both consumers, made by the operator.
-pub async fn furnish(broker: &Broker) -> jetstream::Context {
+pub async fn furnish() -> (Broker, jetstream::Context) {
+    let broker = Broker::start().await;
     let operator = jetstream::new(broker.connect("operator").await);
     operator.create_stream(stream_config()).await.unwrap();
     for names in [ORDER, INVENTORY] {
         operator.publish(names.publishes, "true".into()).await.unwrap().await.unwrap();
         operator.create_consumer_on_stream(consumer_config(&names), "ORDERS").await.unwrap();
     }
-    operator
+    (broker, operator)
 }
 
 pub fn consumer_config(names: &Names) -> pull::Config {

@@ -1,7 +1,7 @@
 //! Whoever needs no password gets no more of the broker than is left when the services have theirs.
 
 use async_nats::{ConnectOptions, jetstream};
-use testing::{Broker, wait_until};
+use testing::wait_until;
 use tokio::time::timeout;
 
 use crate::guest::{ANSWER, Guest, ORDER, furnish, messages};
@@ -11,8 +11,7 @@ const OBSERVERS: usize = 20;
 
 #[tokio::test]
 async fn observers_cannot_use_up_the_connections_of_the_services() {
-    let broker = Broker::start().await;
-    let operator = furnish(&broker).await;
+    let (broker, operator) = furnish().await;
     let mut observers = Vec::new();
     for _ in 0..OBSERVERS {
         observers.push(ConnectOptions::new().connect(broker.url()).await.unwrap());
@@ -30,8 +29,7 @@ async fn observers_cannot_use_up_the_connections_of_the_services() {
 
 #[tokio::test]
 async fn an_observer_sends_questions_and_no_bulk() {
-    let broker = Broker::start().await;
-    furnish(&broker).await;
+    let (broker, _) = furnish().await;
     let mut guest = Guest::new(&broker, "observer").await;
     guest.client.publish("$JS.API.INFO", vec![b' '; 5_000].into()).await.unwrap();
     let complaint = timeout(ANSWER, guest.complaints.recv()).await.unwrap().unwrap();

@@ -19,8 +19,7 @@ use crate::guest::{ANSWER, Guest, furnish, messages};
 
 #[tokio::test]
 async fn the_operator_can_do_everything() {
-    let broker = Broker::start().await;
-    let operator = furnish(&broker).await;
+    let (broker, operator) = furnish().await;
     let mut guest = Guest::new(&broker, "operator").await;
     let context = jetstream::new(guest.client.clone());
     let mut everything = guest.client.subscribe(">").await.unwrap();

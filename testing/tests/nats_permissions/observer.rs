@@ -2,15 +2,13 @@
 
 use async_nats::{ConnectOptions, jetstream};
 use futures_util::StreamExt;
-use testing::Broker;
 use tokio::time::timeout;
 
 use crate::guest::{ANSWER, Guest, INVENTORY, ORDER, furnish, messages};
 
 #[tokio::test]
 async fn the_observer_sees_events_and_reads_states() {
-    let broker = Broker::start().await;
-    let operator = furnish(&broker).await;
+    let (broker, operator) = furnish().await;
     let mut guest = Guest::new(&broker, "observer").await;
     let open = ["order_created", "order_processed", "_INBOX.>", "_INBOX.mine.*"];
     assert_eq!(guest.denied_to_subscribe(&open).await, Vec::<&str>::new());
@@ -23,10 +21,8 @@ async fn the_observer_sees_events_and_reads_states() {
     for consumer in ["order-service", "inventory-service"] {
         assert_eq!(guest.ask(&format!("CONSUMER.INFO.ORDERS.{consumer}"), "").await["name"], consumer);
     }
-    assert_eq!(
-        guest.ask("STREAM.MSG.GET.ORDERS", r#"{"seq":1}"#).await["message"]["subject"],
-        "order_created"
-    );
+    let first = guest.ask("STREAM.MSG.GET.ORDERS", r#"{"seq":1}"#).await;
+    assert_eq!(first["message"]["subject"], "order_created");
     guest.ask("INFO", "").await;
 
     let mut both = futures_util::stream::select(
@@ -46,8 +42,7 @@ async fn the_observer_sees_events_and_reads_states() {
 
 #[tokio::test]
 async fn the_observer_changes_nothing() {
-    let broker = Broker::start().await;
-    let operator = furnish(&broker).await;
+    let (broker, operator) = furnish().await;
     let mut guest = Guest::new(&broker, "observer").await;
     let forbidden = [
         "order_created",
@@ -94,8 +89,7 @@ async fn the_observer_changes_nothing() {
 
 #[tokio::test]
 async fn a_forged_answer_reaches_neither_the_stream_nor_anybody() {
-    let broker = Broker::start().await;
-    let operator = furnish(&broker).await;
+    let (broker, operator) = furnish().await;
     let mut watcher = Guest::new(&broker, "observer").await;
     let mut answers = watcher.client.subscribe("order_processed").await.unwrap();
     watcher.complaints_so_far().await;
@@ -107,18 +101,15 @@ async fn a_forged_answer_reaches_neither_the_stream_nor_anybody() {
     assert_eq!(inventory.denied_to_publish(&["order_created"]).await, ["order_created"]);
     assert_eq!(messages(&operator).await, 2);
     let genuine = jetstream::new(inventory.client.clone());
-    assert_eq!(
-        genuine.publish("order_processed", "genuine".into()).await.unwrap().await.unwrap().sequence,
-        3
-    );
+    let ack = genuine.publish("order_processed", "genuine".into()).await.unwrap().await.unwrap();
+    assert_eq!(ack.sequence, 3);
     assert_eq!(&timeout(ANSWER, answers.next()).await.unwrap().unwrap().payload[..], b"genuine");
 }
 
 /// Events carry the subject of their PubAck. With `allow_responses` every observer could answer there.
 #[tokio::test]
 async fn whoever_sees_an_event_can_neither_answer_in_the_brokers_name_nor_read_the_answer() {
-    let broker = Broker::start().await;
-    furnish(&broker).await;
+    let (broker, _) = furnish().await;
     let mut guest = Guest::new(&broker, "observer").await;
     let mut events = guest.client.subscribe("order_created").await.unwrap();
     let mut replies = guest.client.subscribe("_INBOX.>").await.unwrap();
@@ -131,10 +122,8 @@ async fn whoever_sees_an_event_can_neither_answer_in_the_brokers_name_nor_read_t
     assert_eq!(guest.denied_to_publish(&[reply.as_str()]).await, [reply.as_str()]);
     assert_eq!(ack.await.unwrap().sequence, 3);
     // Not even the operator's replies, which have no prefix of their own: another account has other subjects.
-    let operator = ConnectOptions::with_user_and_password(
-        "operator".to_owned(),
-        processes::broker::password("operator"),
-    );
+    let password = processes::broker::password("operator");
+    let operator = ConnectOptions::with_user_and_password("operator".to_owned(), password);
     let operator = operator.connect(broker.url()).await.unwrap();
     operator.request("$JS.API.INFO", "".into()).await.unwrap();
     guest.client.publish_with_reply("$JS.API.STREAM.NAMES", "_INBOX.marker", "".into()).await.unwrap();

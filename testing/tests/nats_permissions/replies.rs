@@ -75,8 +75,8 @@ fn questions() -> Vec<Request> {
     .map(|subject| request(subject, ""))
     .to_vec();
     for body in [r#"{"seq":1}"#, r#"{"seq":999999}"#, r#"{"seq":1,"batch":9}"#, "no JSON"] {
-        questions
-            .extend(["STREAM.MSG.GET.ORDERS", "DIRECT.GET.ORDERS"].map(|subject| request(subject, body)));
+        let calls = ["STREAM.MSG.GET.ORDERS", "DIRECT.GET.ORDERS"];
+        questions.extend(calls.map(|subject| request(subject, body)));
     }
     questions
 }
@@ -138,21 +138,22 @@ async fn attack(guest: &Guest, requests: &[Request], targets: impl Iterator<Item
     }
 }
 
-/// Furnished, and each consumer has delivered its first message, which waits for its acknowledgement.
-async fn furnished_and_delivered(broker: &Broker) -> Guest {
-    let context = furnish(broker).await;
+/// Furnished, and each consumer has delivered its first message, which waits for its acknowledgement. The
+/// operator beside the broker.
+async fn furnished_and_delivered() -> (Broker, Guest) {
+    let (broker, context) = furnish().await;
     for names in [ORDER, INVENTORY] {
         let pulls: PullConsumer = context.get_consumer_from_stream(names.consumer, "ORDERS").await.unwrap();
         let mut batch = pulls.batch().max_messages(1).expires(ANSWER).messages().await.unwrap();
         batch.next().await.unwrap().unwrap();
     }
-    Guest::new(broker, "operator").await
+    let operator = Guest::new(&broker, "operator").await;
+    (broker, operator)
 }
 
 #[tokio::test]
 async fn an_observer_changes_nothing_wherever_it_has_the_answers_sent() {
-    let broker = Broker::start().await;
-    let operator = furnished_and_delivered(&broker).await;
+    let (broker, operator) = furnished_and_delivered().await;
     let before = Picture::take(&operator).await;
     let observer = Guest::new(&broker, "observer").await;
     attack(&observer, &questions(), TARGETS.iter().copied()).await;
@@ -161,8 +162,7 @@ async fn an_observer_changes_nothing_wherever_it_has_the_answers_sent() {
 
 #[tokio::test]
 async fn a_flood_of_questions_whose_answers_should_be_events_stores_nothing() {
-    let broker = Broker::start().await;
-    let operator = furnish(&broker).await;
+    let (broker, operator) = furnish().await;
     let observer = Guest::new(&broker, "observer").await;
     for _ in 0..20 {
         for _ in 0..1_000 {
@@ -179,8 +179,7 @@ async fn a_flood_of_questions_whose_answers_should_be_events_stores_nothing() {
 /// takes none for an acknowledgement, and reports on a message's way only where its sender may publish.
 #[tokio::test]
 async fn a_service_cannot_have_an_answer_acknowledge_what_the_other_one_was_given() {
-    let broker = Broker::start().await;
-    let operator = furnished_and_delivered(&broker).await;
+    let (broker, operator) = furnished_and_delivered().await;
     for names in [ORDER, INVENTORY] {
         let before = Picture::take(&operator).await;
         let service = Guest::new(&broker, names.user).await;
@@ -192,8 +191,7 @@ async fn a_service_cannot_have_an_answer_acknowledge_what_the_other_one_was_give
 
 #[tokio::test]
 async fn a_service_cannot_have_a_report_on_a_messages_way_become_an_event_or_a_request() {
-    let broker = Broker::start().await;
-    let operator = furnished_and_delivered(&broker).await;
+    let (broker, operator) = furnished_and_delivered().await;
     for names in [ORDER, INVENTORY] {
         let before = Picture::take(&operator).await;
         let service = Guest::new(&broker, names.user).await;
@@ -214,8 +212,7 @@ async fn a_service_cannot_have_a_report_on_a_messages_way_become_an_event_or_a_r
 /// What the tests above rest on: each question is answered where its reply subject says.
 #[tokio::test]
 async fn what_an_observer_asks_is_answered_where_it_asked_for() {
-    let broker = Broker::start().await;
-    furnish(&broker).await;
+    let (broker, _) = furnish().await;
     let mut observer = Guest::new(&broker, "observer").await;
     let mut answers = observer.client.subscribe("order_created").await.unwrap();
     observer.complaints_so_far().await;

@@ -71,8 +71,7 @@ fn fill(subjects: &[&str], names: &Names, other: &Names) -> Vec<String> {
 
 #[tokio::test]
 async fn a_service_may_publish_its_own_subject_and_use_its_own_consumer_and_nothing_else() {
-    let broker = Broker::start().await;
-    let operator = furnish(&broker).await;
+    let (broker, operator) = furnish().await;
     for (names, other) in [(&ORDER, &INVENTORY), (&INVENTORY, &ORDER)] {
         let mut guest = Guest::new(&broker, names.user).await;
         let allowed = fill(
