@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::Path;
 
 use processes::workspace;
+use testing::text_below;
 
 #[test]
 fn every_promise_of_the_readme_names_a_test_that_exists() {
@@ -44,24 +44,9 @@ fn check_table(file: &str, heading: &str) {
 }
 
 fn all_tests() -> String {
-    let mut tests = String::new();
-    for member in ["shared", "order-service", "inventory-service", "processes", "testing", "simulator"] {
-        for folder in ["src", "tests"].map(|folder| workspace::root().join(member).join(folder)) {
-            if folder.is_dir() {
-                read_all(&folder, &mut tests);
-            }
-        }
-    }
-    tests
-}
-
-fn read_all(folder: &Path, text: &mut String) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            read_all(&path, text);
-        } else {
-            text.push_str(&fs::read_to_string(&path).unwrap());
-        }
-    }
+    let members = ["shared", "order-service", "inventory-service", "processes", "testing", "simulator"];
+    let folders = members
+        .iter()
+        .flat_map(|member| ["src", "tests"].map(|folder| workspace::root().join(member).join(folder)));
+    folders.filter(|folder| folder.is_dir()).map(|folder| text_below(&folder)).collect()
 }

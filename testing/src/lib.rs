@@ -16,6 +16,8 @@ pub mod service;
 mod small_disk;
 
 use std::fmt::Debug;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use processes::poll;
@@ -31,6 +33,24 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let held = poll(DEADLINE, Duration::from_millis(20), async || condition().await.then_some(())).await;
     assert!(held.is_some(), "waited {} s in vain until {what}", DEADLINE.as_secs());
+}
+
+/// Panics unless the text has each of these lines.
+pub fn assert_has_lines(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|found| found == *line), "{line} is missing in\n{text}");
+    }
+}
+
+/// The text of every file below `folder`.
+pub fn text_below(folder: &Path) -> String {
+    let entries = expect(&format!("list {}", folder.display()), fs::read_dir(folder));
+    let paths = entries.map(|entry| expect("list", entry).path());
+    let text = |path: PathBuf| match path.is_dir() {
+        true => text_below(&path),
+        false => expect(&format!("read {}", path.display()), fs::read_to_string(&path)),
+    };
+    paths.map(text).collect()
 }
 
 fn expect<T, E: Debug>(what: &str, result: Result<T, E>) -> T {

@@ -99,10 +99,7 @@ async fn a_restored_backup_redrives_nothing_until_it_adopts_the_consumer() {
     inventory.stop().await;
 
     let inventory = restored.start(&[]).await;
-    wait_until("the copy is not the consumer's", async || {
-        inventory.json("/readyz").await["consumer"] == "not owned"
-    })
-    .await;
+    inventory.until_not_owned().await;
     for path in ["/1/redrive?dryRun=true", "/1/redrive", "/redrive"] {
         let refused = redrive(&inventory, path).await;
         assert_eq!(refused["status"], 503, "{refused}");

@@ -4,7 +4,7 @@ use reqwest::{Client, Method};
 use serde_json::json;
 use testing::families;
 
-use crate::fixture::{CONTRACT, Home, alone};
+use crate::fixture::{Home, alone, answer_to};
 
 #[tokio::test]
 async fn stock_is_public_and_has_exactly_the_documented_form() {
@@ -29,11 +29,9 @@ async fn products_are_listed_page_by_page_in_the_order_of_their_ids() {
     for (query, pages) in [("", 3), ("?limit=7", 18), ("?limit=120", 1), ("?limit=200", 1)] {
         let (mut listed, mut read, mut next) = (Vec::new(), 0, Some(format!("/inventory{query}")));
         while let Some(path) = next {
-            let answer = inventory.get(&path).await;
-            assert_eq!(answer.status(), 200);
-            let link = answer.headers().get("link").map(|link| link.to_str().unwrap());
-            next = link.map(|link| link.trim_start_matches('<').split('>').next().unwrap().to_owned());
-            listed.extend(answer.json::<Vec<serde_json::Value>>().await.unwrap());
+            let answer = inventory.caller("").get(&path).await;
+            listed.extend(answer.list().to_vec());
+            next = answer.next_page();
             read += 1;
         }
         assert_eq!((listed.as_slice(), read), (products.as_slice(), pages), "{query}");
@@ -41,9 +39,7 @@ async fn products_are_listed_page_by_page_in_the_order_of_their_ids() {
     for (query, field) in
         [("limit=0", "limit"), ("limit=x", "limit"), ("cursor=%7B", "cursor"), ("page=1", "page")]
     {
-        let answer = inventory.get(&format!("/inventory?{query}")).await;
-        assert_eq!(answer.status(), 400, "{query}");
-        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["field"], field);
+        inventory.caller("").get(&format!("/inventory?{query}")).await.refused(field);
     }
 }
 
@@ -72,16 +68,11 @@ async fn what_is_not_there_is_answered_as_a_problem_with_the_requests_id() {
     ];
     for (method, path, status, title) in cases {
         let request = client.request(method.clone(), inventory.at(path)).header("x-request-id", "test-1");
-        let answer = CONTRACT.send(request).await;
-        assert_eq!(answer.status(), status, "{method} {path}");
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
-        assert_eq!(answer.headers()["x-request-id"], "test-1");
-        assert_eq!(answer.headers().contains_key("allow"), status == 405, "{method} {path}");
-        let problem: serde_json::Value = answer.json().await.unwrap();
-        assert_eq!(problem["type"], "about:blank");
-        assert_eq!((&problem["status"], &problem["title"]), (&json!(status), &json!(title)));
-        assert_eq!(problem["requestId"], "test-1");
-        assert!(problem["detail"].is_string());
+        let answer = answer_to(request).await;
+        answer.problem(status);
+        assert_eq!(answer.header("x-request-id"), "test-1");
+        assert_eq!(answer.headers.contains_key("allow"), status == 405, "{method} {path}");
+        assert_eq!(answer.body["title"], title, "{method} {path}");
     }
 }
 

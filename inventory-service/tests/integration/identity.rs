@@ -10,20 +10,6 @@ use testing::{Broker, wait_until};
 
 use crate::fixture::{Home, Inventory, Observer, Publisher, alone, confirmed, connection, order, tool};
 
-/// Waits until the service says that the consumer is not its own; returns what it says.
-async fn not_owned(inventory: &Inventory) -> String {
-    wait_until("the service is not the consumer's owner", async || {
-        inventory.readiness().await.1["consumer"] == "not owned"
-    })
-    .await;
-    let (status, body) = inventory.readiness().await;
-    assert_eq!(status, 503);
-    let metrics = inventory.metrics().await;
-    assert!(metrics.contains("consumer_owned 0"), "{metrics}");
-    assert_eq!((&body["status"], &body["broker"]), (&"not ready".into(), &"connected".into()));
-    body["detail"].as_str().unwrap().to_owned()
-}
-
 /// Runs `inventory-service adopt` against the service; returns what it prints.
 async fn adopt(inventory: &Inventory) -> String {
     tool(inventory, &["adopt"]).await.success()
@@ -32,9 +18,7 @@ async fn adopt(inventory: &Inventory) -> String {
 /// Publishes orders and waits until the home has decided them.
 async fn decide(broker: &Broker, home: &Home, order_ids: &[&str]) {
     let (publisher, before) = (Publisher::order(broker).await, home.reservations().await);
-    for order_id in order_ids {
-        publisher.publish(order(order_id, "1", 1)).await;
-    }
+    publisher.place(order_ids).await;
     let after = before + order_ids.len() as i64;
     wait_until("the orders are decided", async || home.reservations().await == after).await;
 }
@@ -60,7 +44,7 @@ async fn a_copied_database_does_not_consume_and_says_what_to_do() {
     let path = copied.path("inventory.db").display().to_string();
     sqlx::query("VACUUM INTO $1").bind(path).execute(&home.reader()).await.unwrap();
     let copy = copied.start(&[]).await;
-    let says = not_owned(&copy).await;
+    let says = copy.until_not_owned().await;
     assert!(says.contains("`inventory-service adopt`") && says.contains(&id(&home).await), "{says}");
 
     decide(&broker, &home, &["b", "c"]).await;
@@ -84,7 +68,7 @@ async fn a_deleted_database_stays_idle_until_it_adopts_and_then_decides_the_stre
     drop(lost);
 
     let inventory = home.start(&[]).await;
-    not_owned(&inventory).await;
+    inventory.until_not_owned().await;
     Publisher::order(&broker).await.publish(order("c", "1", 1)).await;
     assert_eq!((home.reservations().await, home.stock("1").await), (0, 10), "nothing is decided unasked");
     let mut observer = Observer::of_answers(&broker).await;
@@ -116,15 +100,15 @@ async fn a_service_whose_consumer_is_adopted_by_another_database_notices_and_sto
     previous.until_broker_is("connected").await;
     decide(&broker, &former, &["a"]).await;
     let inventory = home.start(&[]).await;
-    not_owned(&inventory).await;
+    inventory.until_not_owned().await;
     adopt(&inventory).await;
-    not_owned(&previous).await;
+    previous.until_not_owned().await;
     home.until_reservations_are(1).await;
     decide(&broker, &home, &["b"]).await;
     assert_eq!((former.reservations().await, former.stock("1").await), (1, 9));
     // It can be taken back.
     adopt(&previous).await;
-    not_owned(&inventory).await;
+    inventory.until_not_owned().await;
     former.until_reservations_are(2).await;
     decide(&broker, &former, &["c"]).await;
     assert_eq!(home.reservations().await, 2);
@@ -154,7 +138,7 @@ async fn a_restored_backup_is_noticed_whether_the_file_was_replaced_or_overwritt
         fs::rename(&target, &path).unwrap();
 
         let inventory = home.start(&[]).await;
-        let says = not_owned(&inventory).await;
+        let says = inventory.until_not_owned().await;
         let why = if replaced { "belongs to the database" } else { "restored from a backup" };
         assert!(says.contains(why), "{why}: {says}");
         decided.push(first);

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 use sqlx::migrate::Migrator;
 use testing::service::raw::connect;
+use testing::service::run_sql;
 use testing::{SmallDisk, wait_until};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -145,7 +146,6 @@ async fn old_database(home: &Home) {
     let old = MIGRATIONS.iter().filter(|migration| migration.version <= 101).cloned().collect::<Vec<_>>();
     let old: &'static Migrator = Box::leak(Box::new(Migrator::with_migrations(old)));
     let database = shared::storage::Database::open(&home.path("inventory.db"), old).await.unwrap();
-    let mut tx = database.begin().await.unwrap();
     let data = "
         INSERT INTO products (id, stock) VALUES ('1', 6), ('pen', 3);
         INSERT INTO adjustments (product_id, kind, delta, reason, created_at)
@@ -153,9 +153,7 @@ async fn old_database(home: &Home) {
         INSERT INTO reservations VALUES
             ('a', '1', 4, 'confirmed', NULL, 2000, '00-1-1-01'),
             ('b', '1', 9, 'cancelled', 'insufficient_stock', 3000, '00-1-1-01');";
-    sqlx::raw_sql(data).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
-    database.close().await;
+    run_sql(database, data).await;
 }
 
 #[tokio::test]

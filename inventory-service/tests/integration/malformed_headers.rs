@@ -6,16 +6,23 @@ use processes::raw_nats::MALFORMED_HEADERS;
 use serde_json::{Value, json};
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED};
 use testing::service::until_nothing_is_owed;
-use testing::{DEADLINE, RawPublisher};
+use testing::{Broker, DEADLINE, RawPublisher};
 
 use crate::dead_letters::redrive;
-use crate::fixture::{Home, Observer, body, confirmed, connected, order};
+use crate::fixture::{Home, Inventory, Observer, body, confirmed, connected, order};
 
 const PLAIN: &[u8] = b"NATS/1.0\r\n\r\n";
 /// The client swallows it.
 const HEARTBEAT: &[u8] = b"NATS/1.0 100 Idle Heartbeat\n\n";
 /// What good orders may wait for somebody else's message.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The service, and who sends it bytes as they are.
+async fn connected_raw() -> (Broker, Home, Inventory, RawPublisher) {
+    let (broker, home, inventory) = connected().await;
+    let publisher = RawPublisher::connect(&broker, "order").await;
+    (broker, home, inventory, publisher)
+}
 
 async fn until_decided(home: &Home, orders: usize) -> Duration {
     let started = Instant::now();
@@ -25,8 +32,7 @@ async fn until_decided(home: &Home, orders: usize) -> Duration {
 
 #[tokio::test]
 async fn an_event_with_malformed_headers_is_set_aside_with_its_exact_body_while_the_rest_flows() {
-    let (broker, home, inventory) = connected().await;
-    let mut publisher = RawPublisher::connect(&broker, "order").await;
+    let (broker, home, inventory, mut publisher) = connected_raw().await;
     let mut expected = Vec::new();
     for (number, headers) in MALFORMED_HEADERS.iter().enumerate() {
         let bad = order(&format!("bad-{number}"), "1", 1);
@@ -53,8 +59,7 @@ async fn an_event_with_malformed_headers_is_set_aside_with_its_exact_body_while_
 
 #[tokio::test]
 async fn a_burst_of_malformed_headers_among_good_events_holds_nobody_up() {
-    let (broker, home, inventory) = connected().await;
-    let mut publisher = RawPublisher::connect(&broker, "order").await;
+    let (broker, home, inventory, mut publisher) = connected_raw().await;
     for number in 0..500 {
         let headers = MALFORMED_HEADERS[number % MALFORMED_HEADERS.len()];
         publisher.publish(ORDER_CREATED, headers, &order(&format!("bad-{number}"), "1", 1)).await;
@@ -71,8 +76,7 @@ async fn a_burst_of_malformed_headers_among_good_events_holds_nobody_up() {
 
 #[tokio::test]
 async fn messages_that_the_client_swallows_hold_nobody_up() {
-    let (broker, home, inventory) = connected().await;
-    let mut publisher = RawPublisher::connect(&broker, "order").await;
+    let (broker, home, inventory, mut publisher) = connected_raw().await;
     for number in 0..1_000 {
         let bad = order(&format!("bad-{number}"), "1", 1);
         publisher.publish(ORDER_CREATED, HEARTBEAT, &bad).await;
@@ -88,9 +92,8 @@ async fn messages_that_the_client_swallows_hold_nobody_up() {
 
 #[tokio::test]
 async fn a_redrive_of_an_event_with_malformed_headers_handles_it_as_one_without_any() {
-    let (broker, home, inventory) = connected().await;
-    let (mut publisher, mut observer) =
-        (RawPublisher::connect(&broker, "order").await, Observer::of_answers(&broker).await);
+    let (broker, home, inventory, mut publisher) = connected_raw().await;
+    let mut observer = Observer::of_answers(&broker).await;
     publisher.publish(ORDER_CREATED, MALFORMED_HEADERS[0], &order("a", "1", 1)).await;
     publisher.until_taken().await;
     home.until_dead_letters_are(1).await;
@@ -106,8 +109,7 @@ async fn a_redrive_of_an_event_with_malformed_headers_handles_it_as_one_without_
 
 #[tokio::test]
 async fn a_message_that_the_client_swallows_is_set_aside_although_there_is_no_quiet_moment() {
-    let (broker, home, inventory) = connected().await;
-    let mut publisher = RawPublisher::connect(&broker, "order").await;
+    let (broker, home, inventory, mut publisher) = connected_raw().await;
     publisher.publish(ORDER_CREATED, HEARTBEAT, &order("bad", "1", 1)).await;
     let (started, mut orders) = (Instant::now(), 0);
     while home.dead_letters().await.is_empty() {

@@ -1,6 +1,7 @@
 //! The list of what moved a product's stock.
 
 use serde_json::{Value, json};
+use testing::service::run_sql;
 
 use crate::fixture::{Caller, Home, Publisher, alone, connected, ends, order};
 
@@ -14,12 +15,7 @@ fn deltas(page: &[Value]) -> i64 {
 /// The movements of a page, and the path of the next one.
 async fn page(keeper: &Caller, path: &str) -> (Vec<Value>, Option<String>) {
     let answer = keeper.get(path).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let link = answer.header("link");
-    let next = (!link.is_empty())
-        .then(|| link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned());
-    let Value::Array(movements) = answer.body else { panic!("{} is no array", answer.body) };
-    (movements, next)
+    (answer.list().to_vec(), answer.next_page())
 }
 
 /// All movements, page by page, from this path on; `between` happens before each further page.
@@ -83,7 +79,7 @@ async fn movements_add_up_to_the_stock() {
         "stockAfter": 10});
     assert_eq!(movements[5], seed);
     for limit in 1..=6 {
-        let pages = all(&keeper, &format!("/inventory/1/movements?limit={limit}"), async || {}).await;
+        let pages = keeper.pages(&format!("/inventory/1/movements?limit={limit}")).await;
         assert_eq!(pages, movements, "{limit} a page");
     }
     home.close(inventory).await;
@@ -121,16 +117,13 @@ async fn movements_are_stable_while_orders_arrive() {
 /// Gives a product 6 restocks in two milliseconds, and sells from it in the same two.
 async fn many_in_one_millisecond(home: &Home) {
     let database = home.database().await;
-    let mut tx = database.begin().await.unwrap();
     let data = "
         INSERT INTO products (id, stock) VALUES ('pen', 90);
         INSERT INTO adjustments (product_id, kind, delta, reason, created_at)
             SELECT 'pen', 'restock', 20, 'restock', 1000 + value / 4 FROM json_each('[0,1,2,3,4,5]');
         INSERT INTO reservations
             SELECT 'o-' || value, 'pen', 5, 'confirmed', NULL, 1000 + value / 5, '' FROM json_each('[0,1,2,3,4,5]');";
-    sqlx::raw_sql(data).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
-    database.close().await;
+    run_sql(database, data).await;
 }
 
 #[tokio::test]
@@ -143,7 +136,7 @@ async fn movements_of_one_millisecond_are_each_on_one_page() {
     let (movements, _) = page(&keeper, "/inventory/pen/movements").await;
     assert_eq!((movements.len(), deltas(&movements)), (12, 90));
     for limit in 1..=12 {
-        let pages = all(&keeper, &format!("/inventory/pen/movements?limit={limit}"), async || {}).await;
+        let pages = keeper.pages(&format!("/inventory/pen/movements?limit={limit}")).await;
         assert_eq!(pages, movements, "{limit} a page");
     }
     home.audit().await;
@@ -161,9 +154,7 @@ async fn movements_are_for_stock_keepers_and_of_known_products_only() {
     for (query, field) in
         [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=x", "cursor"), ("page=2", "page")]
     {
-        let answer = keeper.get(&format!("/inventory/1/movements?{query}")).await;
-        answer.problem(400);
-        assert_eq!(answer.body["field"], field, "{query}");
+        keeper.get(&format!("/inventory/1/movements?{query}")).await.refused(field);
     }
     assert_eq!(page(&keeper, "/inventory/1/movements").await.0.len(), 1);
 }

@@ -54,9 +54,7 @@ async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_o
     let database = home.stocked().await;
     let (publisher, observer) = ends(&broker).await;
     let pulls = connection.open_consumer().await.unwrap();
-    for order_id in ["a", "b", "c"] {
-        publisher.publish(order(order_id, "1", 1)).await;
-    }
+    publisher.place(&["a", "b", "c"]).await;
     for too_many in [false, true] {
         let (database, broker) = (database.clone(), connection.clone());
         let consumer = Consumer::new(database, broker, Miscounting { too_many });

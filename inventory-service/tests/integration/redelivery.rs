@@ -252,9 +252,7 @@ async fn what_a_dead_process_held_is_delivered_at_once_to_the_next() {
     let broker = Broker::start().await;
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
     let (publisher, mut observer) = ends(&broker).await;
-    for order_id in ["a", "b", "c"] {
-        publisher.publish(order(order_id, "1", 1)).await;
-    }
+    publisher.place(&["a", "b", "c"]).await;
     let held = take(&connection.open_consumer().await.unwrap(), 3).await;
     let started = Instant::now();
     let inventory = home.start(&[]).await;
@@ -276,9 +274,7 @@ async fn what_a_lost_connection_held_is_delivered_at_once_over_the_next() {
     let (publisher, mut observer) = ends(&broker).await;
     proxy.set(Link::Cut);
     inventory.until_broker_is("unreachable").await;
-    for order_id in ["a", "b", "c"] {
-        publisher.publish(order(order_id, "1", 1)).await;
-    }
+    publisher.place(&["a", "b", "c"]).await;
     // As if they had been on their way to the service when its connection was lost.
     let direct = connection(&broker).await;
     let held = take(&direct.open_consumer().await.unwrap(), 3).await;

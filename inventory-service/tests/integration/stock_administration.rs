@@ -177,9 +177,7 @@ async fn a_bad_change_names_the_field_and_changes_nothing() {
     for (method, path, text, field) in cases {
         let request = keeper.request(method.clone(), path).header("content-type", "application/json");
         let answer = answer_to(request.header("idempotency-key", "k").body(text.to_owned())).await;
-        let detail = answer.problem(400).to_owned();
-        assert_eq!(answer.body["field"], field, "{method} {path} {text}");
-        assert!(detail.starts_with(field), "{text}: {detail}");
+        answer.refused(field);
     }
     let long_key = "k".repeat(256);
     assert_eq!(keeper.restock_with(&long_key, "1", 1).await.body["field"], "Idempotency-Key");

@@ -15,7 +15,7 @@ use shared::storage::Tx;
 
 use crate::fixture::nats::confirmed;
 use crate::fixture::parts::Parts;
-use crate::fixture::{Answer, Caller, Db, Publisher, alone, answer_to, connected, wait_until};
+use crate::fixture::{Answer, App, Caller, Db, Files, Publisher, alone, answer_to, connected, wait_until};
 
 /// An order that somebody writes into the database behind the service's back.
 pub async fn write_order(look: &Db, id: &str) {
@@ -40,6 +40,12 @@ async fn redrive(caller: &Caller, path: &str) -> Value {
     answer.body
 }
 
+async fn alone_with_admin() -> (Files, App, Db, Caller) {
+    let (files, app) = alone(&[]).await;
+    let (look, admin) = (files.look(), app.admin());
+    (files, app, look, admin)
+}
+
 /// The whole table, to compare before and after.
 async fn table(look: &Db) -> Vec<String> {
     look.texts("SELECT id || subject || hex(body) || headers || reason || detail || attempts || last_seen_at FROM dead_letters ORDER BY id").await
@@ -51,8 +57,8 @@ async fn status_of(look: &Db, id: &str) -> String {
 
 #[tokio::test]
 async fn a_dead_letter_shows_its_reason_and_its_raw_bytes_while_other_orders_flow() {
-    let (_files, broker, app, _alice) = connected().await;
-    let (alice, admin, inventory) = (app.user("alice"), app.admin(), Publisher::inventory(&broker).await);
+    let (_files, broker, app, alice) = connected().await;
+    let (admin, inventory) = (app.admin(), Publisher::inventory(&broker).await);
     let mut headers = HeaderMap::new();
     headers.append("x-note", "one");
     headers.append("x-note", "two");
@@ -66,14 +72,10 @@ async fn a_dead_letter_shows_its_reason_and_its_raw_bytes_while_other_orders_flo
     assert_eq!((list.status, list.header("link")), (200, ""), "{list:?}");
     let [text, raw] = &list.body.as_array().unwrap()[..] else { panic!("{list:?}") };
     assert_eq!((&text["subject"], &text["reason"]), (&json!("order_processed"), &json!("invalid_event")));
-    assert_eq!(
-        (&text["body"], &text["bodyBytes"], &text["attempts"]),
-        (&json!("garbage"), &json!(7), &json!(1))
-    );
+    assert_eq!(json!([text["body"], text["bodyBytes"], text["attempts"]]), json!(["garbage", 7, 1]));
     assert!(text["detail"].as_str().unwrap().contains("expected value"), "{text}");
-    assert!(
-        text["firstSeenAt"].as_str().unwrap().ends_with('Z') && text["firstSeenAt"] == text["lastSeenAt"]
-    );
+    assert!(text["firstSeenAt"].as_str().unwrap().ends_with('Z'), "{text}");
+    assert_eq!(text["firstSeenAt"], text["lastSeenAt"]);
     assert_eq!((raw.get("body"), &raw["bodyBase64"]), (None, &json!("//4=")), "{raw}");
     let one = ask(&admin, Method::GET, &format!("/{}", text["id"])).await;
     assert_eq!((one.status, &one.body["headers"]), (200, &json!({"x-note": ["one", "two"]})), "{one:?}");
@@ -82,8 +84,7 @@ async fn a_dead_letter_shows_its_reason_and_its_raw_bytes_while_other_orders_flo
 
 #[tokio::test]
 async fn a_long_list_comes_in_pages_and_a_large_body_whole_only_alone() {
-    let (files, app) = alone(&[]).await;
-    let (look, admin) = (files.look(), app.admin());
+    let (_files, app, look, admin) = alone_with_admin().await;
     let large = "ä".repeat(3_000);
     for body in ["a", "b", &large] {
         write_dead_letter(&look, body).await;
@@ -117,11 +118,7 @@ async fn a_redrive_after_the_cause_is_mended_settles_the_order_once_and_removes_
     inventory.confirm("late").await;
     wait_until("the answer is set aside", || async { table(&look).await.len() == 1 }).await;
     let report = redrive(&admin, "/1/redrive").await;
-    assert_eq!(
-        (&report["outcome"], &report["reason"]),
-        (&json!("dead"), &json!("unknown_order")),
-        "{report}"
-    );
+    assert_eq!(json!([report["outcome"], report["reason"]]), json!(["dead", "unknown_order"]), "{report}");
 
     write_order(&look, "late").await;
     let before = table(&look).await;
@@ -144,8 +141,7 @@ async fn a_redrive_after_the_cause_is_mended_settles_the_order_once_and_removes_
 
 #[tokio::test]
 async fn garbage_stays_dead_with_one_more_attempt_and_a_dry_run_does_not_even_count() {
-    let (files, app) = alone(&[]).await;
-    let (look, admin) = (files.look(), app.admin());
+    let (_files, app, look, admin) = alone_with_admin().await;
     write_dead_letter(&look, "garbage").await;
     let before = table(&look).await;
     let dry = redrive(&admin, "/1/redrive?dryRun=true").await;
@@ -159,8 +155,7 @@ async fn garbage_stays_dead_with_one_more_attempt_and_a_dry_run_does_not_even_co
 
 #[tokio::test]
 async fn the_effect_and_the_deletion_of_the_row_happen_together_or_not_at_all() {
-    let (files, app) = alone(&[]).await;
-    let (look, admin) = (files.look(), app.admin());
+    let (_files, app, look, admin) = alone_with_admin().await;
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;
     let before = table(&look).await;
@@ -178,8 +173,7 @@ async fn the_effect_and_the_deletion_of_the_row_happen_together_or_not_at_all() 
 
 #[tokio::test]
 async fn all_are_redriven_in_bounded_steps_and_those_at_fault_stop_no_other() {
-    let (files, app) = alone(&[]).await;
-    let (look, admin) = (files.look(), app.admin());
+    let (_files, app, look, admin) = alone_with_admin().await;
     for number in 1..=3 {
         write_order(&look, &format!("late-{number}")).await;
         write_dead_letter(&look, &format!("garbage {number}")).await;
@@ -204,8 +198,7 @@ async fn all_are_redriven_in_bounded_steps_and_those_at_fault_stop_no_other() {
 
 #[tokio::test]
 async fn a_redrive_while_nothing_can_be_written_is_refused_and_certainly_changed_nothing() {
-    let (files, app) = alone(&[]).await;
-    let (look, admin) = (files.look(), app.admin());
+    let (files, app, look, admin) = alone_with_admin().await;
     write_dead_letter(&look, "garbage").await;
     let before = table(&look).await;
     let lock = files.hold_write_lock().await;
@@ -287,9 +280,7 @@ async fn a_handler_that_fails_or_panics_leaves_the_row_and_is_reported() {
             Ok(Redriven::Failed(detail)) => assert!(detail.contains(says), "{detail}"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(
-            (status_of(&look, "late").await.as_str(), table(&look).await),
-            ("created", before.clone())
-        );
+        assert_eq!(status_of(&look, "late").await, "created");
+        assert_eq!(table(&look).await, before);
     }
 }

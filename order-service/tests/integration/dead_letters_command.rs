@@ -1,6 +1,7 @@
 //! The `dead-letters` command against a running service.
 
 use serde_json::Value;
+use testing::assert_has_lines;
 
 use crate::dead_letters::{write_dead_letter, write_order};
 use crate::fixture::ServiceProcess;
@@ -52,14 +53,13 @@ async fn the_command_lists_shows_redrives_and_discards_and_its_exit_code_tells_w
     assert_eq!((said.as_str(), code), ("0 done\n", Some(0)));
 
     let metrics = service.get("/metrics").await.1;
-    for line in [
+    let lines = [
         "dead_letters 0",
         "dead_letters_redriven_total{outcome=\"done\"} 1",
         "dead_letters_redriven_total{outcome=\"dead\"} 1",
         "dead_letters_discarded_total 1",
-    ] {
-        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
-    }
+    ];
+    assert_has_lines(&metrics, &lines);
     let log = service.log();
     let told = |line: &str| line.contains(r#""by":"command-line""#) && line.contains(r#""dead_letter":1"#);
     let discarded = log.lines().find(|line| line.contains("dead letter discarded"));

@@ -11,17 +11,6 @@ use crate::fixture::{
     App, Broker, Files, Publisher, answer_to, connected, start, start_connected, wait_until,
 };
 
-/// Waits until the service says that the consumer is not its own; returns what it says.
-async fn not_owned(app: &App) -> String {
-    wait_until("the service is not the consumer's owner", || async {
-        app.readiness().await.1["consumer"] == "not owned"
-    })
-    .await;
-    let (status, body) = app.readiness().await;
-    assert_eq!((status, &body["status"]), (503, &"not ready".into()));
-    body["detail"].as_str().unwrap().to_owned()
-}
-
 async fn adopt(app: &App) -> String {
     run(command(&["adopt"]).env("PORT", app.port())).await.success()
 }
@@ -34,7 +23,7 @@ async fn a_second_database_accepts_orders_and_announces_them_once_it_has_adopted
     other.look().until_outbox_is_empty().await;
 
     let app = start(&files, &broker.url(), &[]).await;
-    let says = not_owned(&app).await;
+    let says = app.until_not_owned().await;
     assert!(says.contains("`order-service adopt`"), "{says}");
     let placed = app.user("bob").place("1", 1).await;
     // The first service's sweeper and relay go on; the second one's would have come by twice.
@@ -52,7 +41,7 @@ async fn a_second_database_accepts_orders_and_announces_them_once_it_has_adopted
     files.look().until_outbox_is_empty().await;
     Publisher::inventory(&broker).await.confirm(&placed).await;
     app.user("bob").until_order_is(&placed, "confirmed").await;
-    not_owned(&former).await;
+    former.until_not_owned().await;
     assert_eq!(other.look().dead_letters().await, 0, "it consumes nothing more");
     assert!(adopt(&app).await.contains("Nothing was changed"));
     app.stop().await;
@@ -75,7 +64,7 @@ async fn an_order_database_restored_from_a_backup_is_noticed_and_after_adopting_
     fs::write(files.database(), backup).unwrap();
 
     let app = start(&files, &broker.url(), &[]).await;
-    let says = not_owned(&app).await;
+    let says = app.until_not_owned().await;
     assert!(says.contains("restored from a backup") && says.contains("`order-service adopt`"), "{says}");
     assert_eq!(app.user("alice").order(&pending).await["status"], "created");
     let before = stored_messages(&broker).await.len();

@@ -3,29 +3,15 @@
 use serde_json::Value;
 use shared::http::paging::LIMIT_MAX;
 
-use crate::fixture::{Answer, Caller, alone, alone_with_alice};
+use crate::fixture::{Caller, alone, alone_with_alice};
 
-/// The ids of a page.
-fn ids(answer: &Answer) -> Vec<String> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.body.as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect()
-}
-
-/// The path of the next page; `None` on the last one.
-fn next(answer: &Answer) -> Option<String> {
-    let link = answer.header("link").strip_prefix('<')?;
-    Some(link.strip_suffix(">; rel=\"next\"").unwrap().to_owned())
+fn ids(orders: &[Value]) -> Vec<String> {
+    orders.iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The ids of all pages from this one on.
 async fn walk(caller: &Caller, path: &str) -> Vec<String> {
-    let (mut found, mut path) = (Vec::new(), Some(path.to_owned()));
-    while let Some(page) = path {
-        let answer = caller.get(&page).await;
-        found.extend(ids(&answer));
-        path = next(&answer);
-    }
-    found
+    ids(&caller.pages(path).await)
 }
 
 #[tokio::test]
@@ -39,18 +25,16 @@ async fn pages_are_stable_while_orders_arrive() {
     let (mut seen, mut path) = (Vec::new(), Some("/orders?limit=7".to_owned()));
     while let Some(page) = path {
         let answer = alice.get(&page).await;
-        assert!(ids(&answer).len() <= 7);
-        seen.extend(ids(&answer));
-        path = next(&answer);
+        assert!(ids(answer.list()).len() <= 7);
+        seen.extend(ids(answer.list()));
+        path = answer.next_page();
         // Before every page, some of everybody.
         for user in ["alice", "bob", "alice"] {
             app.user(user).place("1", 1).await;
         }
     }
-    assert_eq!(
-        seen, before,
-        "each order that was there exactly once, newest first, and none that came later"
-    );
+    // Each order that was there exactly once, newest first, and none that came later.
+    assert_eq!(seen, before);
     app.stop().await;
 }
 
@@ -121,12 +105,9 @@ async fn a_parameter_of_a_list_that_breaks_a_rule_is_refused_by_its_name() {
         ("page=2", "page"),
     ];
     for (query, field) in cases {
-        let answer = alice.get(&format!("/orders?{query}")).await;
-        let detail = answer.problem(400);
-        assert_eq!(answer.body["field"], field, "{query}");
-        assert!(detail.starts_with(field), "{query}: {detail}");
+        alice.get(&format!("/orders?{query}")).await.refused(field);
     }
-    assert_eq!(ids(&alice.get(&format!("/orders?limit={LIMIT_MAX}")).await), [""; 0]);
+    assert_eq!(ids(alice.get(&format!("/orders?limit={LIMIT_MAX}")).await.list()), [""; 0]);
     app.stop().await;
 }
 
@@ -156,7 +137,7 @@ async fn a_cursor_of_another_user_leads_to_nobody_elses_orders() {
     for _ in 0..3 {
         alice.place("1", 1).await;
     }
-    let path = next(&alice.get("/orders?limit=1").await).expect("a second page");
-    assert_eq!(ids(&bob.get(&path).await), [of_bob]);
+    let path = alice.get("/orders?limit=1").await.next_page().expect("a second page");
+    assert_eq!(ids(bob.get(&path).await.list()), [of_bob]);
     app.stop().await;
 }

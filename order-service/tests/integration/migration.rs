@@ -2,6 +2,7 @@
 
 use shared::storage::Database;
 use sqlx::migrate::{Migration, Migrator};
+use testing::service::run_sql;
 
 use crate::fixture::parts::Parts;
 use crate::fixture::{Files, NO_BROKER, start};
@@ -12,10 +13,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 async fn old_database(files: &Files, sql: &'static str) {
     let first: Vec<Migration> = MIGRATIONS.iter().filter(|one| one.version == 101).cloned().collect();
     let database = Database::open(&files.database(), &Migrator::with_migrations(first)).await.unwrap();
-    let mut tx = database.begin().await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
-    database.close().await;
+    run_sql(database, sql).await;
 }
 
 #[tokio::test]
@@ -78,8 +76,6 @@ async fn what_happened_to_an_order_can_neither_be_changed_nor_deleted() {
         let error = sqlx::query(sql).execute(&mut *tx).await.unwrap_err().to_string();
         assert!(error.contains("an order is settled once"), "{column}: {error}");
     }
-    assert_eq!(
-        files.look().number("SELECT count(*) FROM status_changes WHERE status = 'confirmed'").await,
-        2
-    );
+    let confirmed = "SELECT count(*) FROM status_changes WHERE status = 'confirmed'";
+    assert_eq!(files.look().number(confirmed).await, 2);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::Response;
 use serde_json::Value;
 use shared::settings::DEMO_SECRET;
-use testing::families;
+use testing::{assert_has_lines, families};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fixture::nats::stored_messages;
@@ -148,15 +148,14 @@ async fn metrics_tell_what_waits() {
     }
     let metrics = service.get("/metrics").await.1;
     let version = env!("CARGO_PKG_VERSION");
-    for line in [
+    let lines = [
         &format!("build_info{{service=\"order-service\",version=\"{version}\"}} 1"),
         "broker_connected 0",
         "database_writable 1",
         "orders_pending 3",
         "outbox_rows 3",
         "orders_created_total 3",
-    ] {
-        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
-    }
+    ];
+    assert_has_lines(&metrics, &lines);
     service.terminate().await;
 }

@@ -197,15 +197,13 @@ async fn a_last_event_id_above_the_newest_is_taken_as_the_newest_and_nonsense_is
     }
     for nonsense in ["", "-1", "+1", "1.5", "abc", "1 2"] {
         let answer = answer_to(watch_request(&alice, None).header("Last-Event-ID", nonsense)).await;
-        assert!(answer.problem(400).starts_with("Last-Event-ID "), "{nonsense}");
-        assert_eq!(answer.body["field"], "Last-Event-ID");
+        assert!(answer.refused("Last-Event-ID").starts_with("Last-Event-ID "), "{nonsense}");
     }
     answer_to(watch_request(&alice, Some(1)).header("Last-Event-ID", "1")).await.problem(400);
     for nonsense in ["", "-1", "+1", "%2B1", "1.5", "abc", "1&lastEventId=1"] {
         let path = format!("/orders/events?lastEventId={nonsense}");
         let answer = alice.get(&path).await;
-        assert!(answer.problem(400).starts_with("lastEventId "), "{nonsense}");
-        assert_eq!(answer.body["field"], "lastEventId");
+        assert!(answer.refused("lastEventId").starts_with("lastEventId "), "{nonsense}");
     }
     let nobody = app.caller("");
     answer_to(watch_request(&nobody, None)).await.problem(401);

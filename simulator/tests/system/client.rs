@@ -122,15 +122,3 @@ pub async fn audited(folder: &Path, told: &[Line]) -> Report {
     assert_eq!(report.orders, told.len() as u64, "one order per key: {report}");
     report
 }
-
-/// The text of every file below `folder`.
-pub fn read_all(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            read_all(&path, text);
-        } else {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
-        }
-    }
-}

@@ -13,11 +13,11 @@ use shared::settings::DEMO_SECRET;
 use simulator::answers::Line;
 use simulator::topology::{Part, Topology};
 use tempfile::TempDir;
-use testing::wait_until;
+use testing::{text_below, wait_until};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::client::{Buyer, accepted, audited, read_all, topology};
+use crate::client::{Buyer, accepted, audited, topology};
 
 /// Callers, and the orders that each sends one after the other: enough for several batches at every gap.
 const CALLERS: usize = 20;
@@ -297,8 +297,7 @@ fn every_fail_point_in_the_code_is_one_of_the_tested_gaps() {
 
 /// The names in all calls of `fail_point::reach` below a crate's `src`.
 fn fail_points_in(package: &str) -> Vec<String> {
-    let mut text = String::new();
-    read_all(&workspace::root().join(package).join("src"), &mut text);
+    let text = text_below(&workspace::root().join(package).join("src"));
     let names =
         text.split("fail_point::reach(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
     names.collect()

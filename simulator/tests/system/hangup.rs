@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
 use processes::{Port, ports};
 use simulator::binaries::Binaries;
@@ -52,6 +52,22 @@ impl Up {
         }
     }
 
+    /// Sends a signal, after which it must end well and leave nothing.
+    async fn ends_well(&self, child: &mut Child, name: &str) {
+        signal(name, child).await;
+        let ended = timeout(DEADLINE, child.wait()).await.expect("it ends").unwrap();
+        assert_eq!(ended.code(), Some(0));
+        self.nothing_is_left().await;
+    }
+
+    /// Asks the order service again and again; each answer must be a good one.
+    async fn answers(&self, path: &str, times: usize) {
+        let url = format!("http://127.0.0.1:{}{path}", self.ports[0].number());
+        for _ in 0..times {
+            assert!(reqwest::get(&url).await.unwrap().status().is_success());
+        }
+    }
+
     /// Neither the broker nor a service holds a port, and the data may be used by the next one.
     async fn nothing_is_left(&self) {
         let ports: Vec<_> = self.ports.iter().map(|port| ("a port", port.number())).collect();
@@ -76,19 +92,13 @@ async fn signal(name: &str, child: &Child) {
     assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
 }
 
-async fn end(child: &mut Child) -> ExitStatus {
-    timeout(DEADLINE, child.wait()).await.expect("it ends").unwrap()
-}
-
 #[tokio::test]
 async fn a_hangup_stops_everything_although_nobody_reads_what_is_printed() {
     let up = Up::new();
     let mut child = up.command(env!("CARGO_BIN_EXE_sim")).args(up.arguments()).spawn().unwrap();
     up.is_welcoming(&mut child).await;
     drop((child.stdout.take(), child.stderr.take()));
-    signal("-HUP", &child).await;
-    assert_eq!(end(&mut child).await.code(), Some(0));
-    up.nothing_is_left().await;
+    up.ends_well(&mut child, "-HUP").await;
 }
 
 #[tokio::test]
@@ -98,13 +108,8 @@ async fn a_topology_whose_output_nobody_reads_goes_on_until_it_is_stopped() {
     let mut child = command.env("RUST_LOG", "trace").args(up.arguments()).spawn().unwrap();
     up.is_welcoming(&mut child).await;
     drop((child.stdout.take(), child.stderr.take()));
-    let url = format!("http://127.0.0.1:{}/livez", up.ports[0].number());
-    for _ in 0..200 {
-        assert!(reqwest::get(&url).await.unwrap().status().is_success());
-    }
-    signal("-TERM", &child).await;
-    assert_eq!(end(&mut child).await.code(), Some(0));
-    up.nothing_is_left().await;
+    up.answers("/livez", 200).await;
+    up.ends_well(&mut child, "-TERM").await;
 }
 
 /// `script` opens a terminal of its own for the command; killed, it takes the terminal along.
@@ -126,11 +131,6 @@ async fn what_runs_under_nohup_outlives_its_terminal() {
     let mut child = up.command("nohup").arg(env!("CARGO_BIN_EXE_sim")).args(up.arguments()).spawn().unwrap();
     up.is_welcoming(&mut child).await;
     signal("-HUP", &child).await;
-    let url = format!("http://127.0.0.1:{}/readyz", up.ports[0].number());
-    for _ in 0..20 {
-        assert!(reqwest::get(&url).await.unwrap().status().is_success());
-    }
-    signal("-TERM", &child).await;
-    assert_eq!(end(&mut child).await.code(), Some(0));
-    up.nothing_is_left().await;
+    up.answers("/readyz", 20).await;
+    up.ends_well(&mut child, "-TERM").await;
 }

@@ -97,6 +97,18 @@ impl App {
         wait_until(&what, async || self.readiness().await.1["broker"] == word).await;
     }
 
+    /// Waits until the service says that the consumer is not its own; returns what it says.
+    pub async fn until_not_owned(&self) -> String {
+        let is_told = async || self.readiness().await.1["consumer"] == "not owned";
+        wait_until("the service is not the consumer's owner", is_told).await;
+        let (status, body) = self.readiness().await;
+        let (ready, broker) = (&body["status"], &body["broker"]);
+        assert_eq!((status, ready, broker), (503, &"not ready".into(), &"connected".into()));
+        let metrics = self.metrics().await;
+        assert!(metrics.contains("consumer_owned 0"), "{metrics}");
+        body["detail"].as_str().unwrap_or_else(|| panic!("no detail in {body}")).to_owned()
+    }
+
     /// Drains and waits for the end, which must be a clean one.
     pub async fn stop(mut self) {
         self.shutdown.cancel();

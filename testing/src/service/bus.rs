@@ -142,6 +142,13 @@ impl Publisher {
         self.publish(confirmed(id)).await;
     }
 
+    /// Orders one piece of product 1 under each of these ids.
+    pub async fn place(&self, order_ids: &[&str]) {
+        for order_id in order_ids {
+            self.publish(order(order_id, "1", 1)).await;
+        }
+    }
+
     pub async fn publish(&self, body: impl AsRef<[u8]>) {
         self.publish_with(HeaderMap::new(), body).await;
     }

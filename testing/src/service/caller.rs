@@ -42,6 +42,17 @@ impl Caller {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
+    /// What the pages hold from this one on.
+    pub async fn pages(&self, path: &str) -> Vec<Value> {
+        let (mut found, mut next) = (Vec::new(), Some(path.to_owned()));
+        while let Some(path) = next {
+            let answer = self.get(&path).await;
+            found.extend(answer.list().iter().cloned());
+            next = answer.next_page();
+        }
+        found
+    }
+
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         Answer::of(self.contract, request).await
     }
@@ -125,6 +136,13 @@ impl Answer {
         Self { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
     }
 
+    /// The list that a page is.
+    #[track_caller]
+    pub fn list(&self) -> &[Value] {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.body.as_array().unwrap_or_else(|| panic!("no list in {self:?}"))
+    }
+
     /// The id of the order in the body.
     pub fn id(&self) -> String {
         self.body["id"].as_str().unwrap_or_else(|| panic!("no id in {self:?}")).to_owned()
@@ -133,6 +151,37 @@ impl Answer {
     /// The value of a header, empty without it.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| expect("read a header", value.to_str()))
+    }
+
+    /// The path of the next page; `None` on the last one.
+    pub fn next_page(&self) -> Option<String> {
+        let link = self.header("link").strip_prefix('<')?;
+        Some(link.strip_suffix(">; rel=\"next\"").expect("a link to the next page").to_owned())
+    }
+
+    /// Checks that one field is refused, by its name, and returns the detail.
+    #[track_caller]
+    pub fn refused(&self, field: &str) -> String {
+        let detail = self.problem(400);
+        assert_eq!(self.body["field"], field, "{self:?}");
+        assert!(detail.starts_with(field), "{self:?}");
+        detail
+    }
+
+    /// Checks what OWASP's REST Security Cheat Sheet asks of every answer.
+    #[track_caller]
+    pub fn assert_secured(&self) {
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+        ] {
+            let values: Vec<_> = self.headers.get_all(name).iter().collect();
+            assert_eq!(values, [value], "{name}: {self:?}");
+        }
+        assert!(!self.headers.contains_key("server") && !self.headers.contains_key("x-powered-by"));
     }
 
     /// Checks what every error answer has, and returns its detail.

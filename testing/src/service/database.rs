@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use shared::storage::Database;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, FromRow, SqliteConnection, SqlitePool};
 
@@ -98,6 +99,14 @@ impl Db {
         let what = format!("there are {count} dead letters");
         wait_until(&what, async || self.dead_letters().await == count).await;
     }
+}
+
+/// Runs statements on a database as a service itself opens it, and closes it.
+pub async fn run_sql(database: Database, sql: &'static str) {
+    let mut tx = expect("begin", database.begin().await);
+    expect(sql, sqlx::raw_sql(sql).execute(&mut *tx).await);
+    expect("commit", tx.commit().await);
+    database.close().await;
 }
 
 /// A write transaction in somebody else's hands.

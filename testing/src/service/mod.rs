@@ -13,5 +13,5 @@ pub use self::bus::{
     until_nothing_is_owed, word,
 };
 pub use self::caller::{Answer, Caller, SECRET, token};
-pub use self::database::{Db, WriteLock};
+pub use self::database::{Db, WriteLock, run_sql};
 pub use self::process::{Ran, ServiceProcess, VARIABLES, run};

@@ -1,9 +1,0 @@
-//! What can be done to a broker.
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    Stop,
-    Kill,
-    StartAgain,
-    Wipe,
-}
