@@ -10,7 +10,7 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::time::{sleep, timeout};
 
-use super::Action;
+use super::action::Action;
 
 /// How long an engine may take to answer before it counts as absent.
 const ENGINE: Duration = Duration::from_secs(2);

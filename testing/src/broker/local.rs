@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use processes::{Logs, Process, broker, nats_server};
 use tempfile::TempDir;
 
-use super::Action;
+use super::action::Action;
 
 /// A broker with its storage in a folder of its own.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 //!
 //! `TEST_NATS=docker` or `process` decides where it runs; unset, Docker is used where an engine answers.
 
+mod action;
 mod container;
 mod local;
 
@@ -10,6 +11,7 @@ use std::env;
 use processes::{Port, broker};
 use tokio::sync::Mutex;
 
+use self::action::Action;
 use self::container::Container;
 use self::local::Local;
 use crate::expect;
@@ -25,15 +27,6 @@ pub struct Broker {
 enum Backend {
     Docker(Box<Container>),
     Process(Box<Local>),
-}
-
-/// What can be done to a broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Stop,
-    Kill,
-    StartAgain,
-    Wipe,
 }
 
 impl Broker {
