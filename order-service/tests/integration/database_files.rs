@@ -48,7 +48,7 @@ async fn a_second_process_is_refused_by_whatever_name_it_finds_the_database() {
     fs::hard_link(files.database(), beside("hard.db")).unwrap();
     let _ = fs::remove_file(beside("order.db.lock"));
     for database in [files.database(), beside("link.db"), beside("folder/order.db"), beside("hard.db")] {
-        let errors = refusal(&database, &[]).await;
+        let errors = refusal(&database).await;
         assert!(errors.contains("another process uses the database"), "{errors}");
     }
     first.user("alice").place("1", 1).await;
@@ -61,7 +61,7 @@ async fn a_database_with_two_names_is_refused_because_its_newest_commits_lie_bes
     let other = files.path("other.db");
     fs::hard_link(files.database(), &other).unwrap();
     for database in [&files.database(), &other] {
-        let errors = refusal(database, &[]).await;
+        let errors = refusal(database).await;
         assert!(errors.contains("2 names (hard links)") && errors.contains("-wal"), "{errors}");
     }
     fs::remove_file(other).unwrap();
@@ -132,7 +132,7 @@ async fn a_database_that_is_written_over_in_use_stops_the_service_and_leaves_a_m
         assert!(service.log().contains("somebody has written over the file"), "{}", service.log());
         assert!(beside(&files, ".suspect").exists());
         empty(&files);
-        let errors = refusal(&files.database(), &[]).await;
+        let errors = refusal(&files.database()).await;
         assert!(errors.contains("is empty") && errors.contains("order.db.suspect"), "{errors}");
     }
 }
@@ -142,7 +142,7 @@ async fn an_emptied_database_is_refused_while_the_newest_commits_lie_beside_it()
     let files = killed().await;
     let whole = fs::read(files.database()).unwrap();
     empty(&files);
-    let errors = refusal(&files.database(), &[]).await;
+    let errors = refusal(&files.database()).await;
     assert!(errors.contains("is empty") && errors.contains("order.db-wal"), "{errors}");
     fs::write(files.database(), whole).unwrap();
     the_order_is_there(&files).await;

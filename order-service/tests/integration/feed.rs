@@ -2,8 +2,9 @@
 
 use order_service::orders::feed::{Feed, FeedReader, Read, Subscription, Topic};
 use order_service::orders::settlement::SettleOrders;
+use shared::contract::subjects::ORDER_PROCESSED;
 use shared::delivery::handler;
-use shared::delivery::message::Delivery;
+use testing::service::delivery;
 
 use crate::fixture::nats::confirmed;
 use crate::fixture::parts::Parts;
@@ -19,12 +20,7 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<(String, Str
 }
 
 async fn confirm(parts: &Parts, id: &str) {
-    let delivery = Delivery {
-        subject: "order_processed".to_owned(),
-        body: confirmed(id).into(),
-        headers: None,
-        attempt: 1,
-    };
+    let delivery = delivery(ORDER_PROCESSED, confirmed(id));
     let mut tx = parts.database.begin().await.unwrap();
     handler::handle(&SettleOrders, &mut tx, &[delivery]).await.unwrap();
     tx.commit().await.unwrap();

@@ -4,7 +4,7 @@ use async_nats::HeaderMap;
 use serde_json::json;
 
 use crate::fixture::nats::{cancelled, confirmed};
-use crate::fixture::{Publisher, answer_to, connected, wait_until};
+use crate::fixture::{Publisher, answer_to, connected};
 
 /// The headers of an answer that was decided at this time.
 fn decided_at(time: &str) -> HeaderMap {
@@ -21,7 +21,7 @@ async fn the_history_is_the_same_however_often_the_answer_comes() {
     let id = answer_to(alice.order_request("1", 1).header("traceparent", trace)).await.id();
     let body = cancelled(&id, "insufficient_stock");
     inventory.publish_with(decided_at("2026-01-02T04:04:05.6789+01:00"), body.as_str()).await;
-    wait_until("the order is settled", || async { alice.order(&id).await["status"] != "created" }).await;
+    alice.until_order_is(&id, "cancelled").await;
 
     let order = alice.order(&id).await;
     assert_eq!(order["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
@@ -55,7 +55,7 @@ async fn a_decision_without_a_time_that_can_be_read_is_left_out_of_the_history()
     let (bare, strange) = (alice.place("1", 1).await, alice.place("1", 1).await);
     inventory.confirm(&bare).await;
     inventory.publish_with(decided_at("yesterday"), confirmed(&strange)).await;
-    wait_until("both are settled", || async { alice.order(&strange).await["status"] != "created" }).await;
+    alice.until_order_is(&strange, "confirmed").await;
     for id in [&bare, &strange] {
         let order = alice.order(id).await;
         let expected = json!([

@@ -88,7 +88,7 @@ async fn a_second_signal_ends_a_drain_at_once() {
 #[tokio::test]
 async fn a_second_process_on_the_same_database_is_refused() {
     let (files, mut first) = spawn_alone(&[]).await;
-    let errors = refusal(&files.database(), &[]).await;
+    let errors = refusal(&files.database()).await;
     let message = format!("another process uses the database {}", files.database().display());
     assert!(errors.contains(&message), "{errors}");
     assert_eq!(first.user("alice").post("1", 1).await.status, 201, "the first is not disturbed");

@@ -2,9 +2,9 @@
 
 use async_nats::{HeaderMap, jetstream};
 use order_service::orders::settlement::SettleOrders;
+use shared::contract::subjects::ORDER_PROCESSED;
 use shared::delivery::handler;
-use shared::delivery::handler::Outcome;
-use shared::delivery::message::Delivery;
+use testing::service::{delivery, word};
 
 use crate::fixture::nats::{cancelled, confirmed};
 use crate::fixture::parts::Parts;
@@ -25,8 +25,7 @@ async fn an_answer_settles_its_order_for_good() {
     inventory.confirm(&sold).await;
     inventory.publish(&cancelled(&short, "insufficient_stock")).await;
     inventory.publish(&cancelled(&unknown, "unknown_product")).await;
-    wait_until("the last order is settled", || async { alice.order(&unknown).await["status"] != "created" })
-        .await;
+    alice.until_order_is(&unknown, "cancelled").await;
 
     let order = alice.order(&sold).await;
     assert_eq!((&order["status"], order.get("reason")), (&"confirmed".into(), None), "{order}");
@@ -105,22 +104,11 @@ async fn repeats_and_contradictions_inside_one_batch_are_decided_in_order() {
         cancelled(two, "unknown_product"),
         confirmed(one),
     ];
-    let batch = batch.map(|body| Delivery {
-        subject: "order_processed".to_owned(),
-        body: body.into(),
-        headers: None,
-        attempt: 1,
-    });
+    let batch = batch.map(|body| delivery(ORDER_PROCESSED, body));
     let mut tx = parts.database.begin().await.unwrap();
     let outcomes = handler::handle(&SettleOrders, &mut tx, &batch).await.unwrap();
     tx.commit().await.unwrap();
-    let words: Vec<&str> = outcomes
-        .iter()
-        .map(|outcome| match outcome {
-            Outcome::Done(word) => *word,
-            Outcome::Never(never) => never.reason,
-        })
-        .collect();
+    let words: Vec<&str> = outcomes.iter().map(word).collect();
     let expected = [
         "confirmed",
         "repeated",

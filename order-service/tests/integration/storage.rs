@@ -179,7 +179,7 @@ async fn a_corrupt_database_stops_the_service_leaves_a_marker_and_is_checked_bef
     assert!(note.contains("malformed") && note.starts_with("20"), "{note}");
 
     for _ in 0..2 {
-        let errors = refusal(&files.database(), &[]).await;
+        let errors = refusal(&files.database()).await;
         for part in ["order.db is damaged", "Restore a backup", "order.db-wal"] {
             assert!(errors.contains(part), "{part}: {errors}");
         }
@@ -238,7 +238,7 @@ async fn a_marker_that_cannot_be_read_is_refused_and_not_taken_for_none() {
     let marker = files.path("order.db.suspect");
     // A folder can be read by nobody, not even by root.
     fs::create_dir(&marker).unwrap();
-    let errors = refusal(&files.database(), &[]).await;
+    let errors = refusal(&files.database()).await;
     assert!(errors.contains("order.db.suspect") && errors.contains("directory"), "{errors}");
 
     fs::remove_dir(&marker).unwrap();
