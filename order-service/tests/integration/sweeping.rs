@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream;
 use order_service::orders::pending::BACKOFF_MAX_MS;
 use order_service::sweeper::Sweeper;
 use shared::clock::now_ms;
+use shared::contract::subjects::STREAM;
+use shared::delivery::relay::Relayed;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::nats::{InventoryConsumer, header};
@@ -157,6 +160,24 @@ async fn a_stream_without_what_it_acknowledged_last_has_every_pending_order_sent
         inventory.handle(3).await;
         assert_eq!(parts.sweep(now).await, 0, "once");
     }
+}
+
+/// The client reaches a broker that came back older, and hands it events, before anybody hears of the new connection.
+#[tokio::test]
+async fn a_stream_that_uses_sequences_again_is_noticed_although_the_session_seems_to_be_the_same() {
+    let world = World::start().await;
+    let (parts, now) = (&world.parts, now_ms());
+    parts.place(3, now).await;
+    parts.relay(3).await;
+    let operator = jetstream::new(world.broker.connect("operator").await);
+    let config = operator.get_stream(STREAM).await.unwrap().cached_info().config.clone();
+    operator.delete_stream(STREAM).await.unwrap();
+    operator.create_stream(config).await.unwrap();
+
+    parts.place(5, now).await;
+    assert_eq!(parts.relay_once().await, Relayed::Unacknowledged { sent: 0, kept: 5 });
+    assert_eq!(parts.relay_once().await, Relayed::Sent(5), "the stream has them already");
+    assert_eq!(parts.sweep(now).await, 3, "what the former stream held");
 }
 
 #[tokio::test]

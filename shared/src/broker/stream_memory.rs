@@ -1,7 +1,8 @@
 //! What a database remembers of the stream, and how it notices that the stream has lost messages.
 //!
-//! Looked at once when a session begins, before anything is published in it: a stream with another creation
-//! time was wiped, and one that does not hold the message it acknowledged last was truncated.
+//! Looked at when a session begins, before anything is published in it, and when a sequence is used again: a
+//! stream with another creation time was wiped, and one that does not hold the message it acknowledged last was
+//! truncated.
 
 use anyhow::{Context, Error, Result};
 use sqlx::SqlitePool;
@@ -23,16 +24,17 @@ pub struct Acknowledged {
 
 /// Takes note of the session's stream, and of the loss when it has lost messages that it had acknowledged.
 ///
-/// No row that a former stream acknowledged is deleted after this. So whoever reads of the loss can rely on
-/// it: what is in the outbox will be published to the present stream, and what is not may be lost.
-pub async fn begin_session(database: &Database, broker: &Broker, session: &Session) -> Result<()> {
+/// Returns the highest sequence that the present stream has acknowledged; 0 for none. No row that a former
+/// stream acknowledged is deleted after this. So whoever reads of the loss can rely on it: what is in the outbox
+/// will be published to the present stream, and what is not may be lost.
+pub async fn begin_session(database: &Database, broker: &Broker, session: &Session) -> Result<u64> {
     let remembered = "SELECT stream_created, acked_sequence, acked_message_id FROM broker_memory";
     let (stream_created, sequence, message_id): (String, i64, String) =
         sqlx::query_as(remembered).fetch_one(database.reader()).await?;
     let latest = Acknowledged { sequence: sequence as u64, message_id };
     let same = stream_created == session.stream_created;
     if same && holds(broker, &latest).await? {
-        return Ok(());
+        return Ok(latest.sequence);
     }
     let noted = database.write(|mut tx| async move {
         sqlx::query(
@@ -48,7 +50,7 @@ pub async fn begin_session(database: &Database, broker: &Broker, session: &Sessi
     if same {
         tracing::warn!(acked_sequence = latest.sequence, "the stream no longer holds what it acknowledged");
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Whether the stream still has `latest`, as far as anybody can tell: before the first there is nothing to

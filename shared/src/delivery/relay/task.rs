@@ -31,6 +31,8 @@ pub struct Relay {
     broker: Broker,
     /// The session in which rows are published.
     session: Option<Session>,
+    /// The highest sequence that its stream has acknowledged.
+    acked_sequence: u64,
     acknowledged: AcknowledgedRows,
     /// Rows up to this id are published; the next step starts behind it.
     cursor: i64,
@@ -50,7 +52,14 @@ pub enum Relayed {
 impl Relay {
     /// A relay whose events carry the name of the broker's consumer, `/name`, as their `ce-source`.
     pub fn new(database: Database, broker: Broker) -> Self {
-        Self { database, broker, session: None, acknowledged: AcknowledgedRows::default(), cursor: 0 }
+        Self {
+            database,
+            broker,
+            session: None,
+            acked_sequence: 0,
+            acknowledged: AcknowledgedRows::default(),
+            cursor: 0,
+        }
     }
 
     /// Steps until `last_call`, then until the outbox is empty or the broker fails.
@@ -114,7 +123,7 @@ impl Relay {
     /// Publishes the next rows in this session, which begins with a look at what its stream still holds.
     async fn publish_in(&mut self, session: &Session) -> Result<Relayed> {
         if self.session.as_ref() != Some(session) {
-            stream_memory::begin_session(&self.database, &self.broker, session).await?;
+            self.acked_sequence = stream_memory::begin_session(&self.database, &self.broker, session).await?;
             fail_point::reach("relay: stream noted, nothing published");
             (self.acknowledged, self.cursor) = Default::default();
             self.session = Some(session.clone());
@@ -127,9 +136,16 @@ impl Relay {
         let rows = rows.context("read the outbox")?;
         let Some(last) = rows.last() else { return Ok(Relayed::Idle) };
         let service = self.broker.ownership.consumer;
-        let Published { acknowledged, latest, unsendable } =
-            publish(&self.broker.context(), service, &rows).await;
+        let context = self.broker.context();
+        let Published { acknowledged, latest, is_truncated, unsendable } =
+            publish(&context, service, self.acked_sequence, &rows).await;
+        if is_truncated {
+            // As in another session: the next step looks at the stream first.
+            (self.session, self.acknowledged) = Default::default();
+            return Ok(Relayed::Unacknowledged { sent: 0, kept: rows.len() });
+        }
         let (sent, kept) = (acknowledged.len(), rows.len() - acknowledged.len() - unsendable.len());
+        self.acked_sequence = self.acked_sequence.max(latest.sequence);
         self.acknowledged.add(acknowledged, latest);
         let set_aside = set_aside(&self.database, service, &unsendable).await;
         self.cursor = if kept == 0 && set_aside.is_ok() { last.id } else { 0 };
