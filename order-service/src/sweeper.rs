@@ -45,7 +45,7 @@ pub enum Swept {
 pub struct Sweeper {
     database: Database,
     broker: Broker,
-    /// The session in which the back-off was last at its start.
+    /// The session in which the back-off was last set to its start.
     session: Option<Session>,
 }
 

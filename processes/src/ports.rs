@@ -14,7 +14,7 @@ use crate::workspace;
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 10_000;
 
-/// A port number, claimed until it is dropped or given by the user.
+/// A port number: one that the user gave, or one that is claimed until it is dropped.
 #[derive(Debug)]
 pub struct Port {
     number: u16,

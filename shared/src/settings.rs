@@ -1,4 +1,6 @@
-//! Settings that both services have. Each is a flag and an environment variable of the same name, read once.
+//! Settings that both services have. Each is a flag and an environment variable of the same name (but RUST_LOG
+//! is `--log`), read once. A tool of the binary reads only the variables that `operations/command_line` lists
+//! for it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What a text may hold, and texts that come in odd clothes.
+//! What a text may hold, and how to get the text out of bytes or of a panic.
 
 use std::any::Any;
 

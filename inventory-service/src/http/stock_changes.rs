@@ -83,7 +83,7 @@ pub async fn correct(
     State(queue): State<CommitQueue<NewAdjustment>>,
     product_id: Result<Path<ProductId>, PathRejection>,
     uri: Uri,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
+    key: Result<IdempotencyKey, Problem>,
     JsonBody(CorrectionBody { stock, reason }): JsonBody<CorrectionBody>,
 ) -> Result<Response, Problem> {
     let new = NewAdjustment {
@@ -91,7 +91,8 @@ pub async fn correct(
         kind: AdjustmentKind::Correction(stock.get()),
         reason: reason.into(),
         user_id: keeper.id,
-        idempotency_key,
+        // What is wrong with the body is told first.
+        idempotency_key: key?.0,
     };
     adjust(queue, new, &uri).await
 }
@@ -115,7 +116,7 @@ pub async fn restock(
     State(queue): State<CommitQueue<NewAdjustment>>,
     product_id: Result<Path<ProductId>, PathRejection>,
     uri: Uri,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
+    key: Result<IdempotencyKey, Problem>,
     JsonBody(RestockBody { quantity, reason }): JsonBody<RestockBody>,
 ) -> Result<Response, Problem> {
     let new = NewAdjustment {
@@ -123,7 +124,8 @@ pub async fn restock(
         kind: AdjustmentKind::Restock(quantity.get()),
         reason: reason.map_or_else(|| RESTOCK.to_owned(), String::from),
         user_id: keeper.id,
-        idempotency_key,
+        // What is wrong with the body is told first.
+        idempotency_key: key?.0,
     };
     adjust(queue, new, &uri).await
 }

@@ -14,7 +14,7 @@ use shared::delivery::outbox;
 use shared::storage::{Tx, json};
 use sqlx::FromRow;
 
-/// One row of the table `reservations`.
+/// One row of the table `reservations`: a decided order, confirmed or cancelled.
 #[derive(Debug, Clone, FromRow)]
 struct Reservation {
     order_id: String,
@@ -62,12 +62,14 @@ pub async fn reserve(tx: &mut Tx, orders: &[Received<OrderCreated>], now_ms: i64
         answers.push(reservation.answer());
         decided.insert(order.order_id.clone(), reservation.clone());
         new.push(reservation);
-        tracing::debug!(order_id = order.order_id, %status, "order decided");
         outcomes.push(Outcome::Done(status.as_str()));
     }
     insert(tx, &new).await?;
     take(tx, &taken).await?;
     outbox::enqueue(tx, &answers, now_ms).await?;
+    for Reservation { order_id, status, .. } in new {
+        tracing::debug!(order_id, status = status.as_str(), "order decided");
+    }
     Ok(outcomes)
 }
 

@@ -58,7 +58,7 @@ pub async fn place_order(
     user: User,
     State(queue): State<CommitQueue<NewOrder>>,
     State(open_requests): State<OpenRequests>,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
+    key: Result<IdempotencyKey, Problem>,
     Wait(wait): Wait,
     headers: HeaderMap,
     JsonBody(body): JsonBody<NewOrderBody>,
@@ -69,7 +69,8 @@ pub async fn place_order(
         product_id: body.product_id.into(),
         quantity: body.quantity.get(),
         traceparent: trace::accept(received),
-        idempotency_key,
+        // What is wrong with the body is told first.
+        idempotency_key: key?.0,
     };
     fail_point::reach("orders: valid, not queued");
     let placed = commit(&queue, new).await?;

@@ -61,7 +61,7 @@ pub enum Read {
 }
 
 impl FeedReader {
-    /// A reader that begins behind the newest change. Nobody may have subscribed to `feed` yet.
+    /// A reader that begins behind the newest change. Call it before anybody subscribes to `feed`.
     pub async fn open(database: Database, feed: Feed) -> sqlx::Result<Self> {
         let position = status_changes::newest(database.reader()).await?;
         Ok(Self { feed, database, position })

@@ -1,8 +1,8 @@
 //! Orders: the rules and the SQL, free of HTTP and NATS.
 //!
 //! [`placement`] decides a batch of new orders, [`settlement`] applies the inventory's answers, [`pending`]
-//! sends again what got none. [`list`] reads pages of orders. [`status_changes`] numbers what happened to them,
-//! and [`feed`] hands out new ones.
+//! sends again what got none. [`list`] reads pages of orders. [`status_changes`] reads what happened to them,
+//! as the triggers in `migrations/0102_status_changes.sql` number it, and [`feed`] hands out new changes.
 
 pub mod feed;
 pub mod list;

@@ -38,7 +38,6 @@ pub async fn settle(tx: &mut Tx, answers: &[Received<OrderProcessed>], now_ms: i
             Some(state @ (Status::Created, _)) => {
                 *state = result;
                 settled.push((&answer.order_id, status, reason, *decided_at));
-                tracing::debug!(order_id = answer.order_id, %status, "order settled");
                 Outcome::Done(status.as_str())
             }
             Some(state) if *state == result => Outcome::Done("repeated"),
@@ -46,6 +45,9 @@ pub async fn settle(tx: &mut Tx, answers: &[Received<OrderProcessed>], now_ms: i
         });
     }
     write(tx, &settled, now_ms).await?;
+    for (order_id, status, ..) in settled {
+        tracing::debug!(order_id, status = status.as_str(), "order settled");
+    }
     Ok(outcomes)
 }
 

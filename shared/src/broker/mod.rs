@@ -1,7 +1,7 @@
 //! The connection to NATS: watched, with its stream and its consumer as they must be, and used only by whom
 //! they belong to.
 //!
-//! It publishes and acknowledges nothing, and knows no event.
+//! It publishes no event and acknowledges none.
 
 pub mod adoption;
 mod client;

@@ -3,7 +3,7 @@
 //! Decoders ignore unknown fields and accept what a person types by hand; they check every value that an
 //! event handler relies on, so that an undecodable message is told apart from one that can be handled.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::status::{Reason, Status};
@@ -68,6 +68,7 @@ pub struct OrderCreated {
 pub struct OrderProcessed {
     pub order_id: String,
     /// `confirmed` or `cancelled`.
+    #[serde(deserialize_with = "final_status")]
     pub status: Status,
     /// Present exactly when cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,14 +97,17 @@ impl EventBody for OrderProcessed {
     fn decode(body: &[u8]) -> Result<Self, String> {
         let event: Self = object(body)?;
         check_order_id(&event.order_id)?;
-        if event.status == Status::Created {
-            return Err("status must be confirmed or cancelled".to_owned());
-        }
         if (event.status == Status::Cancelled) != event.reason.is_some() {
             return Err("reason must be present exactly when status is cancelled".to_owned());
         }
         Ok(event)
     }
+}
+
+fn final_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    let status = word.parse().ok().filter(|status| *status != Status::Created);
+    status.ok_or_else(|| D::Error::unknown_variant(&word, &["confirmed", "cancelled"]))
 }
 
 fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
@@ -202,5 +206,7 @@ mod tests {
         assert!(decode(r#"{"orderId":"a","status":"cancelled"}"#).is_err());
         assert!(decode(r#"{"orderId":"a","status":"confirmed","reason":"unknown_product"}"#).is_err());
         assert!(decode(r#"{"orderId":"a","status":"created"}"#).is_err());
+        let shipped = decode(r#"{"orderId":"a","status":"shipped"}"#).unwrap_err();
+        assert!(shipped.contains("expected `confirmed` or `cancelled`"), "{shipped}");
     }
 }

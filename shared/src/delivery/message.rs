@@ -9,6 +9,7 @@ use crate::contract::events::{EventBody, Received};
 use crate::contract::trace;
 use crate::contract::trace::TRACEPARENT;
 
+/// One message as it was delivered, or as a dead letter keeps it.
 #[derive(Debug)]
 pub struct Delivery {
     pub subject: String,

@@ -75,7 +75,7 @@ pub fn enqueued_ms(message_id: &str) -> Option<i64> {
     i64::try_from(seconds * 1000 + u64::from(nanos) / 1_000_000).ok()
 }
 
-/// Removes the rows that the broker acknowledged.
+/// Removes rows that the broker acknowledged, or that can never be a message.
 pub async fn delete(tx: &mut Tx, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))")
         .bind(json(&ids))

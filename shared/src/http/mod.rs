@@ -1,6 +1,6 @@
 //! Requests and answers: bounded, authenticated, and with a clear error for everything that is wrong.
 //!
-//! It knows no route of a service, and starts nothing.
+//! It knows no route of a service; its own are the OpenAPI document and its page.
 
 pub mod answer;
 pub mod auth;

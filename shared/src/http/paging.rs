@@ -10,11 +10,13 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::fields;
 use super::problem::Problem;
-use super::uri::{numbers, parameters, texts};
+use super::uri::{number, parameters, texts};
 use crate::number::Within;
 
 pub const LIMIT_MAX: i64 = 200;
@@ -73,9 +75,14 @@ impl<S: Send + Sync, F: DeserializeOwned> FromRequestParts<S> for PageQuery<F> {
 
 impl<F: DeserializeOwned> PageQuery<F> {
     fn read(uri: &Uri) -> Result<Self, Problem> {
-        let (page, filters) =
+        let (page, filters): (Vec<_>, _) =
             parameters(uri)?.into_iter().partition(|(name, _)| matches!(name.as_str(), "limit" | "cursor"));
-        Ok(Self { path: uri.path().to_owned(), page: numbers(page)?, filters: texts(filters)? })
+        let page = page.into_iter().map(|(name, text)| match name.as_str() {
+            "limit" => (name, number(text)),
+            _ => (name, Value::String(text)),
+        });
+        let page = fields::parse(page.collect())?;
+        Ok(Self { path: uri.path().to_owned(), page, filters: texts(filters)? })
     }
 }
 
@@ -140,13 +147,25 @@ mod tests {
 
     #[test]
     fn a_parameter_that_breaks_a_rule_is_named() {
-        for query in ["limit=0", "limit=201", "limit=x", "limit=1&limit=1", "status=a&status=b", "page=2"] {
+        for query in [
+            "limit=0",
+            "limit=201",
+            "limit=x",
+            "limit=5.0",
+            "limit=null",
+            "limit=1&limit=1",
+            "status=a&status=b",
+            "page=2",
+        ] {
             let name = query.split('=').next().unwrap();
             let problem = read(query).unwrap_err();
             let names_it = matches!(&problem, Problem::InvalidField { field, .. } if field == name);
             assert!(names_it, "{query}: {problem:?}");
         }
-        assert!(read("cursor=nonsense").unwrap().key::<String>().is_err());
+        for cursor in ["nonsense", "null", "7", "true"] {
+            assert!(read(&format!("cursor={cursor}")).unwrap().key::<String>().is_err(), "{cursor}");
+        }
+        assert_eq!(read("limit=010").unwrap().rows_to_read(), 11);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const REST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes thrown away at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Whether bytes of a request have come that is not read to its end.
+/// Whether the client has sent bytes of a request that nobody has read yet.
 #[derive(Clone, Default)]
 pub struct Unread(Arc<AtomicBool>);
 

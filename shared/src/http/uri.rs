@@ -38,10 +38,15 @@ pub fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
         .map_err(|error| Problem::invalid("query", format!("must be form-encoded: {error}")))
 }
 
-/// The struct that these make, where what is written like a number or a truth is one.
-pub fn numbers<T: DeserializeOwned>(parameters: Vec<(String, String)>) -> Result<T, Problem> {
-    let value = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
-    fields::parse(parameters.into_iter().map(|(name, text)| (name, value(text))).collect())
+/// The struct that these make, where what is written like an integer or a truth is one.
+fn numbers<T: DeserializeOwned>(parameters: Vec<(String, String)>) -> Result<T, Problem> {
+    fields::parse(parameters.into_iter().map(|(name, text)| (name, number(text))).collect())
+}
+
+/// An integer in decimal digits, or a truth; any other text stays one.
+pub fn number(text: String) -> Value {
+    let integer = text.parse::<i64>().map(Value::from);
+    integer.or_else(|_| text.parse::<bool>().map(Value::from)).unwrap_or(Value::String(text))
 }
 
 /// The struct that these make, where each is a text.

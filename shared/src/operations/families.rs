@@ -16,7 +16,7 @@ enum Kind {
     Counter(Labels),
 }
 
-/// Labels with their usual values. No values stand for the service's consumer.
+/// Labels, each with its usual values. A label without values is the consumer, whose name only the service knows.
 type Labels = &'static [(&'static str, &'static [&'static str])];
 
 /// Of `dead_letters_total`, to which a service adds its own reasons.

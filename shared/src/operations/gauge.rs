@@ -15,6 +15,7 @@ const FREE: Duration = Duration::from_millis(2);
 
 type Count = Box<dyn for<'a> Fn(&'a SqlitePool) -> BoxFuture<'a, sqlx::Result<i64>> + Send + Sync>;
 
+/// A number of `/metrics` that is found out when somebody asks.
 pub struct Gauge {
     /// What it counts, for the log.
     what: &'static str,

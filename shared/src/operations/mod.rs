@@ -1,6 +1,6 @@
 //! Running a service: how it starts, which tasks it has, how it stops, and what operators ask of it.
 //!
-//! It knows no order and no stock.
+//! It has no rule of a service; it only names what can happen to orders, in metrics and in help texts.
 
 pub mod admin_client;
 pub mod command_line;

@@ -44,6 +44,7 @@ pub struct Readiness {
     detail: Option<String>,
 }
 
+/// What `/livez`, `/readyz` and `/metrics` look at.
 pub struct Probes {
     pub service: &'static str,
     /// The service's own.

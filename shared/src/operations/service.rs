@@ -53,7 +53,7 @@ pub struct Own {
     pub dead_letters: DeadLetters,
 }
 
-/// A service's database, broker and relay, and the tasks that work with them.
+/// A service's database and broker, and the tasks that work with them.
 pub struct Service {
     pub tokens: Tokens,
     pub database: Database,
@@ -87,7 +87,8 @@ impl Service {
         Ok(Self { tokens, database, broker, shutdown, about, drain, jobs, tasks })
     }
 
-    /// Runs a task that may enqueue events. It must end once its token is cancelled, and not before.
+    /// Runs a task that may enqueue events. It must end once its token is cancelled, or all who give it work are
+    /// gone, and not before.
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         name: &'static str,

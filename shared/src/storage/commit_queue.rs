@@ -13,7 +13,7 @@ const BATCH_MAX: usize = 1_000;
 /// Why a request has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitError {
-    /// The queue is full, or the service drains. Certainly not stored.
+    /// The queue is full. Certainly not stored.
     Busy,
     /// The database cannot be written. Certainly not stored.
     NotStored,

@@ -44,11 +44,13 @@ impl Database {
         let lock = Lock::take(path)?;
         let connected = connect(&lock.path, own).await;
         let (writer, reader) = connected.map_err(|error| suspect::explain(&lock.path, error))?;
-        let stamp = Stamp::give(&lock.file, &writer).await;
+        let mut files = Files::opened(lock)?;
+        // Only now, since it is certain whose file gets it.
+        let stamp = Stamp::give(&files.lock.file, &writer).await;
         let (stamp, unstamped) = stamp.map_or_else(|error| (None, Some(error)), |stamp| (stamp, None));
-        let files = Arc::new(Files::opened(lock, stamp)?);
+        files.stamp = stamp;
         let (failure, ended, committed, wal_left) = Default::default();
-        let database = Self { writer, reader, failure, ended, committed, wal_left, files };
+        let database = Self { writer, reader, failure, ended, committed, wal_left, files: files.into() };
         if let Some(error) = unstamped {
             // As on a full disk. It is served all the same.
             database.note_failure(&error);

@@ -16,7 +16,7 @@ const IOERR_NOMEM: i32 = IOERR | (12 << 8);
 /// The index of the WAL could not grow, for want of space.
 const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 
-/// What is wrong with the storage, named after what the service does about it.
+/// What is wrong with the storage. The first three are waited for, the others end the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageFailure {
     /// No space is left. Writes are refused until there is some; reads go on.

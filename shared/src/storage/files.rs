@@ -35,14 +35,14 @@ impl From<Metadata> for FileId {
 pub(super) struct Files {
     pub lock: Lock,
     opened: Vec<(PathBuf, FileId)>,
-    stamp: Option<Stamp>,
+    /// Without one nobody notices when the file is written over.
+    pub stamp: Option<Stamp>,
 }
 
 impl Files {
     /// The files that are open now. From here on some connection must be open all the time: SQLite removes
-    /// what it keeps beside the file when the last one is closed. Without a stamp nobody notices when the
-    /// file is written over.
-    pub fn opened(lock: Lock, stamp: Option<Stamp>) -> Result<Self> {
+    /// what it keeps beside the file when the last one is closed.
+    pub fn opened(lock: Lock) -> Result<Self> {
         let locked = locked_path(&lock.path);
         let is_locked = fs::metadata(&locked).map(FileId::from)? == FileId::from(lock.file.metadata()?);
         ensure!(is_locked, "{} was replaced while it was opened; start again", locked.display());
@@ -51,7 +51,7 @@ impl Files {
         let opened = paths.map(|path| fs::metadata(&path).map(|metadata| (path, metadata.into())));
         let opened =
             opened.collect::<io::Result<_>>().context("look at what SQLite keeps beside the file")?;
-        Ok(Self { lock, opened, stamp })
+        Ok(Self { lock, opened, stamp: None })
     }
 
     /// The first file that is not the one that was opened; `None` while all are. Takes a few microseconds.

@@ -1,6 +1,6 @@
 //! Where faults happen: processes whose links to the broker are proxies, or the containers of compose.
 //!
-//! A fault has a begin and an end; after the end everything runs, is ready, and is connected.
+//! A fault has a begin and an end. After the end everything runs again; connections come back by themselves.
 
 use std::net::Ipv4Addr;
 
@@ -121,7 +121,7 @@ impl Site {
         }
     }
 
-    /// Mends it, and waits until what was down is ready again.
+    /// Mends it, and waits until a process that was down is ready again.
     pub async fn end(&mut self, fault: &Fault) -> Result<()> {
         match self {
             Self::Compose(containers) => containers.end(fault).await,

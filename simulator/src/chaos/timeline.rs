@@ -34,7 +34,7 @@ pub struct Timeline {
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     pub kills: BTreeMap<&'static str, usize>,
-    /// Kills that fewer orders than the minimum were pending at.
+    /// Kills at which too few orders were pending.
     pub idle_kills: usize,
     pub partitions: usize,
     pub wipes: usize,

@@ -83,10 +83,14 @@ fn parse_number(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
     number.ok_or_else(|| format!("it must be a number from {} to {}", range.start(), range.end()))
 }
 
+/// No run is longer, and no clock overflows.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Such as `500ms` or `2m`, and longer than nothing.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) if duration > DURATION_MAX => Err("it is too long".to_owned()),
         other => other.map_err(|error| error.to_string()),
     }
 }
@@ -143,7 +147,16 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["10", "s", "", "0s", "-1s", "99999999999999999999s", "18446744073709551615m"] {
+        for wrong in [
+            "10",
+            "s",
+            "",
+            "0s",
+            "-1s",
+            "99999999999999999999s",
+            "18446744073709551615m",
+            "10000000000000000000s",
+        ] {
             assert!(parse_duration(wrong).is_err(), "{wrong} must be refused");
         }
     }

@@ -166,7 +166,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// 503, 429 and what is wrong with the request mean *not stored*; every other failure leaves it open.
+/// 503 and what is wrong with the request mean *not stored*; every other failure leaves it open.
 fn told(answer: &http::Answer) -> Told {
     match answer.status.as_u16() {
         201 => Order::of(answer).map_or(Told::Nothing, |order| Told::Accepted(order.id, order.status)),

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 /// Without any order settled for this long, the rest counts as unsettled.
 const STANDSTILL: Duration = Duration::from_secs(60);
 
-/// The gauge may be as old as one of the service's ticks.
+/// The service may tell a gauge again for a while, and settles the last order a little after its event.
 const GAUGE: Duration = Duration::from_secs(15);
 
 pub(super) struct End {
@@ -40,7 +40,7 @@ pub(super) async fn wait(load: &Load) -> Result<End> {
 }
 
 impl Load {
-    /// Waits until the order service has settled every accepted order, or none for as long as `standstill`.
+    /// Waits until every accepted order was seen settled, or none for as long as `standstill`.
     /// Returns how many are open.
     pub async fn wait_until_settled(&self, standstill: Duration) -> usize {
         wait_for_news(&self.tally, standstill).await;

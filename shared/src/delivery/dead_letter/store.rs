@@ -32,7 +32,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// The same for a person.
     pub detail: String,
-    /// Deliveries and redrives that ended here.
+    /// The number of the delivery that ended here first, and one for each delivery and redrive since.
     pub attempts: i64,
     /// Unix milliseconds.
     pub first_seen_at: i64,

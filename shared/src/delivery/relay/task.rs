@@ -1,4 +1,4 @@
-//! The task that relays: one step after the other, woken by each commit and by the broker.
+//! The task that relays: one step after the other. A commit or news of the broker ends the pause between two.
 
 use std::time::Duration;
 
@@ -41,9 +41,10 @@ pub struct Relay {
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Relayed {
-    /// There was nothing to publish, or the broker is unreachable.
+    /// There was nothing to publish, or no broker to publish to: it is away, the consumer is another database's,
+    /// or the session ended meanwhile.
     Idle,
-    /// All rows of the batch were acknowledged.
+    /// All rows of the batch were acknowledged, or can never be a message.
     Sent(usize),
     /// Some rows were not acknowledged; they are published again.
     Unacknowledged { sent: usize, kept: usize },

@@ -14,6 +14,7 @@ pub const ADMIN_SCOPE: &str = "admin";
 /// The scope of those who change stock.
 pub const INVENTORY_WRITE_SCOPE: &str = "inventory:write";
 
+/// Whoever sent the request. A handler that takes one cannot be reached without a valid token.
 #[derive(Debug, Clone)]
 pub struct User {
     /// The token's `sub`.

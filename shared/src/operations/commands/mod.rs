@@ -1,4 +1,4 @@
-//! The small tools of a service's binary.
+//! The small tools of a service's binary. Most ask the running service; only `backup` opens the database itself.
 
 mod backup;
 mod dead_letters;

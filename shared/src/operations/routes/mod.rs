@@ -1,4 +1,5 @@
-//! The routes of a service: its own, and those that every service has for its operators.
+//! The table of all routes: those of the service itself are handed in, those of every service stand here. The
+//! probes and metrics among them are in [`probes`]. It knows no order and no stock.
 
 pub mod adopt;
 pub mod dead_letters;
@@ -31,6 +32,7 @@ pub struct OperatorState {
     pub jobs: Jobs,
 }
 
+/// The routes that every service has.
 fn of_every_service() -> OpenApiRouter<OperatorState> {
     OpenApiRouter::new()
         .routes(routes!(probes::livez))
