@@ -67,7 +67,11 @@ impl<R: Batched> CommitQueue<R> {
         }
         let (answer, outcome) = oneshot::channel();
         self.sender.try_send(Queued { request, answer }).map_err(|_| CommitError::Busy)?;
-        outcome.await.unwrap_or(Err(CommitError::Unknown))
+        match outcome.await {
+            Ok(outcome) => outcome,
+            // The task that commits is gone, and the process goes with it: the connection's end is the answer.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
