@@ -1,7 +1,6 @@
 //! Puts the inventory service together.
 
 use anyhow::Result;
-use shared::broker::adoption::Healing;
 use shared::contract::events::{EventBody, OrderCreated};
 use shared::contract::subjects::INVENTORY_CONSUMER;
 use shared::operations::service::{About, Own, Service};
@@ -10,16 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::families::FAMILIES;
 use crate::http::{AppState, routes};
-use crate::settings::Settings;
+use crate::settings::{HEALING, Settings};
 use crate::stock::reservation::DecideOrders;
 use crate::stock::seed;
 
-pub const ABOUT: About = About {
-    name: INVENTORY_CONSUMER,
-    subject: OrderCreated::SUBJECT,
-    families: FAMILIES,
-    healing: Healing::DecideAgain,
-};
+pub const ABOUT: About =
+    About { name: INVENTORY_CONSUMER, subject: OrderCreated::SUBJECT, families: FAMILIES, healing: HEALING };
 
 /// Changes that may wait for a commit; further ones are answered 503.
 const QUEUE_SIZE: usize = 256;

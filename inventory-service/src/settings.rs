@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use shared::broker::adoption::Healing;
 use shared::operations::commands::{Command, explain_adopt};
 use shared::settings::{ServiceSettings, any_path};
 
@@ -14,7 +15,7 @@ use shared::settings::{ServiceSettings, any_path};
     mut_arg("database", |database| database.default_value("db/inventory.db")),
     mut_arg("nats_user", |user| user.default_value("inventory")),
     mut_arg("nats_password", |password| password.default_value("inventory-demo-password")),
-    mut_subcommand("adopt", |command| explain_adopt(command, HEALED))
+    mut_subcommand("adopt", |command| explain_adopt(command, HEALING))
 )]
 pub struct Cli {
     /// Without one, the service runs.
@@ -25,8 +26,7 @@ pub struct Cli {
 }
 
 /// What `adopt` brings back.
-const HEALED: &str = "Everything that the stream still holds (7 days) is then decided again in its order: what \
-     this database knows is a repeat, what it lost is decided again.";
+pub const HEALING: Healing = Healing::DecideAgain;
 
 /// Everything that can be set.
 pub type Settings = ServiceSettings<OwnSettings>;

@@ -3,7 +3,6 @@
 use std::future::ready;
 
 use anyhow::Result;
-use shared::broker::adoption::Healing;
 use shared::contract::events::{EventBody, OrderProcessed};
 use shared::contract::subjects::ORDER_CONSUMER;
 use shared::operations::gauge::Gauge;
@@ -17,15 +16,11 @@ use crate::http::{AppState, routes};
 use crate::orders::feed::{Feed, FeedReader};
 use crate::orders::pending;
 use crate::orders::settlement::SettleOrders;
-use crate::settings::Settings;
+use crate::settings::{HEALING, Settings};
 use crate::sweeper::Sweeper;
 
-pub const ABOUT: About = About {
-    name: ORDER_CONSUMER,
-    subject: OrderProcessed::SUBJECT,
-    families: FAMILIES,
-    healing: Healing::SendAgain,
-};
+pub const ABOUT: About =
+    About { name: ORDER_CONSUMER, subject: OrderProcessed::SUBJECT, families: FAMILIES, healing: HEALING };
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 

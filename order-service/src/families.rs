@@ -7,7 +7,10 @@ pub const FAMILIES: &[Family] = &[
     gauge("orders_pending", "Orders that the inventory has not answered yet."),
     total("orders_created_total", "Orders that were stored."),
     total("orders_swept_total", "Orders whose event was sent once more because no answer came."),
-    total("stream_losses_total", "Times that the stream was found wiped or truncated."),
+    total(
+        "stream_losses_total",
+        "Times that the stream was found wiped or truncated, or an adoption asked to send again.",
+    ),
     by(
         "dead_letters_total",
         SET_ASIDE,

@@ -1,6 +1,7 @@
 //! The order service's settings: its own, and its defaults of those that every service has.
 
 use clap::{Args, Parser};
+use shared::broker::adoption::Healing;
 use shared::operations::commands::{Command, explain_adopt};
 use shared::settings::ServiceSettings;
 
@@ -12,7 +13,7 @@ use shared::settings::ServiceSettings;
     mut_arg("database", |database| database.default_value("db/order.db")),
     mut_arg("nats_user", |user| user.default_value("order")),
     mut_arg("nats_password", |password| password.default_value("order-demo-password")),
-    mut_subcommand("adopt", |command| explain_adopt(command, HEALED))
+    mut_subcommand("adopt", |command| explain_adopt(command, HEALING))
 )]
 pub struct Cli {
     /// Without one, the service runs.
@@ -23,8 +24,7 @@ pub struct Cli {
 }
 
 /// What `adopt` brings back.
-const HEALED: &str =
-    "All pending orders are then sent again, and the inventory repeats the answers that it has.";
+pub const HEALING: Healing = Healing::SendAgain;
 
 /// Everything that can be set.
 pub type Settings = ServiceSettings<OwnSettings>;

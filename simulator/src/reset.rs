@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use processes::workspace;
+use shared::storage::beside;
 
 use crate::topology::LOCK_FILE;
 
@@ -16,8 +17,6 @@ use crate::topology::LOCK_FILE;
 const LOCKS: [&str; 5] = [LOCK_FILE, "order.db", "inventory.db", "order.db.lock", "inventory.db.lock"];
 
 const DATABASES: [&str; 2] = ["order.db", "inventory.db"];
-/// What SQLite and the services put beside a database. Anything else is somebody's, such as a backup.
-const BESIDE: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".suspect"];
 
 /// Erases the data of `sim up` in db/; refuses while something runs on it.
 #[derive(Debug, Args)]
@@ -78,8 +77,10 @@ fn erase(folder: &Path) -> Result<Vec<String>> {
     Ok(erased)
 }
 
+/// Anything else is somebody's, such as a backup.
 fn is_of_a_database(name: &str) -> bool {
-    DATABASES.iter().filter_map(|database| name.strip_prefix(database)).any(|rest| BESIDE.contains(&rest))
+    let mut rests = DATABASES.iter().filter_map(|database| name.strip_prefix(database));
+    rests.any(|rest| rest.is_empty() || beside::ALL.contains(&rest))
 }
 
 #[cfg(test)]

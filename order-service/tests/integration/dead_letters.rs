@@ -1,5 +1,8 @@
 //! The admin routes of the dead letters, and what a redrive does.
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use async_nats::HeaderMap;
 use futures_util::FutureExt;
@@ -8,8 +11,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::contract::events::{OrderProcessed, Received};
 use shared::contract::subjects::ORDER_PROCESSED;
-use shared::delivery::dead_letter::redrive::{DeadLetters, Mode, Redriven};
+use shared::delivery::dead_letter::redrive::{DeadLetters, Mode, RedriveError, Redriven};
 use shared::delivery::handler::{EventHandler, Outcome};
+use shared::http::database::not_written;
+use shared::http::problem::Problem;
 use shared::operations::jobs::jobs;
 use shared::storage::Tx;
 
@@ -103,6 +108,10 @@ async fn a_long_list_comes_in_pages_and_a_large_body_whole_only_alone() {
     {
         let detail = ask(&admin, Method::GET, query).await.problem(400);
         assert!(detail.contains(field), "{query}: {detail}");
+    }
+    for query in ["?limit=2", "?after=1"] {
+        let detail = ask(&admin, Method::POST, &format!("/1/redrive{query}")).await.problem(400);
+        assert!(detail.contains("dryRun"), "one is redriven, whatever the query says: {detail}");
     }
     ask(&admin, Method::GET, "/4").await.problem(404);
     ask(&admin, Method::GET, "/x").await.problem(404);
@@ -283,4 +292,31 @@ async fn a_handler_that_fails_or_panics_leaves_the_row_and_is_reported() {
         assert_eq!(status_of(&look, "late").await, "created");
         assert_eq!(table(&look).await, before);
     }
+}
+
+/// Settles orders, and moves the database away before the commit.
+struct Moving {
+    from: PathBuf,
+}
+
+impl EventHandler for Moving {
+    type Event = OrderProcessed;
+
+    async fn handle(&self, tx: &mut Tx, batch: &[Received<OrderProcessed>]) -> Result<Vec<Outcome>> {
+        fs::rename(&self.from, self.from.with_extension("moved"))?;
+        SettleOrders.handle(tx, batch).await
+    }
+}
+
+#[tokio::test]
+async fn a_redrive_of_which_nobody_can_tell_is_not_told_as_one_that_failed() {
+    let (files, parts) = Parts::alone().await;
+    let look = files.look();
+    write_order(&look, "late").await;
+    write_dead_letter(&look, &confirmed("late")).await;
+    let moving = Moving { from: parts.database.path().to_owned() };
+    let letters = DeadLetters::new(parts.database.clone(), parts.connection.clone(), moving);
+    let told = letters.redrive(1, Mode::Commit, "operator".to_owned()).await;
+    let Err(RedriveError::NotWritten(error)) = told else { panic!("{told:?}") };
+    assert_eq!(not_written(&error), Problem::OutcomeUnknown, "{error}");
 }

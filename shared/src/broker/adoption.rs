@@ -14,7 +14,7 @@ use crate::broker::connection::Broker;
 use crate::broker::identity::Identity;
 use crate::broker::link::BrokerState;
 use crate::broker::watch::OBSERVE_EVERY;
-use crate::storage::Database;
+use crate::storage::{Database, WriteError};
 
 /// After this time a previous owner has looked at its consumer, and stopped.
 const NOTICED_AFTER: Duration = Duration::from_millis(2 * OBSERVE_EVERY.as_millis() as u64);
@@ -28,6 +28,26 @@ pub enum Healing {
     DecideAgain,
 }
 
+impl Healing {
+    /// What it does, for an operator.
+    pub fn effect(self) -> &'static str {
+        match self {
+            Self::SendAgain => {
+                "All pending orders are sent again, and the inventory repeats the answers that it has."
+            }
+            Self::DecideAgain => {
+                "Everything that the stream still holds (7 days) is decided again in its order: what this \
+                 database knows is a repeat, what it lost is decided again."
+            }
+        }
+    }
+}
+
+/// What an operator has to know of the other database.
+pub const WARNING: &str = "The other database must stay stopped for good. What only it knows and the stream no longer \
+                           holds may be decided a second time; a second answer that differs shows as the dead letter \
+                           conflicting_result at the order service.";
+
 /// What adopting did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Adoption {
@@ -37,13 +57,37 @@ pub enum Adoption {
     Done(String),
 }
 
-/// Takes over the consumer. After an error the service is as idle as before, and it can be repeated.
-pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
+/// A consumer that is ready to be taken over.
+struct Prepared {
+    /// The id of the database whose it was.
+    previous: String,
+    /// What this database becomes.
+    adopted: Identity,
+}
+
+/// Takes over the consumer. After an error the service is as idle as before, and it can be repeated, also where
+/// the outcome is unknown: whichever id the database has by then, it is given a new one.
+pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption, WriteError> {
+    let ownership = &broker.ownership;
+    let prepared = prepare(broker, healing).await.map_err(WriteError::NotStored)?;
+    let Some(Prepared { previous, adopted }) = prepared else { return Ok(Adoption::Unnecessary) };
+    commit(&ownership.database, &adopted, healing).await?;
+    ownership.identity.send_replace(adopted.clone());
+    tracing::warn!(consumer = ownership.consumer, database = adopted.id, previous, "consumer adopted");
+    // It is adopted, whatever is seen now: the watch looks again within a second.
+    if let Err(error) = broker.observe_once().await {
+        tracing::warn!(error = format!("{error:#}"), "broker not reached right after the adoption");
+    }
+    Ok(Adoption::Done(previous))
+}
+
+/// All that comes before the commit; `None` where the consumer is this database's already.
+async fn prepare(broker: &Broker, healing: Healing) -> Result<Option<Prepared>> {
     let ownership = &broker.ownership;
     ensure!(ownership.database.is_writable(), "the database is not writable");
     broker.observe_once().await?;
     if let BrokerState::Connected(_) = *broker.state().borrow() {
-        return Ok(Adoption::Unnecessary);
+        return Ok(None);
     }
     let mut consumer = ownership.open(&broker.context()).await?;
     let previous = Identity::of(&consumer).map(|owner| owner.id).unwrap_or_default();
@@ -51,11 +95,7 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption> {
     if healing == Healing::DecideAgain {
         consumer.reset(Some(1)).await.context("set the consumer back to the beginning of the stream")?;
     }
-    commit(&ownership.database, &adopted, healing).await?;
-    ownership.identity.send_replace(adopted.clone());
-    tracing::warn!(consumer = ownership.consumer, database = adopted.id, previous, "consumer adopted");
-    broker.observe_once().await?;
-    Ok(Adoption::Done(previous))
+    Ok(Some(Prepared { previous, adopted }))
 }
 
 /// Writes a new id into the consumer's metadata, and waits until its previous owner must have seen it.
@@ -72,7 +112,7 @@ async fn announce(broker: &Broker, consumer: &PullConsumer) -> Result<Identity> 
     Ok(adopted)
 }
 
-async fn commit(database: &Database, adopted: &Identity, healing: Healing) -> Result<()> {
+async fn commit(database: &Database, adopted: &Identity, healing: Healing) -> Result<(), WriteError> {
     let written = database.write(|mut tx| async move {
         sqlx::query("UPDATE database_identity SET id = $1, generation = $2")
             .bind(&adopted.id)
@@ -84,7 +124,7 @@ async fn commit(database: &Database, adopted: &Identity, healing: Healing) -> Re
         }
         Ok((tx, ()))
     });
-    Ok(written.await?)
+    written.await
 }
 
 /// What an operator is told, of the consumer `name`.
@@ -92,19 +132,8 @@ pub fn describe(name: &str, adoption: &Adoption, healing: Healing) -> String {
     let Adoption::Done(previous) = adoption else {
         return format!("The consumer {name} belongs to this database already. Nothing was changed.");
     };
-    let healed = match healing {
-        Healing::SendAgain => {
-            "All pending orders are sent again; the inventory repeats the answers that it has."
-        }
-        Healing::DecideAgain => {
-            "Everything that the stream still holds (7 days) is decided again in its order: what this \
-             database knows is a repeat, what it lost is decided again."
-        }
-    };
+    let healed = healing.effect();
     format!(
-        "This database now owns the consumer {name}, which belonged to the database {previous}. {healed} \
-         That other database must stay stopped for good. What only it knows and the stream no longer holds \
-         may be decided a second time; a second answer that differs shows as the dead letter \
-         conflicting_result at the order service."
+        "This database now owns the consumer {name}, which belonged to the database {previous}. {healed} {WARNING}"
     )
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use crate::storage::Database;
 use crate::storage::commit_queue::{Batched, CommitError, CommitQueue};
+use crate::storage::{Database, WriteError};
 
 /// A read waits this long for the database before the answer is 503.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,4 +39,13 @@ pub async fn commit<R: Batched>(queue: &CommitQueue<R>, request: R) -> Result<R:
         CommitError::Rejected => Problem::Internal,
         CommitError::Unknown => Problem::OutcomeUnknown,
     })
+}
+
+/// The problem to answer with when a write has no result.
+pub fn not_written(error: &WriteError) -> Problem {
+    match error {
+        WriteError::NotStored(_) => Problem::Unavailable("the database is not writable; nothing was stored"),
+        WriteError::Rejected(_) => Problem::Internal,
+        WriteError::Unknown(_) => Problem::OutcomeUnknown,
+    }
 }

@@ -72,14 +72,14 @@ pub fn complete(openapi: &OpenApi) -> Value {
     let mut document = serde_json::to_value(openapi).unwrap_or_default();
     document["components"]["schemas"]["Problem"] = problem_schema();
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    for (_, operation) in paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten()) {
-        complete_operation(operation);
+    for (method, operation) in paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten()) {
+        complete_operation(method, operation);
     }
     document
 }
 
-fn complete_operation(operation: &mut Value) {
-    let problems = problems_of(operation);
+fn complete_operation(method: &str, operation: &mut Value) {
+    let problems = problems_of(method, operation);
     // Said, and not only left out: no token is needed.
     if operation["security"].is_null() {
         operation["security"] = json!([]);
@@ -106,8 +106,8 @@ fn complete_operation(operation: &mut Value) {
     }
 }
 
-/// Which problems an operation may answer, by what it takes.
-fn problems_of(operation: &Value) -> Vec<(&'static str, &'static str)> {
+/// Which problems an operation may answer, by its method and by what it takes.
+fn problems_of(method: &str, operation: &Value) -> Vec<(&'static str, &'static str)> {
     let takes = |key: &str, value: &str| {
         let parameters = operation["parameters"].as_array();
         parameters.is_some_and(|all| all.iter().any(|parameter| parameter[key] == value))
@@ -125,6 +125,7 @@ fn problems_of(operation: &Value) -> Vec<(&'static str, &'static str)> {
         (scopes.is_some_and(|scopes| !scopes.is_empty()), "403", "The token lacks a scope."),
         (has_key, "422", "The `Idempotency-Key` was used for another request."),
         (has_key, "504", "It is not known whether it was stored: repeat it with the same `Idempotency-Key`."),
+        (!has_key && method != "get", "504", "It is not known whether it was done: read what there is now."),
         (has_body, "408", "The body did not arrive in time."),
         (has_body, "413", "The body is too large."),
         (has_body, "415", "The body is not declared as JSON, or is encoded."),

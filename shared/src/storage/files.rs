@@ -10,12 +10,9 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::storage::beside::{WHILE_OPEN, beside};
 use crate::storage::lock::{Lock, locked_path};
 use crate::storage::stamp::Stamp;
-use crate::storage::suspect::beside;
-
-/// What SQLite keeps beside the file while it is open: the newest commits, and their index.
-const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// Which file it is, whatever it is called.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +43,7 @@ impl Files {
         let locked = locked_path(&lock.path);
         let is_locked = fs::metadata(&locked).map(FileId::from)? == FileId::from(lock.file.metadata()?);
         ensure!(is_locked, "{} was replaced while it was opened; start again", locked.display());
-        let companions = COMPANIONS.map(|suffix| beside(&lock.path, suffix));
+        let companions = WHILE_OPEN.map(|suffix| beside(&lock.path, suffix));
         let paths = [lock.path.clone(), locked].into_iter().chain(companions);
         let opened = paths.map(|path| fs::metadata(&path).map(|metadata| (path, metadata.into())));
         let opened =

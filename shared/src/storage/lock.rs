@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::storage::beside::beside;
 use crate::storage::suspect;
-use crate::storage::suspect::beside;
 
 /// A database file in the hands of this process.
 #[derive(Debug)]

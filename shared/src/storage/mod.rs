@@ -2,6 +2,7 @@
 //!
 //! It knows no requests, and no events.
 
+pub mod beside;
 pub mod commit_queue;
 mod condition;
 mod connect;

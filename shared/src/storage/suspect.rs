@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use sqlx::SqlitePool;
 
 use crate::clock::{now_ms, rfc3339};
+use crate::storage::beside::beside;
 use crate::storage::failure::StorageFailure;
 
 /// Findings named in a refusal, at most; the first ones say enough.
@@ -20,13 +21,6 @@ const FINDINGS_MAX: usize = 5;
 /// Where the marker of a database lies.
 pub fn marker(database: &Path) -> PathBuf {
     beside(database, ".suspect")
-}
-
-/// The file with the database's own name and `suffix` after it.
-pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Leaves the marker, with time and cause. One that cannot be written is logged: the process ends anyway.

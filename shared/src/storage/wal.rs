@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 
 use sqlx::{AssertSqlSafe, SqlitePool};
 
+use crate::storage::beside::beside;
 use crate::storage::connect::BUSY_TIMEOUT;
 use crate::storage::database::Database;
-use crate::storage::suspect::beside;
 
 /// From this size on the WAL is cut back, in bytes.
 const MAX_BYTES: u64 = 64 << 20;

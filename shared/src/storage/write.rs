@@ -1,5 +1,7 @@
 //! One write with a known outcome: stored, certainly not stored, or nobody can tell.
 
+use std::fmt;
+
 use anyhow::{Error, Result, anyhow};
 use serde::Serialize;
 
@@ -15,6 +17,16 @@ pub enum WriteError {
     Rejected(Error),
     /// COMMIT failed: all of it is stored, or nothing.
     Unknown(Error),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStored(error) => write!(formatter, "nothing is stored: {error:#}"),
+            Self::Rejected(error) => write!(formatter, "rolled back: {error:#}"),
+            Self::Unknown(error) => write!(formatter, "commit; its outcome is unknown: {error:#}"),
+        }
+    }
 }
 
 impl From<WriteError> for Error {

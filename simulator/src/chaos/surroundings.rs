@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use processes::Logs;
+use shared::storage::beside::WHILE_OPEN;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::sleep;
@@ -32,8 +33,6 @@ const FAKETIME: [&str; 4] = [
     "/usr/lib64/faketime/libfaketime.so.1",
     "/usr/lib/faketime/libfaketime.so.1",
 ];
-
-const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// How many steps a busy task lives: it panics in the middle of its work.
 const BUSY_SKIP: &str = "50";
@@ -112,7 +111,7 @@ fn moved(database: &Path) -> PathBuf {
 
 fn rename_all(from: &Path, to: &Path) -> Result<()> {
     let with = |path: &Path, suffix| format!("{}{suffix}", path.display());
-    for suffix in SUFFIXES {
+    for suffix in [""].into_iter().chain(WHILE_OPEN) {
         match fs::rename(with(from, suffix), with(to, suffix)) {
             // The files beside the database come and go with its connections.
             Err(error) if error.kind() != ErrorKind::NotFound || suffix.is_empty() => {

@@ -11,6 +11,7 @@ use processes::raw_nats::{RawConnection, RawMessage};
 use serde::Deserialize;
 use shared::contract::events::OrderProcessed;
 use shared::contract::status::Status;
+use shared::contract::subjects::ORDER_PROCESSED;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -97,7 +98,7 @@ async fn by_events(load: Load, nats_url: String, mut events: RawConnection) {
 
 async fn subscribed(nats_url: &str) -> Result<RawConnection> {
     let mut connection = RawConnection::open(nats_url, "observer").await?;
-    connection.subscribe("order_processed").await?;
+    connection.subscribe(ORDER_PROCESSED).await?;
     Ok(connection)
 }
 

@@ -70,7 +70,7 @@ impl<H: EventHandler> Consumer<H> {
             Ok((tx, attempts))
         });
         let attempts = counted.await?;
-        let detail = format!("its handling was begun {attempts} times and never ended");
+        let detail = format!("it came to be handled {attempts} times, and none of them ended well");
         let given_up = Never { reason: "too_many_deliveries", detail };
         Ok((attempts >= GIVE_UP_AT_ATTEMPT).then_some(given_up))
     }

@@ -40,14 +40,12 @@ pub enum Redriven {
 }
 
 /// Why there is no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum RedriveError {
     /// Until this database adopts the consumer, nothing may be decided in it. Nothing was changed.
     NotOwned,
-    /// The database cannot be written. Certainly nothing was changed.
-    NotNow,
-    /// It was begun, and nobody can tell how it ended; the row is still there exactly if nothing happened.
-    Unknown,
+    /// The write has no result. Where nobody can tell, the row is still there exactly if nothing happened.
+    NotWritten(WriteError),
 }
 
 /// How a service decides one delivery.
@@ -95,11 +93,8 @@ impl DeadLetters {
         fail_point::reach("redrive: committed, not answered");
         let redriven = match ended {
             Ok(redriven) => redriven,
-            Err(WriteError::NotStored(error)) => return Err(not_now(&error)),
             Err(WriteError::Rejected(error)) => Redriven::Failed(format!("{error:#}")),
-            Err(WriteError::Unknown(error)) => {
-                Redriven::Failed(format!("commit; it happened exactly if the dead letter is gone: {error:#}"))
-            }
+            Err(error) => return Err(not_written(id, error)),
         };
         if mode == Mode::Commit {
             report(id, &by, &redriven);
@@ -135,14 +130,7 @@ impl DeadLetters {
             store::delete(&mut tx, id).await?;
             Ok((tx, found))
         });
-        let found = found.await.map_err(|error| match error {
-            WriteError::NotStored(error) => not_now(&error),
-            WriteError::Rejected(error) | WriteError::Unknown(error) => {
-                let error = format!("{error:#}");
-                tracing::error!(dead_letter = id, error, "dead letter perhaps not discarded");
-                RedriveError::Unknown
-            }
-        })?;
+        let found = found.await.map_err(|error| not_written(id, error))?;
         if let Some(DeadLetter { subject, reason, attempts, body_bytes, .. }) = &found {
             tracing::warn!(
                 dead_letter = id,
@@ -159,9 +147,10 @@ impl DeadLetters {
     }
 }
 
-fn not_now(error: &anyhow::Error) -> RedriveError {
-    tracing::warn!(error = format!("{error:#}"), "nothing can be written for a dead letter");
-    RedriveError::NotNow
+/// Told here, since whoever asked may be gone.
+fn not_written(id: i64, error: WriteError) -> RedriveError {
+    tracing::error!(dead_letter = id, %error, "write for a dead letter failed");
+    RedriveError::NotWritten(error)
 }
 
 fn report(id: i64, by: &str, redriven: &Redriven) {

@@ -17,6 +17,7 @@ use tempfile::{NamedTempFile, TempDir};
 use tokio::sync::oneshot;
 
 use crate::operations::{log, shutdown};
+use crate::storage::beside;
 
 /// How the names of the temporary folders begin.
 const PREFIX: &str = ".backup-";
@@ -24,9 +25,6 @@ const PREFIX: &str = ".backup-";
 const RANDOM: usize = 6;
 /// The copy in it, and what SQLite keeps beside it while it is made.
 const DRAFTS: [&str; 2] = ["draft.db", "draft.db-journal"];
-
-/// What lies beside a database and belongs to it, newest commits among it. A copy must not take its place.
-const PARTS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".suspect"];
 
 #[derive(Debug, Clone, Args)]
 pub struct BackupCommand {
@@ -71,15 +69,13 @@ impl BackupCommand {
             ensure!(target != source, "{file} is the database itself");
         }
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        for suffix in PARTS {
+        for suffix in beside::ALL {
             let is_free = !name.ends_with(suffix);
             ensure!(is_free, "{file} has the name of a database's own {suffix}; choose another name");
         }
         ensure!(self.force || !self.file.exists(), "{file} exists; --force replaces it");
         for suffix in ["-wal", "-journal"] {
-            let mut beside = self.file.clone().into_os_string();
-            beside.push(suffix);
-            let is_free = !Path::new(&beside).exists();
+            let is_free = !beside::beside(&self.file, suffix).exists();
             // SQLite would take what is in there for the newest part of the copy.
             ensure!(is_free, "{file}{suffix} belongs to another database; choose another name");
         }

@@ -15,6 +15,7 @@ use reqwest::Method;
 use self::backup::BackupCommand;
 use self::dead_letters::DeadLettersCommand;
 use self::token::TokenCommand;
+use crate::broker::adoption::{Healing, WARNING};
 use crate::http::auth::Tokens;
 use crate::operations::admin_client::AdminClient;
 use crate::operations::routes::adopt::PATH;
@@ -69,15 +70,13 @@ async fn adopt(client: &AdminClient) -> Result<()> {
     writeln!(stdout(), "{detail}").context("write to standard output")
 }
 
-/// The help of `adopt`, where `healed` says what the service then gets back.
-pub fn explain_adopt(command: clap::Command, healed: &str) -> clap::Command {
+/// The help of `adopt`, for a service that gets back what it missed in this way.
+pub fn explain_adopt(command: clap::Command, healing: Healing) -> clap::Command {
+    let healed = healing.effect();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     command.long_about(format!(
         "{about}\n\n\
          For a service that is not ready because its consumer belongs to another database, or to a later state of \
-         the same one: after the file was lost, replaced or restored from a backup. {healed}\n\n\
-         The other database must be stopped for good. What only it knows and the stream no longer holds may be \
-         decided a second time; a second answer that differs shows as the dead letter conflicting_result at the \
-         order service."
+         the same one: after the file was lost, replaced or restored from a backup. {healed}\n\n{WARNING}"
     ))
 }

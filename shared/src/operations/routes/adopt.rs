@@ -1,6 +1,5 @@
 //! `POST /admin/adopt`: the running service takes over the consumer.
 
-use anyhow::bail;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -11,6 +10,7 @@ use crate::broker::{Broker, adoption};
 use crate::http::auth::Admin;
 use crate::http::problem::Problem;
 use crate::operations::jobs::Jobs;
+use crate::storage::WriteError;
 
 /// Where the route is.
 pub const PATH: &str = "/admin/adopt";
@@ -39,12 +39,15 @@ pub async fn adopt(
     tracing::info!(admin = admin.id, "the consumer is to be adopted");
     let adopting = {
         let broker = broker.clone();
-        async move { adoption::adopt(&broker, healing).await }
+        async move {
+            let adopted = adoption::adopt(&broker, healing).await;
+            adopted.inspect_err(|error| tracing::error!(%error, "consumer not adopted"))
+        }
     };
-    let adopted = jobs.run(adopting).await.unwrap_or_else(|| bail!("the task that does it has died"));
-    let adoption = adopted.map_err(|error| {
-        tracing::error!(error = format!("{error:#}"), "consumer not adopted");
-        Problem::Unavailable("the consumer was not adopted, the log says why; it can be tried again")
+    // Without an end its task has died, perhaps behind the commit.
+    let adoption = jobs.run(adopting).await.ok_or(Problem::OutcomeUnknown)?.map_err(|error| match error {
+        WriteError::Unknown(_) => Problem::OutcomeUnknown,
+        _ => Problem::Unavailable("the consumer was not adopted, the log says why; it can be tried again"),
     })?;
     let name = broker.ownership.consumer;
     let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };

@@ -41,9 +41,9 @@ fn of_every_service() -> OpenApiRouter<OperatorState> {
         .routes(routes!(probes::metrics))
         .routes(routes!(adopt::adopt))
         .routes(routes!(dead_letters::list))
-        .routes(routes!(dead_letters::redrive_all))
+        .routes(routes!(dead_letters::redrive::redrive_all))
         .routes(routes!(dead_letters::show, dead_letters::discard))
-        .routes(routes!(dead_letters::redrive_one))
+        .routes(routes!(dead_letters::redrive::redrive_one))
 }
 
 /// All routes of the service whose `own` these are, with the document that describes them.
