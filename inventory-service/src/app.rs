@@ -27,10 +27,10 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let mut service = Service::open(ABOUT, &settings, &MIGRATIONS, shutdown).await?;
     seed::apply(&service.database, &products).await?;
 
-    let changes = service.commit_queue(QUEUE_SIZE);
+    let queue = service.commit_queue(QUEUE_SIZE);
     let dead_letters = service.consume(DecideOrders);
 
     let (tokens, database) = (service.tokens.clone(), service.database.clone());
-    let routes = routes().with_state(AppState { tokens, database, changes });
+    let routes = routes().with_state(AppState { tokens, database, queue });
     service.run(listener, Own { routes, gauges: Vec::new(), dead_letters }).await
 }

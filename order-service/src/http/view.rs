@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::orders::Order;
 
-/// An order in a list.
+/// An order without its history.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Order)]
@@ -28,7 +28,7 @@ pub struct OrderView {
     settled_at: Option<String>,
 }
 
-/// An order alone: what a list says of it, its trace and its history.
+/// An order with its trace and its history.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderDetail {

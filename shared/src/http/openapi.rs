@@ -14,7 +14,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::idempotency_key;
 
-pub const DOCUMENT_PATH: &str = "/openapi.json";
+const DOCUMENT_PATH: &str = "/openapi.json";
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 const DOCS_PATH: &str = "/docs";
 /// The page asks no other origin. Swagger UI sets styles of elements and has images in its CSS.

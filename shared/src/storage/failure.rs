@@ -79,7 +79,7 @@ impl StorageFailure {
 ///
 /// Source: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log> and `walFrames`, `walWriteToLog`,
 /// `unixWrite` and `sqlite3VdbeHalt` in SQLite 3.51.3.
-pub fn commit_never_happened(error: &sqlx::Error) -> bool {
+pub(super) fn commit_never_happened(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()?.parse().ok()) == Some(FULL)
 }
 
