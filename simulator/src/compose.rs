@@ -22,7 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn container(part: Part) -> Result<String> {
     let (service, _) = service(part);
     let ids = docker(&["compose", "ps", "--quiet", "--status", "running", service]).await?;
-    ensure!(!ids.is_empty(), "no container of the service {service} runs; start it with `docker compose up`");
+    ensure!(
+        !ids.is_empty(),
+        "no container of the service {service} runs; start it with `docker compose up`, or with \
+         `docker compose unpause` if `docker compose ps --all` says that it is paused"
+    );
     ensure!(ids.lines().count() == 1, "more than one container of the service {service} runs");
     Ok(ids)
 }

@@ -1,8 +1,5 @@
 //! The admin routes of the dead letters, and what a redrive does.
 
-use std::fs;
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use async_nats::HeaderMap;
 use futures_util::FutureExt;
@@ -11,10 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::contract::events::{OrderProcessed, Received};
 use shared::contract::subjects::ORDER_PROCESSED;
-use shared::delivery::dead_letter::redrive::{DeadLetters, Mode, RedriveError, Redriven};
+use shared::delivery::dead_letter::redrive::{DeadLetters, Mode, Redriven};
 use shared::delivery::handler::{EventHandler, Outcome};
-use shared::http::database::not_written;
-use shared::http::problem::Problem;
 use shared::operations::jobs::jobs;
 use shared::storage::Tx;
 
@@ -294,29 +289,20 @@ async fn a_handler_that_fails_or_panics_leaves_the_row_and_is_reported() {
     }
 }
 
-/// Settles orders, and moves the database away before the commit.
-struct Moving {
-    from: PathBuf,
-}
-
-impl EventHandler for Moving {
-    type Event = OrderProcessed;
-
-    async fn handle(&self, tx: &mut Tx, batch: &[Received<OrderProcessed>]) -> Result<Vec<Outcome>> {
-        fs::rename(&self.from, self.from.with_extension("moved"))?;
-        SettleOrders.handle(tx, batch).await
-    }
-}
-
 #[tokio::test]
-async fn a_redrive_of_which_nobody_can_tell_is_not_told_as_one_that_failed() {
-    let (files, parts) = Parts::alone().await;
-    let look = files.look();
+async fn a_redrive_or_discard_of_which_nobody_can_tell_is_answered_504_and_not_as_one_that_failed() {
+    let (_files, app, look, admin) = alone_with_admin().await;
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;
-    let moving = Moving { from: parts.database.path().to_owned() };
-    let letters = DeadLetters::new(parts.database.clone(), parts.connection.clone(), moving);
-    let told = letters.redrive(1, Mode::Commit, "operator".to_owned()).await;
-    let Err(RedriveError::NotWritten(error)) = told else { panic!("{told:?}") };
-    assert_eq!(not_written(&error), Problem::OutcomeUnknown, "{error}");
+    let before = table(&look).await;
+    look.fail_commits_of("DELETE ON dead_letters").await;
+    for (method, path) in [(Method::POST, "/1/redrive"), (Method::POST, "/redrive"), (Method::DELETE, "/1")] {
+        ask(&admin, method, path).await.problem(504);
+    }
+    let dry = redrive(&admin, "/1/redrive?dryRun=true").await;
+    assert_eq!(dry["outcome"], "done", "nothing of it is committed: {dry}");
+    look.change("DROP TRIGGER refers").await;
+    assert_eq!((status_of(&look, "late").await.as_str(), table(&look).await), ("created", before));
+    assert_eq!(redrive(&admin, "/1/redrive").await["outcome"], "done");
+    app.stop().await;
 }

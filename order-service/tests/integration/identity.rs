@@ -98,3 +98,19 @@ async fn a_database_that_is_not_the_consumers_is_logged_once_and_only_an_admin_m
     wait_until("the log tells it", belongs).await;
     assert_eq!(count(&service.log()), 1, "{}", service.log());
 }
+
+#[tokio::test]
+async fn an_adoption_of_which_nobody_can_tell_is_answered_504_and_can_be_repeated() {
+    let (files, other, broker) = (Files::new(), Files::new(), Broker::start().await);
+    start_connected(&other, &broker).await.stop().await;
+    let app = start(&files, &broker.url(), &[]).await;
+    app.until_not_owned().await;
+    let (look, admin) = (files.look(), app.admin());
+    look.fail_commits_of("UPDATE OF id ON database_identity").await;
+    answer_to(admin.request(Method::POST, "/admin/adopt")).await.problem(504);
+    app.until_not_owned().await;
+    look.change("DROP TRIGGER refers").await;
+    let answer = answer_to(admin.request(Method::POST, "/admin/adopt")).await;
+    assert_eq!((answer.status, &answer.body["result"]), (200, &"adopted".into()), "{answer:?}");
+    app.stop().await;
+}

@@ -39,7 +39,7 @@ async fn a_post_with_prefer_wait_answers_as_soon_as_the_order_is_settled() {
     let inventory = Publisher::inventory(&broker).await;
     let started = Instant::now();
     let answer = begin(&app, post(&alice, "wait=30")).await;
-    // A request counts as one that waits before its order is stored.
+    // All services of this process set the same gauge: what waits may be another test's request.
     wait_until("the order is stored", || async { alice.get("/orders").await.body[0].is_object() }).await;
     let id = alice.get("/orders").await.body[0]["id"].as_str().unwrap().to_owned();
     inventory.publish(&cancelled(&id, "insufficient_stock")).await;

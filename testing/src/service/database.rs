@@ -75,6 +75,16 @@ impl Db {
         self.change(&format!("INSERT INTO dead_letters ({columns}) VALUES ({row})")).await;
     }
 
+    /// From now on the COMMIT of whatever does `event`, such as `DELETE ON dead_letters`, fails: only COMMIT looks
+    /// at the reference, which leads nowhere.
+    pub async fn fail_commits_of(&self, event: &str) {
+        self.change("CREATE TABLE target (id INTEGER PRIMARY KEY)").await;
+        let deferred = "REFERENCES target (id) DEFERRABLE INITIALLY DEFERRED";
+        self.change(&format!("CREATE TABLE reference (target INTEGER {deferred})")).await;
+        let trigger = format!("AFTER {event} BEGIN INSERT INTO reference VALUES (1); END");
+        self.change(&format!("CREATE TRIGGER refers {trigger}")).await;
+    }
+
     pub async fn orders(&self) -> i64 {
         self.number("SELECT count(*) FROM orders").await
     }
