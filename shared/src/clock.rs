@@ -1,7 +1,7 @@
 //! The wall clock, and times as they are written.
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Now, in Unix milliseconds, the unit of every time column.
 pub fn now_ms() -> i64 {
@@ -21,9 +21,16 @@ pub fn rfc3339(time_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// The Unix milliseconds of a time in RFC 3339, with any offset; `None` when it is none. What is finer is cut off.
+/// The Unix milliseconds of a time in RFC 3339, with any offset; `None` when it is none, or none of the years 0 to
+/// 9999 in UTC. What is finer is cut off.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    // With its offset it may be in a year that cannot be written.
+    let is_writable =
+        time.checked_to_offset(UtcOffset::UTC).is_some_and(|utc| (0..=9999).contains(&utc.year()));
+    if !is_writable {
+        return None;
+    }
     i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
 }
 
@@ -41,6 +48,10 @@ mod tests {
     fn a_time_is_read_as_it_was_written_and_with_any_offset() {
         assert_eq!(parse_rfc3339(&rfc3339(1_763_928_004_770)), Some(1_763_928_004_770));
         assert_eq!(parse_rfc3339("2025-11-23T21:00:04.7709+01:00"), Some(1_763_928_004_770));
+        let outside = ["0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"];
+        for text in outside {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
         for text in ["", "now", "2025-11-23", "2025-13-23T20:00:04Z", "1763928004770"] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }

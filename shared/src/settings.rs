@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
@@ -78,7 +79,7 @@ impl<Own: Args> ServiceSettings<Own> {
 #[derive(Debug, Clone, Args)]
 pub struct NatsSettings {
     /// Address of the broker; `tls://` encrypts the connection
-    #[arg(long, env, default_value = "nats://127.0.0.1:4222", value_parser = nats_url)]
+    #[arg(long, env, default_value = "nats://127.0.0.1:4222")]
     pub nats_url: String,
     /// User name at the broker; its replies arrive under `_INBOX_<user>`. Empty means none
     #[arg(long, env, default_value = "", value_parser = nats_user)]
@@ -91,7 +92,19 @@ pub struct NatsSettings {
     pub nats_max_bytes: i64,
 }
 
-/// How tokens are verified: with exactly one key. An empty value counts as not set.
+impl NatsSettings {
+    /// Fails on an address that can never work. Not left to clap, whose error would repeat the address and a
+    /// password in it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let url = &self.nats_url;
+        ensure!(!url.contains('@'), "NATS_URL must not hold credentials; set NATS_USER and NATS_PASSWORD");
+        let has_scheme = url.starts_with("nats://") || url.starts_with("tls://");
+        ensure!(has_scheme, "NATS_URL must start with nats:// or tls://");
+        Ok(())
+    }
+}
+
+/// How tokens are verified: with exactly one key. An empty text counts as not set.
 #[derive(Debug, Clone, Default, Args)]
 pub struct JwtSettings {
     /// Key of the HS256 tokens, at least 32 bytes, the same for both services
@@ -146,13 +159,6 @@ pub fn any_path() -> impl TypedValueParser<Value = PathBuf> {
 fn nats_user(value: &str) -> Result<String, String> {
     if value.contains(|char: char| char.is_whitespace() || char.is_control() || ".*>".contains(char)) {
         return Err("must not hold spaces, control characters, dots, * or >".to_owned());
-    }
-    Ok(value.to_owned())
-}
-
-fn nats_url(value: &str) -> Result<String, String> {
-    if !value.starts_with("nats://") && !value.starts_with("tls://") {
-        return Err("must start with nats:// or tls://".to_owned());
     }
     Ok(value.to_owned())
 }

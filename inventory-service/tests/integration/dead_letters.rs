@@ -105,6 +105,15 @@ async fn a_restored_backup_redrives_nothing_until_it_adopts_the_consumer() {
         assert_eq!(refused["status"], 503, "{refused}");
         assert!(refused["detail"].as_str().unwrap().contains("belongs to another database"), "{refused}");
     }
+    broker.kill().await;
+    inventory.until_broker_is("unreachable").await;
+    assert_eq!(
+        redrive(&inventory, "/1/redrive").await["status"],
+        503,
+        "a broker that is away changes nothing"
+    );
+    broker.start_again().await;
+    inventory.until_not_owned().await;
     assert_eq!((restored.reservations().await, restored.dead_letters().await[0].3), (0, 1));
     let admin = inventory.admin();
     assert_eq!(admin.send(admin.request(Method::POST, "/admin/adopt")).await.status, 200);

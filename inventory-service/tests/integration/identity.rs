@@ -119,6 +119,29 @@ async fn a_service_whose_consumer_is_adopted_by_another_database_notices_and_sto
 }
 
 #[tokio::test]
+async fn an_adoption_that_cannot_be_stored_gives_the_consumer_back_to_its_owner() {
+    let broker = Broker::start().await;
+    let (home, other) = (Home::at(&broker), Home::at(&broker));
+    let owner = home.start(&[]).await;
+    owner.until_broker_is("connected").await;
+    decide(&broker, &home, &["a"]).await;
+    let inventory = other.start(&[]).await;
+    inventory.until_not_owned().await;
+    let refuse =
+        "BEFORE UPDATE OF id ON database_identity BEGIN SELECT RAISE(ABORT, 'kept by the test'); END";
+    other.change(&format!("CREATE TRIGGER kept {refuse}")).await;
+    let admin = inventory.admin();
+    let answer = admin.send(admin.request(Method::POST, "/admin/adopt")).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(metadata(&broker).await["database"], id(&home).await);
+    decide(&broker, &home, &["b"]).await;
+    assert_eq!((home.stock("1").await, other.reservations().await), (8, 0));
+    inventory.until_not_owned().await;
+    inventory.stop().await;
+    home.close(owner).await;
+}
+
+#[tokio::test]
 async fn a_restored_backup_is_noticed_whether_the_file_was_replaced_or_overwritten() {
     let broker = Broker::start().await;
     let home = Home::at(&broker);

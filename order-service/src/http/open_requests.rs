@@ -66,8 +66,11 @@ impl OpenRequests {
             () = tokio::time::sleep(wait) => {}
             () = self.shutdown.cancelled() => {}
         }
-        // An older answer is better than none.
-        Ok((self.find_now(owner, id).await.unwrap_or(found), Some(wait)))
+        match self.find_now(owner, id).await {
+            Ok(found) => Ok((found, Some(wait))),
+            // An older answer is better than none; but it is not what was waited for.
+            Err(_) => Ok((found, None)),
+        }
     }
 
     async fn find_now(&self, owner: Option<&str>, id: &str) -> Result<Option<Order>, Problem> {

@@ -53,7 +53,7 @@ pub async fn list_orders(
         product_id: query.filters.product_id.as_ref().map(ProductId::as_str),
     };
     let below: Option<String> = query.key()?;
-    let page = list::page_of(database.reader(), filter, below.as_deref(), query.rows_to_read());
+    let page = list::page_of(&database, filter, below.as_deref(), query.rows_to_read());
     let views = read(&database, page).await?.into_iter().map(OrderView::from).collect();
     Ok(query.page(views, |order: &OrderView| order.id.clone()))
 }

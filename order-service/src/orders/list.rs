@@ -1,10 +1,13 @@
-//! Pages of orders, the newest first, each read from an index in the order of the page.
+//! Pages of orders, the newest first, each read from an index in the order of the page. That of one user, and of
+//! all orders, is read no further than the page is long. Everybody's orders of one status or product are looked for
+//! among all.
 //!
 //! A page begins behind the id that ended the page before it. Ids never change, so every order that existed
 //! when the first page was read is on exactly one page, however many arrive meanwhile.
 
 use shared::contract::status::Status;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use shared::storage::Database;
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::Order;
 
@@ -20,13 +23,21 @@ pub struct Filter<'a> {
     pub product_id: Option<&'a str>,
 }
 
+impl Filter<'_> {
+    /// Whether a page may take a look at every order there is.
+    fn is_scan(&self) -> bool {
+        self.owner.is_none() && (self.status.is_some() || self.product_id.is_some())
+    }
+}
+
 /// Up to `limit` orders with an id below `below`, the newest first; from the newest of all without it.
 pub async fn page_of(
-    reader: &SqlitePool,
+    database: &Database,
     filter: Filter<'_>,
     below: Option<&str>,
     limit: i64,
 ) -> sqlx::Result<Vec<Order>> {
+    let reader = if filter.is_scan() { database.scanner() } else { database.reader() };
     query(filter, below, limit).build_query_as().fetch_all(reader).await
 }
 
@@ -51,8 +62,8 @@ fn query(filter: Filter<'_>, below: Option<&str>, limit: i64) -> QueryBuilder<Sq
 
 #[cfg(test)]
 mod tests {
-    use sqlx::AssertSqlSafe;
     use sqlx::sqlite::SqlitePoolOptions;
+    use sqlx::{AssertSqlSafe, SqlitePool};
 
     use super::*;
 

@@ -76,3 +76,19 @@ async fn a_redrive_without_a_clear_target_is_refused() {
         run(command(&["dead-letters"]).args(arguments)).await.failure(2);
     }
 }
+
+#[tokio::test]
+async fn a_redrive_of_all_that_is_cut_short_tells_what_it_did_before() {
+    let dies = [("FAIL_POINT", "redrive: handled, not committed"), ("FAIL_POINT_SKIP", "55")];
+    let (files, mut service) = spawn_alone(&dies).await;
+    let look = files.look();
+    for number in 0..60 {
+        write_order(&look, &format!("late-{number}")).await;
+        write_dead_letter(&look, &confirmed(&format!("late-{number}"))).await;
+    }
+    let (said, code, errors) = dead_letters(&service, &["redrive", "--all"]).await;
+    assert_eq!((said.as_str(), code), ("50 done\n", Some(1)), "{errors}");
+    assert!(errors.contains("not all dead letters were looked at"), "{errors}");
+    assert_eq!(look.dead_letters().await, 5, "what was done and not told is done all the same");
+    service.end().await;
+}

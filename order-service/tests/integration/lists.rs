@@ -3,6 +3,8 @@
 use serde_json::Value;
 use shared::http::paging::LIMIT_MAX;
 
+use tokio::task::JoinSet;
+
 use crate::fixture::{Caller, alone, alone_with_alice};
 
 fn ids(orders: &[Value]) -> Vec<String> {
@@ -139,5 +141,30 @@ async fn a_cursor_of_another_user_leads_to_nobody_elses_orders() {
     }
     let path = alice.get("/orders?limit=1").await.next_page().expect("a second page");
     assert_eq!(ids(bob.get(&path).await.list()), [of_bob]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_admins_filtered_lists_of_everybodys_orders_keep_no_other_read_waiting() {
+    const SCANS: usize = 12;
+    let (files, app, alice) = alone_with_alice().await;
+    let columns = "id, user_id, product_id, quantity, status, created_at, traceparent, sent_at";
+    let row = "printf('old-%07d', i), 'bob', '1', 1, 'created', 0, '', 9000000000000";
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)";
+    files.look().change(&format!("{numbers} INSERT INTO orders ({columns}) SELECT {row} FROM n")).await;
+    let mut scans = JoinSet::new();
+    for _ in 0..SCANS {
+        let admin = app.admin();
+        scans.spawn(async move { admin.get("/orders?productId=nobodys").await.status });
+    }
+    assert_eq!(scans.join_next().await.unwrap().unwrap(), 200);
+    assert_eq!(alice.get("/orders?status=created").await.status, 200);
+    let mut ended = 1;
+    while let Some(scan) = scans.try_join_next() {
+        assert_eq!(scan.unwrap(), 200);
+        ended += 1;
+    }
+    assert!(ended < SCANS / 2, "the read waited for {ended} of {SCANS} scans");
+    assert!(scans.join_all().await.into_iter().all(|status| status == 200));
     app.stop().await;
 }

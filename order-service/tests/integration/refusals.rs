@@ -62,6 +62,7 @@ async fn a_wrong_path_method_or_media_type_is_told_as_such() {
     let (_files, _app, alice) = alone_with_alice().await;
     alice.get("/order").await.problem(404);
     alice.get("/orders/a/b").await.problem(404);
+    alice.get("/docs/a").await.problem(404);
     for (method, path, allowed) in [
         (Method::DELETE, "/orders", vec!["GET", "HEAD", "POST"]),
         (Method::PUT, "/orders/1", vec!["GET", "HEAD"]),

@@ -11,7 +11,7 @@ use testing::SmallDisk;
 use tokio::task::JoinSet;
 
 use crate::fixture::nats::stored_messages;
-use crate::fixture::process::{refusal, spawn, spawn_alone, spawn_on};
+use crate::fixture::process::{command_on, refusal, run, spawn, spawn_alone, spawn_on};
 use crate::fixture::{Broker, CONTRACT, Caller, Files, NO_BROKER, Publisher, ServiceProcess, wait_until};
 
 /// Room for the WAL and the file that a probe makes.
@@ -137,6 +137,22 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     assert_eq!(stored, orders.ids(), "every 201 is stored, and nothing else");
     assert_eq!(look.dead_letters().await, 0);
     assert_eq!(stored_messages(&broker).await.len(), stored.len() + 1, "each event once, and the answer");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_ends_and_says_so_and_goes_well_once_there_is_room() {
+    let files = Files::new();
+    let Some(disk) = SmallDisk::over(&files.path("disk"), DISK_MEGABYTES) else { return };
+    let mut service = spawn_on(&disk, &files, NO_BROKER).await;
+    let id = service.user("alice").place("1", 1).await;
+    service.stop().await;
+    disk.fill();
+    let errors = run(command_on(&disk, NO_BROKER).env("PORT", "0")).await.failure(1);
+    assert!(errors.contains("the disk is full: make room, and start again"), "{errors}");
+    disk.free();
+    let mut service = spawn_on(&disk, &files, NO_BROKER).await;
+    assert_eq!(service.user("alice").order(&id).await["status"], "created");
     service.stop().await;
 }
 

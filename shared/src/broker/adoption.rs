@@ -2,7 +2,7 @@
 //!
 //! Until the last step, which is one commit, the service stays idle and the command can be repeated: the
 //! consumer gets a new id, so that its previous owner notices and stops; it is set back where that heals;
-//! then the database takes the new id.
+//! then the database takes the new id. Where it certainly did not, the consumer is given back.
 
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::broker::connection::Broker;
 use crate::broker::identity::Identity;
-use crate::broker::link::BrokerState;
 use crate::broker::watch::OBSERVE_EVERY;
 use crate::storage::{Database, WriteError};
 
@@ -57,22 +56,27 @@ pub enum Adoption {
     Done(String),
 }
 
-/// A consumer that is ready to be taken over.
-struct Prepared {
-    /// The id of the database whose it was.
-    previous: String,
-    /// What this database becomes.
-    adopted: Identity,
-}
-
 /// Takes over the consumer. After an error the service is as idle as before, and it can be repeated, also where
 /// the outcome is unknown: whichever id the database has by then, it is given a new one.
 pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption, WriteError> {
     let ownership = &broker.ownership;
-    let prepared = prepare(broker, healing).await.map_err(WriteError::NotStored)?;
-    let Some(Prepared { previous, adopted }) = prepared else { return Ok(Adoption::Unnecessary) };
-    commit(&ownership.database, &adopted, healing).await?;
+    let Some(mut consumer) = foreign_consumer(broker).await.map_err(WriteError::NotStored)? else {
+        return Ok(Adoption::Unnecessary);
+    };
+    let previous = Identity::of(&consumer);
+    let generation = ownership.identity.borrow().generation + 1;
+    let adopted = Identity { id: Uuid::now_v7().to_string(), generation };
+    let prepared = prepare(broker, &mut consumer, &adopted, healing).await.map_err(WriteError::NotStored);
+    let taken = match prepared {
+        Ok(()) => commit(&ownership.database, &adopted, healing).await,
+        error => error,
+    };
+    if let (Err(WriteError::NotStored(_) | WriteError::Rejected(_)), Some(previous)) = (&taken, &previous) {
+        give_back(broker, &adopted, previous).await;
+    }
+    taken?;
     ownership.identity.send_replace(adopted.clone());
+    let previous = previous.map(|owner| owner.id).unwrap_or_default();
     tracing::warn!(consumer = ownership.consumer, database = adopted.id, previous, "consumer adopted");
     // It is adopted, whatever is seen now: the watch looks again within a second.
     if let Err(error) = broker.observe_once().await {
@@ -81,35 +85,53 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption, WriteE
     Ok(Adoption::Done(previous))
 }
 
-/// All that comes before the commit; `None` where the consumer is this database's already.
-async fn prepare(broker: &Broker, healing: Healing) -> Result<Option<Prepared>> {
-    let ownership = &broker.ownership;
-    ensure!(ownership.database.is_writable(), "the database is not writable");
+/// The consumer, where it is another database's; `None` where it is this one's already.
+async fn foreign_consumer(broker: &Broker) -> Result<Option<PullConsumer>> {
+    ensure!(broker.ownership.database.is_writable(), "the database is not writable");
     broker.observe_once().await?;
-    if let BrokerState::Connected(_) = *broker.state().borrow() {
+    if broker.is_connected() {
         return Ok(None);
     }
-    let mut consumer = ownership.open(&broker.context()).await?;
-    let previous = Identity::of(&consumer).map(|owner| owner.id).unwrap_or_default();
-    let adopted = announce(broker, &consumer).await?;
+    broker.ownership.open(&broker.context()).await.map(Some)
+}
+
+/// Writes the new id into the consumer's metadata, waits until its previous owner must have seen it, and sets the
+/// consumer back where that heals.
+async fn prepare(
+    broker: &Broker,
+    consumer: &mut PullConsumer,
+    adopted: &Identity,
+    healing: Healing,
+) -> Result<()> {
+    let ownership = &broker.ownership;
+    ownership.write(&broker.context(), consumer, adopted).await?;
+    tokio::time::sleep(NOTICED_AFTER).await;
+    let now = Identity::of(&ownership.open(&broker.context()).await?);
+    if now.as_ref() != Some(adopted) {
+        bail!("another database wrote its id at the same moment: stop its service, and adopt again");
+    }
     if healing == Healing::DecideAgain {
         consumer.reset(Some(1)).await.context("set the consumer back to the beginning of the stream")?;
     }
-    Ok(Some(Prepared { previous, adopted }))
+    Ok(())
 }
 
-/// Writes a new id into the consumer's metadata, and waits until its previous owner must have seen it.
-async fn announce(broker: &Broker, consumer: &PullConsumer) -> Result<Identity> {
-    let ownership = &broker.ownership;
-    let generation = ownership.identity.borrow().generation + 1;
-    let adopted = Identity { id: Uuid::now_v7().to_string(), generation };
-    ownership.write(&broker.context(), consumer, &adopted).await?;
-    tokio::time::sleep(NOTICED_AFTER).await;
-    let now = Identity::of(&ownership.open(&broker.context()).await?);
-    if now.as_ref() != Some(&adopted) {
-        bail!("another database wrote its id at the same moment: stop its service, and adopt again");
+/// Makes the consumer its previous owner's again, who would otherwise wait until somebody adopts. Where it was set
+/// back, that owner finds repeats.
+async fn give_back(broker: &Broker, adopted: &Identity, previous: &Identity) {
+    let context = broker.context();
+    let given = async {
+        let consumer = broker.ownership.open(&context).await?;
+        // Whoever adopted it meanwhile keeps it.
+        if Identity::of(&consumer).as_ref() == Some(adopted) {
+            broker.ownership.write(&context, &consumer, previous).await?;
+        }
+        anyhow::Ok(())
+    };
+    if let Err(error) = given.await {
+        let error = format!("{error:#}");
+        tracing::error!(error, "not given back: the consumer belongs to no database until one adopts it");
     }
-    Ok(adopted)
 }
 
 async fn commit(database: &Database, adopted: &Identity, healing: Healing) -> Result<(), WriteError> {

@@ -3,8 +3,9 @@
 //! A service starts, stays up and recovers without a broker: whoever needs one waits for its [`BrokerState`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::PullConsumer;
 use tokio::sync::{Mutex, watch};
@@ -37,11 +38,7 @@ impl Broker {
     ///
     /// Fails only on settings that can never work, such as an address that is none.
     pub async fn connect(settings: &NatsSettings, ownership: Ownership) -> Result<Self> {
-        // Not left to clap, whose error would repeat the address and the password in it.
-        ensure!(
-            !settings.nats_url.contains('@'),
-            "NATS_URL must not hold credentials; set NATS_USER and NATS_PASSWORD"
-        );
+        settings.check()?;
         let (link, observing) = (Arc::<Link>::default(), Arc::default());
         let context = watch::Sender::new(dial(settings, ownership.consumer, link.clone()).await?);
         Ok(Self { context, settings: settings.clone(), ownership, link, observing })
@@ -50,6 +47,12 @@ impl Broker {
     /// The latest observation, and a way to wait for the next change.
     pub fn state(&self) -> watch::Receiver<BrokerState> {
         self.link.state.subscribe()
+    }
+
+    /// Whether the consumer belongs to another database, as far as anybody knows. A broker that is away changes
+    /// nothing about that.
+    pub fn is_foreign(&self) -> bool {
+        self.link.is_foreign.load(Ordering::Acquire)
     }
 
     /// Whether the latest observation found a broker that this service may use.

@@ -1,6 +1,6 @@
 //! The link to the broker: what the NATS client tells of it, and the state that is known.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub(super) struct Link {
     pub connected: Notify,
     pub complaints: Complaints,
     pub state: watch::Sender<BrokerState>,
+    /// Whether the consumer was another database's when it was last seen.
+    pub is_foreign: AtomicBool,
 }
 
 impl Link {
@@ -68,6 +70,9 @@ impl Link {
 
     /// Sets the state and wakes who waits for a change; the former one, if it was another.
     pub fn set(&self, found: BrokerState) -> Option<BrokerState> {
+        if found != BrokerState::Unreachable {
+            self.is_foreign.store(matches!(found, BrokerState::Foreign(_)), Ordering::Release);
+        }
         let mut former = None;
         self.state.send_if_modified(|state| {
             if *state != found {

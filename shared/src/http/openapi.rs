@@ -3,9 +3,9 @@
 //! A handler documents its own. What every route answers (problems, the request id) is added here by rule.
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::idempotency_key;
+use super::problem::Problem;
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
@@ -62,6 +63,9 @@ pub fn with_document(routes: OpenApiRouter) -> Router {
 
 async fn allow_own_scripts(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND {
+        return Problem::NotFound.into_response();
+    }
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_CSP));
     response
 }

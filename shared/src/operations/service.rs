@@ -78,6 +78,7 @@ impl Service {
         // What is counted before is lost.
         telemetry::metrics();
         let tokens = Tokens::new(&settings.jwt)?;
+        settings.nats.check()?;
         let database = Database::open(&settings.database, migrations).await?;
         let ownership = Ownership::establish(database.clone(), about.name, about.subject).await?;
         let broker = Broker::connect(&settings.nats, ownership).await?;

@@ -22,8 +22,15 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// The WAL file is cut back to this size, in bytes, after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// The write connection and the readers, on a file that is migrated, and checked where it was suspect.
-pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, SqlitePool)> {
+/// The connections to one file.
+pub(super) struct Connections {
+    pub writer: SqlitePool,
+    pub reader: SqlitePool,
+    pub scanner: SqlitePool,
+}
+
+/// All connections, on a file that is migrated, and checked where it was suspect.
+pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<Connections> {
     let writer = pool(1)
         .connect_with(options(path))
         .await
@@ -34,11 +41,11 @@ pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<(SqlitePool, 
         .run(&writer)
         .await
         .with_context(|| format!("migrate the database {}", path.display()))?;
-    let reader = pool(READERS)
-        .connect_with(options(path).pragma("query_only", "ON"))
-        .await
-        .with_context(|| format!("open the database {} for reading", path.display()))?;
-    Ok((writer, reader))
+    let read_only = |connections| async move {
+        let opened = pool(connections).connect_with(options(path).pragma("query_only", "ON")).await;
+        opened.with_context(|| format!("open the database {} for reading", path.display()))
+    };
+    Ok(Connections { writer, reader: read_only(READERS).await?, scanner: read_only(1).await? })
 }
 
 /// Connections that stay open, so that the files beside the database stay the same.

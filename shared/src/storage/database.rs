@@ -12,7 +12,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
-use crate::storage::connect::connect;
+use crate::storage::connect::{Connections, connect};
 use crate::storage::failure::StorageFailure;
 use crate::storage::files::Files;
 use crate::storage::lock::Lock;
@@ -27,6 +27,7 @@ pub type Tx = Transaction<'static, Sqlite>;
 pub struct Database {
     pub(super) writer: SqlitePool,
     reader: SqlitePool,
+    scanner: SqlitePool,
     // Why it cannot be written.
     pub(super) failure: watch::Sender<Option<StorageFailure>>,
     // Why nothing more may be answered from it.
@@ -43,23 +44,14 @@ impl Database {
     pub async fn open(path: &Path, own: &Migrator) -> Result<Self> {
         let lock = Lock::take(path)?;
         let connected = connect(&lock.path, own).await;
-        let (writer, reader) = connected.map_err(|error| suspect::explain(&lock.path, error))?;
+        let Connections { writer, reader, scanner } =
+            connected.map_err(|error| suspect::explain(&lock.path, error))?;
         let mut files = Files::opened(lock)?;
         // Only now, since it is certain whose file gets it.
         let stamp = Stamp::give(&files.lock.file, &writer).await;
-        let (stamp, unstamped) = stamp.map_or_else(|error| (None, Some(error)), |stamp| (stamp, None));
-        files.stamp = stamp;
+        files.stamp = stamp.map_err(|error| suspect::explain(&files.lock.path, error.into()))?;
         let (failure, ended, committed, wal_left) = Default::default();
-        let database = Self { writer, reader, failure, ended, committed, wal_left, files: files.into() };
-        if let Some(error) = unstamped {
-            // As on a full disk. It is served all the same.
-            database.note_failure(&error);
-            tracing::warn!(
-                %error,
-                "the database file has no stamp: whether somebody writes over it is not noticed"
-            );
-        }
-        Ok(database)
+        Ok(Self { writer, reader, scanner, failure, ended, committed, wal_left, files: files.into() })
     }
 
     /// Where it is, without symbolic links.
@@ -70,6 +62,12 @@ impl Database {
     /// The read-only pool.
     pub fn reader(&self) -> &SqlitePool {
         &self.reader
+    }
+
+    /// One read-only connection for what may read a whole table: however much is asked of it, the others have
+    /// theirs.
+    pub fn scanner(&self) -> &SqlitePool {
+        &self.scanner
     }
 
     /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock. What
@@ -98,9 +96,10 @@ impl Database {
         self.committed.subscribe()
     }
 
-    /// Closes both pools, upon which SQLite folds the WAL into the file, and releases the lock.
+    /// Closes all connections, upon which SQLite folds the WAL into the file, and releases the lock.
     pub async fn close(&self) {
         self.reader.close().await;
+        self.scanner.close().await;
         self.writer.close().await;
         self.files.lock.release();
     }

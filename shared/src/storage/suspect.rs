@@ -69,14 +69,17 @@ fn read(marker: &Path) -> Result<Option<String>> {
     }
 }
 
-/// An error of the start; where it tells of a damaged file, the marker is left and the error says what to do.
+/// An error of the start, which says what to do. Where it tells of a damaged file, the marker is left.
 pub(crate) fn explain(database: &Path, error: anyhow::Error) -> anyhow::Error {
-    if StorageFailure::of(error.as_ref()) != Some(StorageFailure::Broken) {
-        return error;
+    match StorageFailure::of(error.as_ref()) {
+        Some(StorageFailure::Broken) => {
+            let cause = format!("{error:#}");
+            leave_marker(database, &cause);
+            refusal(database, &cause)
+        }
+        Some(StorageFailure::Full) => error.context("the disk is full: make room, and start again"),
+        _ => error,
     }
-    let cause = format!("{error:#}");
-    leave_marker(database, &cause);
-    refusal(database, &cause)
 }
 
 /// Why a damaged database is not served, and what to do.

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use super::store;
 use super::store::DeadLetter;
-use crate::broker::{Broker, BrokerState};
+use crate::broker::Broker;
 use crate::delivery::handler;
 use crate::delivery::handler::{EventHandler, Never, Outcome, UNSENDABLE};
 use crate::delivery::message::Delivery;
@@ -77,7 +77,7 @@ impl DeadLetters {
 
     /// Handles one again in one transaction, for whoever is named in `by`.
     pub async fn redrive(self, id: i64, mode: Mode, by: String) -> Result<Redriven, RedriveError> {
-        if let BrokerState::Foreign(_) = *self.broker.state().borrow() {
+        if self.broker.is_foreign() {
             return Err(RedriveError::NotOwned);
         }
         let letters = &self;

@@ -101,20 +101,26 @@ impl DeadLettersCommand {
     }
 
     async fn redrive_all(&self, client: &AdminClient, dry_run: bool) -> Result<()> {
-        let (mut after, mut done, mut stay) = (0, 0, Vec::new());
-        loop {
-            let path = format!("{PATH}/redrive?dryRun={dry_run}&limit={REDRIVE_STEP}&after={after}");
-            let report = client.call(Method::POST, &path).await?;
-            done += report["done"].as_i64().unwrap_or_default();
-            stay.extend(report["stay"].as_array().cloned().unwrap_or_default());
-            match report["next"].as_i64() {
-                Some(next) => after = next,
-                None => break,
+        let (mut after, mut done, mut stay) = (Some(0), 0, Vec::new());
+        let mut failure = None;
+        while let Some(from) = after {
+            let path = format!("{PATH}/redrive?dryRun={dry_run}&limit={REDRIVE_STEP}&after={from}");
+            match client.call(Method::POST, &path).await {
+                Ok(report) => {
+                    done += report["done"].as_i64().unwrap_or_default();
+                    stay.extend(report["stay"].as_array().cloned().unwrap_or_default());
+                    after = report["next"].as_i64();
+                }
+                // What was done before is told all the same.
+                Err(error) => (after, failure) = (None, Some(error)),
             }
         }
         let lines: String = stay.iter().map(|report| outcome(report) + "\n").collect();
         let text = format!("{lines}{done} {}\n", if dry_run { "would be done" } else { "done" });
         self.print(&json!({"done": done, "stay": stay}), &text)?;
+        if let Some(failure) = failure {
+            return Err(failure.context("not all dead letters were looked at"));
+        }
         if !stay.is_empty() {
             bail!("{} of {} dead letters {}", stay.len(), stay.len() as i64 + done, stays(dry_run));
         }

@@ -47,7 +47,7 @@ pub async fn adopt(
     // Without an end its task has died, perhaps behind the commit.
     let adoption = jobs.run(adopting).await.ok_or(Problem::OutcomeUnknown)?.map_err(|error| match error {
         WriteError::Unknown(_) => Problem::OutcomeUnknown,
-        _ => Problem::Unavailable("the consumer was not adopted, the log says why; it can be tried again"),
+        _ => Problem::Unavailable("the consumer was not adopted, the log says why; this database is unchanged, and it can be tried again"),
     })?;
     let name = broker.ownership.consumer;
     let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };

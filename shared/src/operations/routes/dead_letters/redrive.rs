@@ -77,6 +77,7 @@ pub async fn redrive_all(
             Ok(Redriven::Gone) => {}
             Ok(Redriven::Done(_)) => done += 1,
             Ok(redriven) => stay.push(described(letter.id, redriven)),
+            Err(Problem::OutcomeUnknown) => stay.push(unknown(letter.id)),
             // What was done so far is told; the next request says why it does not go on.
             Err(_) if last > query.after => {
                 more = true;
@@ -98,7 +99,7 @@ fn mode(dry_run: bool) -> Mode {
 pub struct Report {
     /// How many are dead letters no more.
     done: i64,
-    /// Those that stay.
+    /// Those that stay, or of which nobody can tell.
     stay: Vec<RedrivenView>,
     /// The `after` of the following request; absent once there is nothing left above it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +112,8 @@ pub struct Report {
 #[schema(as = Redriven)]
 pub struct RedrivenView {
     id: i64,
-    /// `done`, `dead` (it stays, for this reason) or `failed` (it stays, and can be tried again).
+    /// `done`, `dead` (it stays, for this reason), `failed` (it stays, and can be tried again) or `unknown` (it is
+    /// still there exactly if nothing happened).
     outcome: &'static str,
     /// What the message did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +125,11 @@ pub struct RedrivenView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     detail: Option<String>,
+}
+
+fn unknown(id: i64) -> RedrivenView {
+    let detail = Some("its commit failed; it is still there exactly if nothing happened".to_owned());
+    RedrivenView { id, outcome: "unknown", effect: None, reason: None, detail }
 }
 
 fn described(id: i64, redriven: Redriven) -> RedrivenView {
