@@ -1,10 +1,12 @@
 //! The broker as a local process, with the repository's own configuration, and the users in it.
 
 use std::env;
-use std::path::Path;
+use std::fs;
+use std::path::{self, Path};
+use std::process;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use async_nats::ConnectOptions;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
@@ -15,6 +17,9 @@ use crate::{poll, workspace};
 
 /// The users of `nats.conf` that have a password.
 pub const USERS: [&str; 3] = ["order", "inventory", "operator"];
+
+/// Of nats-server, each with one dash or two.
+const STORE_FLAGS: [&str; 2] = ["-sd", "-store_dir"];
 
 /// How long a broker may take from its start to its first greeting.
 const START: Duration = Duration::from_secs(30);
@@ -54,12 +59,44 @@ pub fn options(user: &str) -> ConnectOptions {
 pub fn command(server: &Path, folder: &Path, port: u16, monitor: i32) -> Command {
     let mut command = Command::new(server);
     command.arg("-c").arg(workspace::nats_conf());
-    command.arg("-sd").arg(folder);
+    // Absolute, so that [`running_on`] recognises it whatever folder the server was started in.
+    command.arg("-sd").arg(path::absolute(folder).unwrap_or_else(|_| folder.to_owned()));
     command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-m", &monitor.to_string()]);
     for user in USERS {
         command.env(password_variable(user), password(user));
     }
     command
+}
+
+/// A server as `ps` shows it, whoever has started it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Running {
+    pub pid: String,
+    /// Its command line.
+    pub command: String,
+}
+
+/// The server that has its streams in `folder`, as its command line tells; one that names it in a file is not found.
+pub fn running_on(folder: &Path) -> Result<Option<Running>> {
+    // A folder that is not there is nobody's.
+    let Ok(folder) = fs::canonicalize(folder) else { return Ok(None) };
+    let output = process::Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output();
+    let output = output.context("cannot run ps, which tells whether a nats-server runs")?;
+    ensure!(output.status.success(), "ps cannot tell whether a nats-server runs: {}", output.status);
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let mut servers = lines.lines().filter_map(|line| line.trim_start().split_once(' '));
+    let found = servers.find(|(_, command)| has_streams_in(command, &folder));
+    Ok(found.map(|(pid, command)| Running { pid: pid.to_owned(), command: command.trim().to_owned() }))
+}
+
+/// Whether a command line names `folder`, which is canonical, as the folder of the streams.
+fn has_streams_in(command: &str, folder: &Path) -> bool {
+    let named = STORE_FLAGS.iter().flat_map(|flag| command.split(flag).skip(1));
+    // Nobody knows where the path ends: a space may belong to it.
+    named.filter_map(|rest| rest.strip_prefix([' ', '='])).any(|rest| {
+        let ends = rest.match_indices(' ').map(|(end, _)| end).chain([rest.len()]);
+        ends.map(|end| &rest[..end]).any(|path| fs::canonicalize(path).is_ok_and(|path| path == folder))
+    })
 }
 
 /// Waits for the broker's greeting. It starts to listen after JetStream is ready, so the greeting means both.
@@ -74,4 +111,36 @@ async fn greets(port: u16) -> bool {
     let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).await.is_ok() && line.starts_with("INFO ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_servers_folder_is_found_in_its_command_line_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, link) = (folder.path().join("my nats"), folder.path().join("link"));
+        fs::create_dir(&store).unwrap();
+        symlink(&store, &link).unwrap();
+        let (store, canonical) = (store.display(), fs::canonicalize(&store).unwrap());
+        let finds = |command: String| has_streams_in(&command, &canonical);
+        assert!(finds(format!("nats-server -sd {store}")));
+        assert!(finds(format!("/bin/nats-server -c nats.conf -sd {store} -p 4222")));
+        assert!(finds(format!("nats-server --store_dir={store}/ -p 4222")));
+        assert!(finds(format!("nats-server -js -sd {}", link.display())));
+        assert!(!finds(format!("nats-server -sd {store}/other")));
+        assert!(!finds(format!("ls -l {store}")));
+        assert!(!finds("nats-server -sd".to_owned()));
+    }
+
+    #[test]
+    fn a_servers_folder_is_absolute_in_its_command_line() {
+        let command = command(Path::new("nats-server"), Path::new("db/nats"), 4222, -1);
+        let arguments: Vec<_> = command.as_std().get_args().collect();
+        let flag = arguments.iter().position(|argument| *argument == STORE_FLAGS[0]).unwrap();
+        assert!(Path::new(arguments[flag + 1]).is_absolute(), "{arguments:?}");
+    }
 }

@@ -3,6 +3,7 @@
 //! - [`up`], [`reset`], [`load`], [`check`], [`chaos`]: the commands
 //! - [`binaries`], [`topology`]: the parts, started, killed and started again; [`compose`]: as containers
 //! - [`http`], [`metrics`]: how `sim` speaks to the services
+//! - `signals`: what ends a command early, and how it leaves nothing running
 //! - [`answers`]: what the load was told, for the check
 
 pub mod answers;
@@ -14,5 +15,6 @@ pub mod http;
 pub mod load;
 pub mod metrics;
 pub mod reset;
+mod signals;
 pub mod topology;
 pub mod up;

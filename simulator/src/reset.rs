@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use processes::workspace;
+use processes::broker::Running;
+use processes::{broker, workspace};
 use shared::storage::beside;
 
 use crate::topology::LOCK_FILE;
@@ -30,6 +31,7 @@ pub fn run(args: ResetArgs) -> Result<()> {
     let folder = args.data.unwrap_or_else(workspace::db);
     // Held until the end, so that nothing starts on half erased data.
     let _locks = take_locks(&folder)?;
+    refuse_under_a_broker(&folder)?;
     let erased = erase(&folder)?;
     match erased.as_slice() {
         [] => println!("nothing to erase in {}", folder.display()),
@@ -52,6 +54,17 @@ fn take_locks(folder: &Path) -> Result<Vec<File>> {
         locks.push(file);
     }
     Ok(locks)
+}
+
+/// A broker holds no lock, and outlives a `sim up` that was ended with `kill -9`.
+fn refuse_under_a_broker(folder: &Path) -> Result<()> {
+    match broker::running_on(&folder.join("nats"))? {
+        Some(Running { pid, command }) => bail!(
+            "{} is in use by a nats-server; stop it first, with `kill {pid}`: {command}",
+            folder.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 fn erase(folder: &Path) -> Result<Vec<String>> {

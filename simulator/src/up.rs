@@ -4,29 +4,29 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use clap::Args;
+use anyhow::{Result, bail};
+use clap::{Args, value_parser};
 use processes::{Logs, Port, ports, token, workspace};
 use shared::operations::log::STDOUT;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::binaries::{Binaries, Profile};
+use crate::signals::Signals;
 use crate::topology::{Links, Ports, Topology, TopologyConfig};
 
 /// Runs nats-server and both services until Ctrl-C, with their data in db/.
 #[derive(Debug, Args)]
 pub struct UpArgs {
     /// Port of the order service
-    #[arg(long, default_value_t = 3000, value_name = "PORT")]
+    #[arg(long, default_value_t = 3000, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
     pub order_port: u16,
     /// Port of the inventory service
-    #[arg(long, default_value_t = 3001, value_name = "PORT")]
+    #[arg(long, default_value_t = 3001, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
     pub inventory_port: u16,
     /// Port for NATS clients
-    #[arg(long, default_value_t = 4222, value_name = "PORT")]
+    #[arg(long, default_value_t = 4222, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
     pub nats_port: u16,
     /// Port of the broker's monitoring
-    #[arg(long, default_value_t = 8222, value_name = "PORT")]
+    #[arg(long, default_value_t = 8222, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
     pub monitor_port: u16,
     /// Folder for the data, instead of db/
     #[arg(long, value_name = "FOLDER")]
@@ -100,40 +100,25 @@ Ctrl-C stops everything.
     Ok(())
 }
 
-/// Ctrl-C, SIGTERM, and SIGHUP, which tells that the terminal is closed.
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// `None` under `nohup`, which means to outlive the terminal.
-    hangup: Option<Signal>,
-}
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
 
-impl Signals {
-    pub(crate) fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        let hangup = if ignores_hangup() { None } else { Some(listen(SignalKind::hangup())?) };
-        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(Self { interrupt, terminate, hangup })
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        up: UpArgs,
     }
 
-    pub(crate) async fn next(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = hangup => {}
+    /// The system would choose another one, where nobody looks for it.
+    #[test]
+    fn no_port_can_be_0_and_the_error_names_the_flag() {
+        for flag in ["--order-port", "--inventory-port", "--nats-port", "--monitor-port"] {
+            assert!(Command::try_parse_from(["up", flag, "1"]).is_ok());
+            let error = Command::try_parse_from(["up", flag, "0"]).unwrap_err().to_string();
+            assert!(error.contains(flag), "{error}");
         }
     }
-}
-
-/// Whether SIGHUP was ignored when this process began: to listen would undo that. Known on Linux only.
-fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

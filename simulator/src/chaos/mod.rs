@@ -39,8 +39,8 @@ use crate::check;
 use crate::check::{Databases, Listing, Moment};
 use crate::compose;
 use crate::load::PLENTY;
+use crate::signals::Signals;
 use crate::topology::TopologyConfig;
-use crate::up::Signals;
 
 /// So little of the scarce product that most of its orders are cancelled.
 const FEW: u64 = 500;

@@ -11,7 +11,7 @@ mod report;
 pub mod snapshot;
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -22,7 +22,9 @@ pub use self::names::{Name, Names, OrderId};
 pub(crate) use self::read::open;
 pub use self::read::{Databases, read};
 pub use self::report::{Finding, Listing, Moment, Report, audit};
+use self::snapshot::Snapshot;
 use crate::compose;
+use crate::signals::interruptible;
 
 /// Audits both databases: I1 to I10, each violation with its witnesses. Exits with 1 when one is violated.
 #[derive(Debug, Clone, Args)]
@@ -49,13 +51,11 @@ pub struct CheckArgs {
 
 /// Runs the command; an error if an invariant is violated.
 pub async fn run(args: CheckArgs) -> Result<()> {
-    // Kept until the copies are read.
-    let folder = tempfile::tempdir().context("cannot create a folder for copies")?;
-    let databases = match args.compose {
-        true => compose::copy_databases(folder.path()).await?,
-        false => local(&args),
+    let answers = args.answers.as_deref();
+    let snapshot = match args.compose {
+        true => interruptible(read_containers(answers)).await?,
+        false => read(&local(&args), answers).await?,
     };
-    let snapshot = read(&databases, args.answers.as_deref()).await?;
     let report = audit(&snapshot, if args.is_final { Moment::Final } else { Moment::Running });
     let text = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
     // Whoever reads only its beginning, as `head` does, still gets the verdict as the exit code.
@@ -65,6 +65,12 @@ pub async fn run(args: CheckArgs) -> Result<()> {
         1 => bail!("1 violation"),
         count => bail!("{count} violations"),
     }
+}
+
+/// The copies are gone once they are read, or once the future is dropped.
+async fn read_containers(answers: Option<&Path>) -> Result<Snapshot> {
+    let folder = tempfile::tempdir().context("cannot create a folder for copies")?;
+    read(&compose::copy_databases(folder.path()).await?, answers).await
 }
 
 fn local(args: &CheckArgs) -> Databases {

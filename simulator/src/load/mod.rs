@@ -38,20 +38,26 @@ use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
 use crate::check;
 use crate::check::{Databases, Moment};
+use crate::signals::interruptible;
 use crate::topology::{Topology, TopologyConfig};
 
 /// More of a product than any run can order.
 pub const PLENTY: u64 = 1_000_000_000;
 
-/// Runs the command and prints its summary; an error if an accepted order was not settled.
+/// Runs the command and prints its summary; an error if an accepted order was not settled, or on a signal.
 pub async fn run(args: LoadArgs) -> Result<()> {
-    let summary = match args.target.clone() {
-        Some(url) => measure_target(&args, &url).await?,
-        None => measure_own(&args).await?,
-    };
+    // Dropped, a topology takes its processes and its folder down.
+    let summary = interruptible(run_to_its_end(&args)).await?;
     match summary.tally.open.len() {
         0 => Ok(()),
         unsettled => bail!("{unsettled} accepted orders were not settled"),
+    }
+}
+
+async fn run_to_its_end(args: &LoadArgs) -> Result<Summary> {
+    match &args.target {
+        Some(url) => measure_target(args, url).await,
+        None => measure_own(args).await,
     }
 }
 

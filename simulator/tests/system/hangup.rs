@@ -21,7 +21,7 @@ struct Up {
 impl Up {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        build_nothing(&folder.path().join("cargo"));
+        build_nothing(&folder.path().join("cargo"), Binaries::beside_test().unwrap());
         Self { folder, ports: std::array::from_fn(|_| Port::claim().unwrap()) }
     }
 
@@ -79,15 +79,19 @@ impl Up {
     }
 }
 
-/// A cargo that names what `cargo test` has built, so that the test need not wait for a release build.
-fn build_nothing(cargo: &Path) {
-    let Binaries { order, inventory } = Binaries::beside_test().unwrap();
+/// A cargo that names these, such as what `cargo test` has built: no test need wait for a release build.
+pub fn build_nothing(cargo: &Path, Binaries { order, inventory }: Binaries) {
     let lines = [order, inventory].map(|path| format!("echo '{{\"executable\":\"{}\"}}'\n", path.display()));
-    std::fs::write(cargo, format!("#!/bin/sh\n{}", lines.concat())).unwrap();
-    std::fs::set_permissions(cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    stand_in(cargo, &lines.concat());
 }
 
-async fn signal(name: &str, child: &Child) {
+/// A program that is this script.
+pub fn stand_in(program: &Path, script: &str) {
+    std::fs::write(program, format!("#!/bin/sh\n{script}")).unwrap();
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+pub async fn signal(name: &str, child: &Child) {
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
 }

@@ -1,0 +1,44 @@
+//! `sim reset` beside a broker that has outlived its `sim up`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use processes::{Logs, Port, Process, broker, nats_server};
+use tokio::process::Command;
+
+async fn reset(folder: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sim"));
+    command.arg("reset").arg("--data").arg(folder).output().await.unwrap()
+}
+
+/// Nobody holds a lock: the services have ended, and `sim up` was ended with `kill -9`.
+#[tokio::test]
+async fn nothing_is_erased_under_a_broker_that_still_runs() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), Port::claim().unwrap());
+    let (data, link) = (folder.path().join("db"), folder.path().join("link"));
+    fs::create_dir(&data).unwrap();
+    symlink(&data, &link).unwrap();
+    fs::write(data.join("order.db"), "").unwrap();
+    let server = nats_server::find_or_fetch().unwrap();
+    let command = broker::command(&server, &data.join("nats"), port.number(), -1);
+    let mut process = Process::spawn("nats", command, &Logs::Folder(folder.path().to_owned())).unwrap();
+    broker::wait_until_ready(port.number()).await.unwrap();
+
+    for name in [&data, &link] {
+        let output = reset(name).await;
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        let way_out =
+            format!("in use by a nats-server; stop it first, with `kill {}`", process.pid().unwrap());
+        assert!(errors.contains(&way_out), "{errors}");
+        assert!(data.join("order.db").exists() && data.join("nats/jetstream").exists());
+    }
+
+    process.terminate(Duration::from_secs(10)).await.unwrap();
+    let output = reset(&link).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+}
