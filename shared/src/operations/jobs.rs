@@ -25,11 +25,15 @@ pub fn jobs() -> (Jobs, impl Future<Output = ()>) {
 }
 
 impl Jobs {
-    /// Has a job done, whether or not anybody waits for its result. `None` when the task has died.
-    pub async fn run<T: Send + 'static>(&self, job: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    /// Has a job done, whether or not anybody waits for its result.
+    pub async fn run<T: Send + 'static>(&self, job: impl Future<Output = T> + Send + 'static) -> T {
         let (answer, result) = oneshot::channel();
         let job = job.map(|result| drop(answer.send(result)));
-        self.0.send(job.boxed()).await.ok()?;
-        result.await.ok()
+        let _ = self.0.send(job.boxed()).await;
+        match result.await {
+            Ok(result) => result,
+            // The task is gone, and the process goes with it: the connection's end is the answer.
+            Err(_) => std::future::pending().await,
+        }
     }
 }

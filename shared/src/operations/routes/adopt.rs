@@ -44,8 +44,7 @@ pub async fn adopt(
             adopted.inspect_err(|error| tracing::error!(%error, "consumer not adopted"))
         }
     };
-    // Without an end its task has died, perhaps behind the commit.
-    let adoption = jobs.run(adopting).await.ok_or(Problem::OutcomeUnknown)?.map_err(|error| match error {
+    let adoption = jobs.run(adopting).await.map_err(|error| match error {
         WriteError::Unknown(_) => Problem::OutcomeUnknown,
         _ => Problem::Unavailable("the consumer was not adopted, the log says why; this database is unchanged, and it can be tried again"),
     })?;

@@ -84,17 +84,16 @@ pub async fn discard(
     State(letters): State<DeadLetters>,
     Name(id): Name<i64>,
 ) -> Result<StatusCode, Problem> {
-    let discarded = of_job(jobs.run(letters.discard(id, admin.id)).await)?;
+    let discarded = jobs.run(letters.discard(id, admin.id)).await.map_err(problem)?;
     discarded.map(|_| StatusCode::NO_CONTENT).ok_or(Problem::NotFound)
 }
 
-/// What a job came to, or the problem to answer with.
-fn of_job<T>(ended: Option<Result<T, RedriveError>>) -> Result<T, Problem> {
-    // Without an end its task has died, perhaps behind a commit.
-    ended.ok_or(Problem::OutcomeUnknown)?.map_err(|error| match error {
+/// The problem to answer with when there is no result.
+fn problem(error: RedriveError) -> Problem {
+    match error {
         RedriveError::NotOwned => Problem::Unavailable(
             "the consumer belongs to another database, as /readyz says; nothing was changed",
         ),
         RedriveError::NotWritten(error) => not_written(&error),
-    })
+    }
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{PATH, of_job, oldest};
+use super::{PATH, oldest, problem};
 use crate::delivery::dead_letter::redrive::{DeadLetters, Mode, Redriven};
 use crate::http::auth::Admin;
 use crate::http::paging::{Limit, limit_default};
@@ -53,7 +53,7 @@ pub async fn redrive_one(
     Name(id): Name<i64>,
     Query(query): Query<OneQuery>,
 ) -> Result<Response, Problem> {
-    match of_job(jobs.run(letters.redrive(id, mode(query.dry_run), admin.id)).await)? {
+    match jobs.run(letters.redrive(id, mode(query.dry_run), admin.id)).await.map_err(problem)? {
         Redriven::Gone => Err(Problem::NotFound),
         redriven => Ok(Json(described(id, redriven)).into_response()),
     }
@@ -73,7 +73,7 @@ pub async fn redrive_all(
     let (mut done, mut stay, mut last, mut more) = (0, Vec::new(), query.after, found.len() > limit);
     for letter in found.iter().take(limit) {
         let redrive = letters.clone().redrive(letter.id, mode(query.dry_run), admin.id.clone());
-        match of_job(jobs.run(redrive).await) {
+        match jobs.run(redrive).await.map_err(problem) {
             Ok(Redriven::Gone) => {}
             Ok(Redriven::Done(_)) => done += 1,
             Ok(redriven) => stay.push(described(letter.id, redriven)),
