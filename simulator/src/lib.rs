@@ -1,12 +1,13 @@
 //! Runs the real topology on this machine: nats-server and both services as processes.
 //!
-//! - [`up`], [`reset`], [`load`], [`check`], [`chaos`]: the commands
+//! - [`up`], [`reset`], [`load`], [`bench`], [`check`], [`chaos`]: the commands
 //! - [`binaries`], [`topology`]: the parts, started, killed and started again; [`compose`]: as containers
 //! - [`http`], [`metrics`]: how `sim` speaks to the services
 //! - `signals`: what ends a command early, and how it leaves nothing running
 //! - [`answers`]: what the load was told, for the check
 
 pub mod answers;
+pub mod bench;
 pub mod binaries;
 pub mod chaos;
 pub mod check;

@@ -6,6 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use shared::operations::log::STDOUT;
 use shared::operations::telemetry;
+use simulator::bench;
+use simulator::bench::BenchArgs;
 use simulator::chaos;
 use simulator::chaos::ChaosArgs;
 use simulator::check;
@@ -30,6 +32,7 @@ enum Command {
     Up(UpArgs),
     Reset(ResetArgs),
     Load(LoadArgs),
+    Bench(BenchArgs),
     Check(CheckArgs),
     Chaos(ChaosArgs),
 }
@@ -47,6 +50,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => up::run(args).await,
         Command::Reset(args) => reset::run(args),
         Command::Load(args) => load::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Chaos(args) => chaos::run(args).await,
     }

@@ -30,7 +30,7 @@ use self::cpu::CpuMeter;
 pub use self::order::Order;
 use self::plan::LoadPlan;
 use self::progress::Progress;
-use self::summary::Summary;
+pub(crate) use self::summary::Summary;
 pub use self::tally::{SharedTally, Totals};
 pub use self::target::{Load, Target, User};
 pub use self::watch::Watch;
@@ -76,12 +76,8 @@ async fn measure_target(args: &LoadArgs, url: &str) -> Result<Summary> {
 
 async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     let folder = tempfile::tempdir().context("cannot create a folder for the load's topology")?;
-    let plan = args.plan();
-    let mut topology = Topology::start(own_config(folder.path(), &plan)?).await?;
-    let mut target = Target::signed(&topology.order_url(), shared::settings::DEMO_SECRET, &plan.mix)?;
-    target.inventory_url = Some(topology.inventory_url());
-    let load = Load::new(plan, target, recorder(args, Coverage::Complete)?);
-    callers::warm_up(&load).await?;
+    let (binaries, recorder) = (Binaries::build(Profile::Release)?, recorder(args, Coverage::Complete)?);
+    let (mut topology, load) = start_own(folder.path(), args.plan(), binaries, recorder).await?;
     let summary = measure(&load, Some(&topology)).await?;
     topology.stop().await?;
     print!("{summary}");
@@ -92,7 +88,7 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
 }
 
 /// Watches by the events of the topology, where it is one of our own.
-async fn measure(load: &Load, topology: Option<&Topology>) -> Result<Summary> {
+pub(crate) async fn measure(load: &Load, topology: Option<&Topology>) -> Result<Summary> {
     let watch = load.watch(topology.map(Topology::nats_url).as_deref()).await?;
     let cpu = topology.map(CpuMeter::start);
     let progress = Progress::start(load);
@@ -106,6 +102,21 @@ async fn measure(load: &Load, topology: Option<&Topology>) -> Result<Summary> {
     drop(watch);
     load.recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
     Ok(Summary { seed, tally, end, cpu })
+}
+
+/// Starts a topology with plenty of stock, and orders once as a warm-up.
+pub(crate) async fn start_own(
+    folder: &Path,
+    plan: LoadPlan,
+    binaries: Binaries,
+    recorder: Option<Recorder>,
+) -> Result<(Topology, Load)> {
+    let topology = Topology::start(own_config(folder, &plan, binaries)?).await?;
+    let mut target = Target::signed(&topology.order_url(), shared::settings::DEMO_SECRET, &plan.mix)?;
+    target.inventory_url = Some(topology.inventory_url());
+    let load = Load::new(plan, target, recorder);
+    callers::warm_up(&load).await?;
+    Ok((topology, load))
 }
 
 fn recorder(args: &LoadArgs, coverage: Coverage) -> Result<Option<Recorder>> {
@@ -123,8 +134,7 @@ async fn audit(folder: &Path, answers: &Path) -> Result<()> {
     Ok(())
 }
 
-fn own_config(folder: &Path, plan: &LoadPlan) -> Result<TopologyConfig> {
-    let binaries = Binaries::build(Profile::Release)?;
+fn own_config(folder: &Path, plan: &LoadPlan, binaries: Binaries) -> Result<TopologyConfig> {
     let product = |product: u32| json!({"productId": product.to_string(), "stock": PLENTY});
     let stock = (1..=plan.mix.products).map(product).collect();
     TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock)

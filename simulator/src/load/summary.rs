@@ -9,11 +9,56 @@ use hdrhistogram::Histogram;
 use super::end::End;
 use super::tally::{Tally, Totals};
 
-pub(super) struct Summary {
+/// What a load did, once every accepted order is settled, or too many are not.
+pub(crate) struct Summary {
     pub(super) seed: u64,
     pub(super) tally: Tally,
     pub(super) end: End,
     pub(super) cpu: Vec<(&'static str, Duration)>,
+}
+
+impl Summary {
+    /// How many accepted orders were not settled.
+    pub fn unsettled(&self) -> usize {
+        self.tally.open.len()
+    }
+
+    /// Settled orders a second, from the first POST to the last settled order.
+    pub fn rate(&self) -> f64 {
+        self.tally.totals.settled as f64 / self.span().max(f64::EPSILON)
+    }
+
+    fn span(&self) -> f64 {
+        self.end.at.saturating_duration_since(self.tally.started).as_secs_f64()
+    }
+
+    /// The same as numbers: orders a second, milliseconds, and microseconds of CPU for each settled order.
+    pub fn figures(&self) -> Vec<(&'static str, f64)> {
+        let ms = |times: &Histogram<u64>, share| times.value_at_quantile(share) as f64 / 1000.0;
+        let Tally { post, settle, .. } = &self.tally;
+        let mut figures = vec![
+            ("rate", self.rate()),
+            ("post_p50_ms", ms(post, 0.5)),
+            ("post_p99_ms", ms(post, 0.99)),
+            ("settled_p50_ms", ms(settle, 0.5)),
+            ("settled_p99_ms", ms(settle, 0.99)),
+        ];
+        let names = [
+            ("order service", "order_cpu_us"),
+            ("inventory service", "inventory_cpu_us"),
+            ("broker", "broker_cpu_us"),
+            ("sim itself", "sim_cpu_us"),
+        ];
+        for (process, figure) in names {
+            let used = self.cpu.iter().find(|(name, _)| *name == process);
+            figures.extend(used.map(|(_, used)| (figure, self.micros_per_order(*used))));
+        }
+        figures
+    }
+
+    fn micros_per_order(&self, used: Duration) -> f64 {
+        used.as_secs_f64() * 1e6 / self.tally.totals.settled.max(1) as f64
+    }
 }
 
 impl Display for Summary {
@@ -21,9 +66,7 @@ impl Display for Summary {
         let Tally { totals, cancelled, unsent, refused, post, settle, open, .. } = &self.tally;
         let Totals { accepted, settled, unknown, resolved, .. } = *totals;
         let confirmed = settled - cancelled;
-        // From the first POST to the last settled order.
-        let span = self.end.at.saturating_duration_since(self.tally.started).as_secs_f64();
-        let rate = settled as f64 / span.max(f64::EPSILON);
+        let (rate, span) = (self.rate(), self.span());
         writeln!(f, "seed             {}", self.seed)?;
         writeln!(f, "accepted         {accepted}")?;
         writeln!(f, "settled          {settled} ({confirmed} confirmed, {cancelled} cancelled)")?;
@@ -45,7 +88,7 @@ impl Display for Summary {
             None => writeln!(f, "orders_pending   not among the order service's metrics")?,
         }
         for (name, used) in &self.cpu {
-            let micros = used.as_secs_f64() * 1e6 / settled.max(1) as f64;
+            let micros = self.micros_per_order(*used);
             writeln!(f, "CPU per order    {micros:.1} µs {name}")?;
         }
         Ok(())

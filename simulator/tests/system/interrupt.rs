@@ -62,7 +62,7 @@ async fn children_in(folder: &Path) -> usize {
 }
 
 /// Links to the services that this build has, and a cargo that names the links.
-fn folder_with_services() -> TempDir {
+pub fn folder_with_services() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let link = |binary: &Path| {
         let link = folder.path().join(binary.file_name().unwrap());

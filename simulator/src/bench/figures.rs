@@ -1,0 +1,55 @@
+//! The figures of one scenario, round by round.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// What was measured in each round, by name.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Figures(BTreeMap<&'static str, Vec<f64>>);
+
+/// The middle of the rounds, and how far they lie apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Figures {
+    /// One more round.
+    pub fn add(&mut self, round: Vec<(&'static str, f64)>) {
+        for (name, figure) in round {
+            self.0.entry(name).or_default().push(figure);
+        }
+    }
+
+    /// `None` where it was not measured, as processor time outside of Linux.
+    pub fn spread(&self, name: &str) -> Option<Spread> {
+        spread(self.0.get(name)?)
+    }
+}
+
+fn spread(figures: &[f64]) -> Option<Spread> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (min, max) = (*sorted.first()?, *sorted.last()?);
+    // Of an even number the mean of the two in the middle.
+    let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+    Some(Spread { median: f64::midpoint(below, above), min, max })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_the_mean_of_the_two_in_the_middle() {
+        let median = |figures: &[f64]| spread(figures).map(|spread| spread.median);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
+        assert_eq!(spread(&[3.0, 1.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+    }
+}
