@@ -36,9 +36,9 @@ impl Broker {
     /// Prepares the connection and returns at once, whether or not a broker answers. It counts as connected
     /// only while the consumer belongs to the database.
     ///
-    /// Fails only on settings that can never work, such as an address that is none.
+    /// Fails only on settings that can never work, such as an address that is none. [`NatsSettings::check`]
+    /// comes before.
     pub async fn connect(settings: &NatsSettings, ownership: Ownership) -> Result<Self> {
-        settings.check()?;
         let (link, observing) = (Arc::<Link>::default(), Arc::default());
         let context = watch::Sender::new(dial(settings, ownership.consumer, link.clone()).await?);
         Ok(Self { context, settings: settings.clone(), ownership, link, observing })

@@ -13,6 +13,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request waits this long for its commit before the answer is 504.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Certainly nothing was stored.
+const NOT_WRITABLE: Problem = Problem::Unavailable("the database is not writable; nothing was stored");
+
 /// The rows of a query, or the problem to answer with. Nothing is read from a damaged file.
 pub async fn read<T>(
     database: &Database,
@@ -35,7 +38,7 @@ pub async fn commit<R: Batched>(queue: &CommitQueue<R>, request: R) -> Result<R:
     let committed = timeout(COMMIT_TIMEOUT, queue.commit(request)).await;
     committed.unwrap_or(Err(CommitError::Unknown)).map_err(|error| match error {
         CommitError::Busy => Problem::Unavailable("too many requests wait; nothing was stored"),
-        CommitError::NotStored => Problem::Unavailable("the database is not writable; nothing was stored"),
+        CommitError::NotStored => NOT_WRITABLE,
         CommitError::Rejected => Problem::Internal,
         CommitError::Unknown => Problem::OutcomeUnknown,
     })
@@ -44,7 +47,7 @@ pub async fn commit<R: Batched>(queue: &CommitQueue<R>, request: R) -> Result<R:
 /// The problem to answer with when a write has no result.
 pub fn not_written(error: &WriteError) -> Problem {
     match error {
-        WriteError::NotStored(_) => Problem::Unavailable("the database is not writable; nothing was stored"),
+        WriteError::NotStored(_) => NOT_WRITABLE,
         WriteError::Rejected(_) => Problem::Internal,
         WriteError::Unknown(_) => Problem::OutcomeUnknown,
     }

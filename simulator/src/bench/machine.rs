@@ -3,7 +3,7 @@
 use std::env::consts::{ARCH, OS};
 use std::fmt;
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -59,7 +59,6 @@ fn fsync() -> Result<Duration> {
     let mut file = tempfile::tempfile()?;
     let mut times = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {
-        file.seek(SeekFrom::End(0))?;
         let started = Instant::now();
         file.write_all(&PAGE)?;
         file.sync_data()?;

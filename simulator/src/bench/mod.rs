@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use shared::operations::log::STDERR;
 
 use self::figures::Figures;
 use self::machine::Machine;
@@ -65,7 +66,7 @@ async fn measure(args: &BenchArgs) -> Result<Report> {
         // What this round settled as fast as it could; the scenarios at a rate go by it.
         let mut capacity = None;
         for (scenario, figures) in &mut figures {
-            eprintln!("round {round} of {}: {}", args.rounds, scenario.name);
+            STDERR.tell(&format!("round {round} of {}: {}", args.rounds, scenario.name));
             let measured = scenario.measure(&binaries, args.duration, &mut capacity).await;
             figures.add(measured.with_context(|| scenario.name)?);
         }

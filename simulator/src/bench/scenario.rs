@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::footprint;
 use crate::binaries::Binaries;
@@ -73,7 +73,7 @@ impl Scenario {
         let folder = tempfile::tempdir().context("cannot create a folder for the topology")?;
         let (mut topology, load) = load::start_own(folder.path(), plan, binaries.clone(), None).await?;
         let summary = load::measure(&load, Some(&topology)).await?;
-        ensure!(summary.unsettled() == 0, "{} accepted orders were not settled", summary.unsettled());
+        summary.check_settled()?;
         let mut figures = summary.figures();
         figures.extend(footprint::memory(&topology));
         topology.stop().await?;

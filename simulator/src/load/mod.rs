@@ -47,11 +47,7 @@ pub const PLENTY: u64 = 1_000_000_000;
 /// Runs the command and prints its summary; an error if an accepted order was not settled, or on a signal.
 pub async fn run(args: LoadArgs) -> Result<()> {
     // Dropped, a topology takes its processes and its folder down.
-    let summary = interruptible(run_to_its_end(&args)).await?;
-    match summary.tally.open.len() {
-        0 => Ok(()),
-        unsettled => bail!("{unsettled} accepted orders were not settled"),
-    }
+    interruptible(run_to_its_end(&args)).await?.check_settled()
 }
 
 async fn run_to_its_end(args: &LoadArgs) -> Result<Summary> {

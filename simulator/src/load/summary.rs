@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result};
 use std::time::Duration;
 
+use anyhow::ensure;
 use hdrhistogram::Histogram;
 
 use super::end::End;
@@ -18,9 +19,11 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// How many accepted orders were not settled.
-    pub fn unsettled(&self) -> usize {
-        self.tally.open.len()
+    /// Fails if an accepted order was not settled.
+    pub fn check_settled(&self) -> anyhow::Result<()> {
+        let unsettled = self.tally.open.len();
+        ensure!(unsettled == 0, "{unsettled} accepted orders were not settled");
+        Ok(())
     }
 
     /// Settled orders a second, from the first POST to the last settled order.
@@ -34,7 +37,6 @@ impl Summary {
 
     /// The same as numbers: orders a second, milliseconds, and microseconds of CPU for each settled order.
     pub fn figures(&self) -> Vec<(&'static str, f64)> {
-        let ms = |times: &Histogram<u64>, share| times.value_at_quantile(share) as f64 / 1000.0;
         let Tally { post, settle, .. } = &self.tally;
         let mut figures = vec![
             ("rate", self.rate()),
@@ -96,8 +98,13 @@ impl Display for Summary {
 }
 
 fn percentiles(times: &Histogram<u64>) -> String {
-    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| times.value_at_quantile(share) as f64 / 1000.0);
+    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| ms(times, share));
     format!("p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")
+}
+
+/// The time within which this share of the orders lies, in milliseconds.
+fn ms(times: &Histogram<u64>, share: f64) -> f64 {
+    times.value_at_quantile(share) as f64 / 1000.0
 }
 
 fn by_status(refused: &BTreeMap<u16, u64>) -> String {

@@ -46,7 +46,10 @@ pub async fn adopt(
     };
     let adoption = jobs.run(adopting).await.map_err(|error| match error {
         WriteError::Unknown(_) => Problem::OutcomeUnknown,
-        _ => Problem::Unavailable("the consumer was not adopted, the log says why; this database is unchanged, and it can be tried again"),
+        _ => Problem::Unavailable(
+            "the consumer was not adopted, the log says why; this database is unchanged, and it can be tried \
+             again",
+        ),
     })?;
     let name = broker.ownership.consumer;
     let result = if adoption == Adoption::Unnecessary { "unnecessary" } else { "adopted" };
