@@ -34,7 +34,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let sweeper = Sweeper::new(database.clone(), service.broker.clone());
     service.spawn("sweeper", |shutdown| sweeper.run(shutdown));
     let feed = Feed::default();
-    let reader = FeedReader::open(database.clone(), feed.clone()).await?;
+    let reader = FeedReader::new(database.clone(), feed.clone());
     service.spawn("feed reader", |shutdown| reader.run(shutdown));
 
     let open_requests = OpenRequests::new(feed, database.clone(), service.shutdown.clone());

@@ -6,8 +6,7 @@ use order_service::app;
 use order_service::settings::Cli;
 use shared::operations::{command_line, start};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let Cli { command, settings } = command_line::parse(std::env::args_os());
-    start::start(app::ABOUT.name, command, settings, app::run).await
+    start::start(app::ABOUT.name, command, settings, app::run)
 }

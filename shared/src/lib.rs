@@ -9,13 +9,15 @@
 //! - [`storage`]: one SQLite file, with known outcomes.
 //! - [`contract`]: what both services agree on.
 //!
-//! Files beside them are the ground: [`clock`], [`text`], [`number`], [`settings`], [`fail_point`].
+//! Files beside them are the ground: [`clock`], [`text`], [`number`], [`settings`], [`fail_point`],
+//! [`gather`].
 
 pub mod broker;
 pub mod clock;
 pub mod contract;
 pub mod delivery;
 pub mod fail_point;
+pub mod gather;
 pub mod http;
 pub mod number;
 pub mod operations;

@@ -3,7 +3,7 @@
 //! Decided in memory inside the transaction, one by one in the order of delivery: a batch may hold repeats,
 //! conflicts, and several orders of one product, which one UPDATE gets wrong. Then one statement per table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, ensure};
 use shared::clock::now_ms;
@@ -11,7 +11,7 @@ use shared::contract::events::{Event, OrderCreated, OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
 use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::delivery::outbox;
-use shared::storage::{Tx, json};
+use shared::storage::{Tx, from_json, json};
 use sqlx::FromRow;
 
 /// One row of the table `reservations`: a decided order, confirmed or cancelled.
@@ -125,13 +125,15 @@ async fn decided_before(
 }
 
 async fn stock_of(tx: &mut Tx, orders: &[Received<OrderCreated>]) -> sqlx::Result<HashMap<String, i64>> {
-    let ids: Vec<&str> = orders.iter().map(|order| order.event.product_id.as_str()).collect();
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT id, stock FROM products WHERE id IN (SELECT value FROM json_each($1))")
-            .bind(json(&ids))
-            .fetch_all(&mut **tx)
-            .await?;
-    Ok(rows.into_iter().collect())
+    let ids: BTreeSet<&str> = orders.iter().map(|order| order.event.product_id.as_str()).collect();
+    let rows: String = sqlx::query_scalar(
+        "SELECT json_group_array(json_array(id, stock)) FROM products
+         WHERE id IN (SELECT value FROM json_each($1))",
+    )
+    .bind(json(&ids))
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(from_json::<Vec<_>>(&rows)?.into_iter().collect())
 }
 
 async fn insert(tx: &mut Tx, new: &[Reservation]) -> Result<()> {

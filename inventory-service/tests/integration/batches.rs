@@ -37,7 +37,7 @@ fn received(order_id: &str, product_id: &str, quantity: i64) -> Received<OrderCr
 
 /// The orders whose answers are in the outbox, in its order.
 async fn answered(home: &Home) -> Vec<String> {
-    home.look().texts("SELECT order_id FROM outbox ORDER BY id").await
+    home.look().texts("SELECT order_id FROM outbox ORDER BY batch, place").await
 }
 
 #[tokio::test]

@@ -202,10 +202,12 @@ async fn a_row_stays_in_the_outbox_until_the_stream_acknowledges_it() {
 
     // The broker has the first row already, and the acknowledgement was lost: `duplicate` counts as sent.
     allow(-1).await;
-    let rows = outbox::oldest_after(database.reader(), 0, 10).await.unwrap();
+    let batches = outbox::oldest_after(database.reader(), 0, 10).await.unwrap();
     let mut headers = async_nats::HeaderMap::new();
-    headers.insert("Nats-Msg-Id", rows[0].message_id.as_str());
-    let sent = operator.publish_with_headers(ORDER_PROCESSED, headers, rows[0].body.clone().into()).await;
+    headers.insert("Nats-Msg-Id", batches[0].events[0].message_id.as_str());
+    let sent = operator
+        .publish_with_headers(ORDER_PROCESSED, headers, batches[0].events[0].body.clone().into())
+        .await;
     sent.unwrap().await.unwrap();
     assert_eq!(relay.relay_once().await.unwrap(), Relayed::Sent(3));
     // What was acknowledged is deleted by a later step.

@@ -32,9 +32,9 @@ async fn a_stored_event_that_can_be_no_message_is_set_aside_and_what_is_behind_i
     let decided =
         "INSERT INTO reservations (order_id, product_id, quantity, status, reason, decided_at, traceparent)
         VALUES ('demo' || char(10) || '1', '1', 1, 'cancelled', 'insufficient_stock', 0, '')";
-    let enqueued = r#"INSERT INTO outbox (message_id, subject, order_id, event_time, traceparent, body)
-        VALUES ('m', 'order_processed', 'demo' || char(10) || '1', 0, 't',
-                '{"orderId":"demo\n1","status":"cancelled","reason":"insufficient_stock"}')"#;
+    let enqueued = r#"INSERT INTO outbox_batches (event_count, events) SELECT 1, json_array(json_array(
+        'm', 'order_processed', 'demo' || char(10) || '1', 0, 't',
+        '{"orderId":"demo\n1","status":"cancelled","reason":"insufficient_stock"}'))"#;
     home.change(decided).await;
     home.change(enqueued).await;
     let inventory = home.start(&[]).await;

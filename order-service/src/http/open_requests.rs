@@ -10,6 +10,7 @@ use shared::http::problem::Problem;
 use shared::http::server::connections_max;
 use shared::storage::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::orders::feed::{Feed, Topic};
@@ -57,20 +58,22 @@ impl OpenRequests {
         let Some((wait, _slot)) = slot else { return Ok((self.find_now(owner, id).await?, None)) };
         // Before the order is read, so that a settlement after the read is heard of.
         let mut changes = self.feed.subscribe(Topic::Order(id.to_owned()));
-        let found = self.find_now(owner, id).await?;
-        if found.as_ref().is_none_or(Order::is_settled) {
-            return Ok((found, Some(wait)));
+        let mut found = self.find_now(owner, id).await?;
+        let until = Instant::now() + wait;
+        let mut is_over = false;
+        while !is_over && found.as_ref().is_some_and(|order| !order.is_settled()) {
+            tokio::select! {
+                () = changes.settled() => {}
+                () = sleep_until(until) => is_over = true,
+                () = self.shutdown.cancelled() => is_over = true,
+            }
+            match self.find_now(owner, id).await {
+                Ok(now) => found = now,
+                // An older answer is better than none; but it is not what was waited for.
+                Err(_) => return Ok((found, None)),
+            }
         }
-        tokio::select! {
-            () = changes.settled() => {}
-            () = tokio::time::sleep(wait) => {}
-            () = self.shutdown.cancelled() => {}
-        }
-        match self.find_now(owner, id).await {
-            Ok(found) => Ok((found, Some(wait))),
-            // An older answer is better than none; but it is not what was waited for.
-            Err(_) => Ok((found, None)),
-        }
+        Ok((found, Some(wait)))
     }
 
     async fn find_now(&self, owner: Option<&str>, id: &str) -> Result<Option<Order>, Problem> {

@@ -33,7 +33,10 @@ pub enum Topic {
     User(String),
 }
 
-type Topics = HashMap<Topic, broadcast::Sender<Arc<StatusChange>>>;
+/// A change, or `None`: the database has what this subscriber should hear of.
+type News = Option<Arc<StatusChange>>;
+
+type Topics = HashMap<Topic, broadcast::Sender<News>>;
 
 /// Where to subscribe. Cheap to clone.
 #[derive(Clone, Default)]
@@ -45,8 +48,8 @@ pub struct Feed {
 pub struct FeedReader {
     feed: Feed,
     database: Database,
-    /// The id of the last change that was handed out, or that nobody wanted.
-    position: i64,
+    /// The id of the last change that was handed out; `None` while nobody listens.
+    position: Option<i64>,
 }
 
 /// What one step did.
@@ -61,10 +64,8 @@ pub enum Read {
 }
 
 impl FeedReader {
-    /// A reader that begins behind the newest change. Call it before anybody subscribes to `feed`.
-    pub async fn open(database: Database, feed: Feed) -> sqlx::Result<Self> {
-        let position = status_changes::newest(database.reader()).await?;
-        Ok(Self { feed, database, position })
+    pub fn new(database: Database, feed: Feed) -> Self {
+        Self { feed, database, position: None }
     }
 
     /// Steps with each commit until `shutdown`.
@@ -89,23 +90,31 @@ impl FeedReader {
         }
     }
 
-    /// One step.
+    /// One step. While nobody listens it reads nothing.
+    ///
+    /// The first step behind that begins with the newest change. Who subscribed before it has perhaps read the
+    /// database before that change, and reads again.
     pub async fn read_once(&mut self) -> sqlx::Result<Read> {
         if self.feed.topics().is_empty() {
-            let newest = status_changes::newest(self.database.reader()).await?;
-            // Checked again after the read: somebody may have subscribed and read the database before it. A
-            // change that was committed between their read and this one would be skipped for good.
-            if self.feed.topics().is_empty() {
-                self.position = newest;
-                return Ok(Read::Unwanted);
-            }
+            self.position = None;
+            return Ok(Read::Unwanted);
         }
-        let page = status_changes::after(self.database.reader(), self.position, PAGE_MAX).await?;
+        let Some(position) = self.position else {
+            self.position = Some(status_changes::newest(self.database.reader()).await?);
+            self.feed.topics().values().for_each(|topic| send(topic, None));
+            return Ok(Read::All(0));
+        };
+        let page = status_changes::after(self.database.reader(), position, PAGE_MAX).await?;
         let handed = page.len();
-        self.position = page.last().map_or(self.position, |last| last.id);
+        self.position = Some(page.last().map_or(position, |last| last.id));
         self.feed.hand_out(page);
         Ok(if handed < PAGE_MAX as usize { Read::All(handed) } else { Read::Page(handed) })
     }
+}
+
+fn send(topic: &broadcast::Sender<News>, news: News) {
+    // It fails only without receivers, and the last of them takes its topic along.
+    let _ = topic.send(news);
 }
 
 impl Feed {
@@ -134,9 +143,8 @@ impl Feed {
         let topics = self.topics();
         for change in page.into_iter().map(Arc::new) {
             for topic in [Topic::Order(change.order_id.clone()), Topic::User(change.user_id.clone())] {
-                if let Some(sender) = topics.get(&topic) {
-                    // It fails only without receivers, and the last of them takes its topic along.
-                    let _ = sender.send(change.clone());
+                if let Some(topic) = topics.get(&topic) {
+                    send(topic, Some(change.clone()));
                 }
             }
         }
@@ -147,21 +155,22 @@ impl Feed {
 pub struct Subscription {
     feed: Feed,
     topic: Topic,
-    changes: broadcast::Receiver<Arc<StatusChange>>,
+    changes: broadcast::Receiver<News>,
 }
 
 impl Subscription {
-    /// The next change; `None` when some were dropped because too many waited: the database has them.
+    /// The next change; `None` when some will not come, because too many waited or nobody listened before: the
+    /// database has them.
     pub async fn next(&mut self) -> Option<Arc<StatusChange>> {
         match self.changes.recv().await {
-            Ok(change) => Some(change),
+            Ok(news) => news,
             Err(RecvError::Lagged(_)) => None,
             // The sender stays as long as this subscription does.
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 
-    /// Waits until an order got its final status, or until changes were dropped.
+    /// Waits until an order got its final status, or perhaps did: the database tells.
     pub async fn settled(&mut self) {
         while self.next().await.is_some_and(|change| change.status == Status::Created) {}
     }

@@ -69,13 +69,12 @@ impl Batched for NewOrder {
 /// Decides the batch and writes it. One result per request, in the same order.
 pub async fn place(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result<Vec<Placed>> {
     let mut known = live_keys(tx, batch, now_ms).await?;
-    let mut created: Vec<Order> = Vec::with_capacity(batch.len());
-    let mut keys: Vec<(&str, &str, String)> = Vec::new();
-    let mut results = Vec::with_capacity(batch.len());
+    let (mut created, mut keys) = (Vec::with_capacity(batch.len()), Vec::new());
+    let mut decided = Vec::with_capacity(batch.len());
     for new in batch {
         let key = new.idempotency_key.as_ref().map(|key| (new.user_id.clone(), key.clone()));
         if let Some(order) = key.as_ref().and_then(|key| known.get(key)) {
-            results.push(replay(order, new));
+            decided.push(Some(replay(order, new)));
             continue;
         }
         let order = new.order(now_ms);
@@ -83,14 +82,15 @@ pub async fn place(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result
             known.insert(key, order.clone());
             keys.push((&new.user_id, text, order.id.clone()));
         }
-        created.push(order.clone());
-        results.push(Placed::Created(order));
+        created.push(order);
+        decided.push(None);
     }
     insert_orders(tx, &created, now_ms).await?;
     insert_keys(tx, &keys, now_ms).await?;
     let events: Vec<_> = created.iter().map(Order::announcement).collect();
     outbox::enqueue(tx, &events, now_ms).await?;
-    Ok(results)
+    let mut created = created.into_iter().map(Placed::Created);
+    Ok(decided.into_iter().filter_map(|placed| placed.or_else(|| created.next())).collect())
 }
 
 impl NewOrder {
@@ -166,7 +166,7 @@ async fn insert_orders(tx: &mut Tx, orders: &[Order], now_ms: i64) -> sqlx::Resu
 }
 
 /// An expired key that was not purged yet gives way to its new order.
-async fn insert_keys(tx: &mut Tx, keys: &[(&str, &str, String)], now_ms: i64) -> sqlx::Result<()> {
+async fn insert_keys(tx: &mut Tx, keys: &[(&String, &String, String)], now_ms: i64) -> sqlx::Result<()> {
     if keys.is_empty() {
         return Ok(());
     }

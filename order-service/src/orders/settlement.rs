@@ -10,7 +10,7 @@ use shared::clock::now_ms;
 use shared::contract::events::{OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
 use shared::delivery::handler::{EventHandler, Never, Outcome};
-use shared::storage::{Tx, json};
+use shared::storage::{Tx, from_json, json};
 
 type State = (Status, Option<Reason>);
 
@@ -54,11 +54,15 @@ pub async fn settle(tx: &mut Tx, answers: &[Received<OrderProcessed>], now_ms: i
 /// The state of each order that the batch names. Unknown orders are absent.
 async fn states(tx: &mut Tx, answers: &[Received<OrderProcessed>]) -> sqlx::Result<HashMap<String, State>> {
     let ids: Vec<&str> = answers.iter().map(|answer| answer.event.order_id.as_str()).collect();
-    let rows: Vec<(String, Status, Option<Reason>)> =
-        sqlx::query_as("SELECT id, status, reason FROM orders WHERE id IN (SELECT value FROM json_each($1))")
-            .bind(json(&ids))
-            .fetch_all(&mut **tx)
-            .await?;
+    // One row: each that comes alone wakes whoever waits for it.
+    let rows: String = sqlx::query_scalar(
+        "SELECT json_group_array(json_array(id, status, reason)) FROM orders
+         WHERE id IN (SELECT value FROM json_each($1))",
+    )
+    .bind(json(&ids))
+    .fetch_one(&mut **tx)
+    .await?;
+    let rows: Vec<(String, Status, Option<Reason>)> = from_json(&rows)?;
     Ok(rows.into_iter().map(|(id, status, reason)| (id, (status, reason))).collect())
 }
 

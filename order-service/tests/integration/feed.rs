@@ -31,12 +31,15 @@ async fn each_change_is_handed_once_and_only_to_those_whom_it_concerns() {
     let (_files, parts) = Parts::alone().await;
     parts.place(3, 1_000).await;
     let feed = Feed::default();
-    let mut reader = FeedReader::open(parts.database.clone(), feed.clone()).await.unwrap();
+    let mut reader = FeedReader::new(parts.database.clone(), feed.clone());
     assert_eq!(reader.read_once().await.unwrap(), Read::Unwanted);
 
     let (mut alice, mut bob) =
         (feed.subscribe(Topic::User("alice".to_owned())), feed.subscribe(Topic::User("bob".to_owned())));
     assert_eq!(reader.read_once().await.unwrap(), Read::All(0), "what was there before is nobody's news");
+    for early in [&mut alice, &mut bob] {
+        assert!(early.next().await.is_none(), "what it read may be older than where the reader begins");
+    }
     let orders = parts.place(2, 2_000).await;
     let mut one = feed.subscribe(Topic::Order(orders[1].id.clone()));
     assert_eq!(reader.read_once().await.unwrap(), Read::All(2));
@@ -64,8 +67,9 @@ async fn each_change_is_handed_once_and_only_to_those_whom_it_concerns() {
 async fn a_subscriber_that_is_slow_is_told_so_and_holds_up_nobody() {
     let (_files, parts) = Parts::alone().await;
     let feed = Feed::default();
-    let mut reader = FeedReader::open(parts.database.clone(), feed.clone()).await.unwrap();
+    let mut reader = FeedReader::new(parts.database.clone(), feed.clone());
     let mut slow = feed.subscribe(Topic::User("alice".to_owned()));
+    assert_eq!(reader.read_once().await.unwrap(), Read::All(0));
     parts.place(1_500, 1_000).await;
     assert_eq!(reader.read_once().await.unwrap(), Read::Page(1_000), "a step is bounded");
     assert_eq!(reader.read_once().await.unwrap(), Read::All(500));

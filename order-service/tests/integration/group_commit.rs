@@ -93,6 +93,6 @@ async fn the_database_is_as_durable_as_it_must_be() {
     assert_eq!(pragma("PRAGMA temp_store").fetch_one(&mut *tx).await.unwrap(), 2, "nothing needs /tmp");
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *tx).await.unwrap();
     assert_eq!(mode, "wal");
-    let refused = sqlx::query("DELETE FROM outbox").execute(parts.database.reader()).await;
+    let refused = sqlx::query("DELETE FROM outbox_batches").execute(parts.database.reader()).await;
     assert!(refused.is_err(), "the readers cannot write");
 }

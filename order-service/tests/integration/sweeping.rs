@@ -103,7 +103,7 @@ async fn a_settled_order_is_never_swept_and_a_step_takes_at_most_a_thousand() {
     let now = now_ms();
     parts.place(1_501, now).await;
     // As if the broker had acknowledged the events and then lost them.
-    look.change("DELETE FROM outbox").await;
+    look.change("DELETE FROM outbox_batches").await;
     let settled = "UPDATE orders SET status = 'confirmed', settled_at = created_at
          WHERE id = (SELECT max(id) FROM orders)";
     assert_eq!(look.change(settled).await, 1);
@@ -120,7 +120,7 @@ async fn a_new_connection_starts_the_back_off_over() {
     let (parts, look) = (&world.parts, world.files.look());
     let sent_at = now_ms();
     parts.place(1, sent_at).await;
-    look.change("DELETE FROM outbox").await;
+    look.change("DELETE FROM outbox_batches").await;
     look.change(&format!("UPDATE orders SET sweeps = 9, sent_at = {sent_at}")).await;
     assert_eq!(parts.sweep(sent_at + BACKOFF_MAX_MS - 1).await, 0);
 
@@ -245,7 +245,7 @@ async fn a_loss_of_many_orders_is_swept_without_a_pause_between_full_steps() {
     let world = World::start().await;
     let (parts, look) = (&world.parts, world.files.look());
     parts.place(9_500, now_ms()).await;
-    look.change("DELETE FROM outbox").await;
+    look.change("DELETE FROM outbox_batches").await;
     look.change("UPDATE orders SET sent_at = 0").await;
     let shutdown = CancellationToken::new();
     let sweeper = Sweeper::new(parts.database.clone(), parts.connection.clone());
@@ -264,7 +264,7 @@ async fn nothing_is_swept_into_an_outbox_that_is_full() {
     let now = now_ms();
     parts.place(9_500, now).await;
     parts.place(1_000, now).await;
-    look.change("DELETE FROM outbox WHERE id > 9500").await;
+    look.change("DELETE FROM outbox_batches WHERE id = (SELECT max(id) FROM outbox_batches)").await;
     look.change("UPDATE orders SET sent_at = 0 WHERE id NOT IN (SELECT order_id FROM outbox)").await;
     assert_eq!(parts.sweep(now).await, 1_000, "there is room");
     look.change("UPDATE orders SET sent_at = 0").await;

@@ -29,13 +29,20 @@ fn fresh() -> String {
 
 /// Version 00, lower-case hexadecimal, neither id all zeros.
 fn is_valid(value: &str) -> bool {
-    let parts: Vec<&str> = value.split('-').collect();
-    let [version, trace, parent, flags] = parts[..] else { return false };
+    let mut parts = value.split('-');
+    let mut part = || parts.next().unwrap_or_default();
+    let (version, trace, parent, flags) = (part(), part(), part(), part());
     let hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
     let set = |text: &str| text.bytes().any(|byte| byte != b'0');
-    version == "00" && hex(trace, 32) && set(trace) && hex(parent, 16) && set(parent) && hex(flags, 2)
+    parts.next().is_none()
+        && version == "00"
+        && hex(trace, 32)
+        && set(trace)
+        && hex(parent, 16)
+        && set(parent)
+        && hex(flags, 2)
 }
 
 #[cfg(test)]

@@ -1,18 +1,30 @@
 //! The transactional outbox: an event is enqueued inside the transaction that makes it true.
 //!
-//! There is no way to enqueue outside a transaction, and only the relay removes rows.
+//! There is no way to enqueue outside a transaction, and only the relay removes rows. What one transaction
+//! enqueues is a batch, and one row: it is written, read and deleted as one.
 
-use sqlx::{FromRow, SqlitePool};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use sqlx::SqlitePool;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::contract::events::Event;
-use crate::storage::{Tx, json};
+use crate::storage::{Tx, from_json, json};
 
-/// One event that waits for its PubAck.
-#[derive(Debug, FromRow)]
-pub struct Row {
+/// Events in one row, at most.
+const BATCH_MAX: usize = 1_000;
+
+/// Events that were enqueued together; one row of the table `outbox_batches`.
+#[derive(Debug)]
+pub struct Batch {
     /// Orders the rows; never used again, also after a delete.
     pub id: i64,
+    pub events: Vec<Enqueued>,
+}
+
+/// One event that waits for its PubAck, as its batch keeps it: an array of these fields.
+#[derive(Debug, Deserialize)]
+pub struct Enqueued {
     /// The `Nats-Msg-Id`, a UUID v7.
     pub message_id: String,
     pub subject: String,
@@ -23,27 +35,30 @@ pub struct Row {
     pub body: String,
 }
 
-/// Inserts one row per event, each with a `Nats-Msg-Id` of its own that carries the time `at_ms`.
+/// The same, borrowed from the events that are enqueued.
+#[derive(Serialize)]
+struct Enqueueing<'a>(String, &'a str, &'a str, i64, &'a str, &'a str);
+
+/// Enqueues the events in their order, each with a `Nats-Msg-Id` of its own that carries the time `at_ms`.
 pub async fn enqueue(tx: &mut Tx, events: &[Event], at_ms: i64) -> sqlx::Result<()> {
-    if events.is_empty() {
-        return Ok(());
+    for batch in events.chunks(BATCH_MAX) {
+        let rows: Vec<_> = batch.iter().map(|event| enqueueing(event, at_ms)).collect();
+        insert(tx, &rows).await?;
     }
-    let rows: Vec<_> = events
-        .iter()
-        .map(|event| {
-            let message_id = message_id(at_ms).to_string();
-            (message_id, event.subject, &event.order_id, event.time_ms, &event.traceparent, &event.body)
-        })
-        .collect();
-    sqlx::query(
-        "INSERT INTO outbox (message_id, subject, order_id, event_time, traceparent, body)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
-         FROM json_each($1)",
-    )
-    .bind(json(&rows))
-    .execute(&mut **tx)
-    .await
-    .map(drop)
+    Ok(())
+}
+
+fn enqueueing(Event { subject, order_id, time_ms, traceparent, body }: &Event, at_ms: i64) -> Enqueueing<'_> {
+    Enqueueing(message_id(at_ms).to_string(), subject, order_id, *time_ms, traceparent, body)
+}
+
+async fn insert(tx: &mut Tx, events: &[Enqueueing<'_>]) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO outbox_batches (event_count, events) VALUES ($1, $2)")
+        .bind(events.len() as i64)
+        .bind(json(&events))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
 }
 
 /// A fresh UUID v7 of the given time.
@@ -52,20 +67,32 @@ fn message_id(at_ms: i64) -> Uuid {
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds as u64, millis as u32 * 1_000_000))
 }
 
-/// The oldest rows with an id above `cursor`, in the order in which they were enqueued.
-pub async fn oldest_after(reader: &SqlitePool, cursor: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as("SELECT * FROM outbox WHERE id > $1 ORDER BY id LIMIT $2")
+/// The oldest batches with an id above `cursor`, in the order in which they were enqueued: as many as have
+/// `enough` events together, if there are.
+pub async fn oldest_after(reader: &SqlitePool, cursor: i64, enough: usize) -> sqlx::Result<Vec<Batch>> {
+    let mut rows = sqlx::query_as("SELECT id, events FROM outbox_batches WHERE id > $1 ORDER BY id LIMIT $2")
         .bind(cursor)
-        .bind(limit)
-        .fetch_all(reader)
-        .await
+        .bind(enough as i64)
+        .fetch(reader);
+    let (mut batches, mut read) = (Vec::new(), 0);
+    while read < enough
+        && let Some(row) = rows.try_next().await?
+    {
+        let batch = decode(row)?;
+        read += batch.events.len();
+        batches.push(batch);
+    }
+    Ok(batches)
 }
 
-/// When the oldest row was enqueued, in Unix milliseconds; `None` when the outbox is empty.
+fn decode((id, events): (i64, String)) -> sqlx::Result<Batch> {
+    Ok(Batch { id, events: from_json(&events)? })
+}
+
+/// When the oldest event was enqueued, in Unix milliseconds; `None` when the outbox is empty.
 pub async fn oldest_enqueued_ms(reader: &SqlitePool) -> sqlx::Result<Option<i64>> {
-    let id: Option<String> = sqlx::query_scalar("SELECT message_id FROM outbox ORDER BY id LIMIT 1")
-        .fetch_optional(reader)
-        .await?;
+    let oldest = "SELECT events ->> '$[0][0]' FROM outbox_batches ORDER BY id LIMIT 1";
+    let id: Option<String> = sqlx::query_scalar(oldest).fetch_optional(reader).await?;
     Ok(id.as_deref().and_then(enqueued_ms))
 }
 
@@ -75,9 +102,9 @@ pub fn enqueued_ms(message_id: &str) -> Option<i64> {
     i64::try_from(seconds * 1000 + u64::from(nanos) / 1_000_000).ok()
 }
 
-/// Removes rows that the broker acknowledged, or that can never be a message.
+/// Removes batches whose events were all acknowledged, or can never be a message.
 pub async fn delete(tx: &mut Tx, ids: &[i64]) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))")
+    sqlx::query("DELETE FROM outbox_batches WHERE id IN (SELECT value FROM json_each($1))")
         .bind(json(&ids))
         .execute(&mut **tx)
         .await
@@ -86,7 +113,7 @@ pub async fn delete(tx: &mut Tx, ids: &[i64]) -> sqlx::Result<()> {
 
 /// How many events wait for their PubAck.
 pub async fn count(reader: &SqlitePool) -> sqlx::Result<i64> {
-    sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(reader).await
+    sqlx::query_scalar("SELECT coalesce(sum(event_count), 0) FROM outbox_batches").fetch_one(reader).await
 }
 
 #[cfg(test)]

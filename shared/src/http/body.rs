@@ -35,7 +35,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return Err(Problem::UnsupportedEncoding);
         }
         let bytes = read(request.into_body()).await?;
-        let mut json = Deserializer::from_slice(without_byte_order_mark(&bytes));
+        let text = without_byte_order_mark(&bytes);
+        // What is right is read at once. Whatever is not is read again, more slowly, to tell what is wrong with it.
+        if text.trim_ascii_start().starts_with(b"{")
+            && let Ok(body) = serde_json::from_slice(text)
+        {
+            return Ok(Self(body));
+        }
+        let mut json = Deserializer::from_slice(text);
         let fields = json.deserialize_map(JsonObject).and_then(|fields| json.end().map(|()| fields));
         let fields =
             fields.map_err(|error| Problem::invalid("body", format!("must be one JSON object: {error}")))?;

@@ -1,14 +1,21 @@
 //! Group commit: concurrent requests are committed as one transaction, one fsync for all of them.
 //!
-//! A batch is whatever waits; there is no linger timer. A full queue refuses at once. The transaction never lives
-//! in a request's future, so a client that goes away cannot undo or half do a commit.
+//! A batch is whatever waits, and what is gathered ([`gather`]). A full queue refuses at once. The transaction never
+//! lives in a request's future, so a client that goes away cannot undo or half do a commit.
+
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
+use crate::gather;
 use crate::storage::{Database, Tx, WriteError};
 
 /// Requests committed together, at most.
 const BATCH_MAX: usize = 1_000;
+
+/// So many are committed without waiting for more.
+const ENOUGH: usize = 8;
 
 /// Why a request has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +83,9 @@ impl<R: Batched> CommitQueue<R> {
 }
 
 async fn commit_all<R: Batched>(mut receiver: mpsc::Receiver<Queued<R>>, database: Database) {
-    let mut queued = Vec::with_capacity(BATCH_MAX);
-    while receiver.recv_many(&mut queued, BATCH_MAX).await > 0 {
+    let (mut queued, mut pause) = (Vec::with_capacity(BATCH_MAX), Duration::ZERO);
+    while receive(&mut receiver, &mut queued, pause).await {
+        let started = Instant::now();
         let (batch, answers): (Vec<_>, Vec<_>) =
             queued.drain(..).map(|Queued { request, answer }| (request, answer)).unzip();
         let results = commit_batch(&database, &batch).await;
@@ -86,7 +94,19 @@ async fn commit_all<R: Batched>(mut receiver: mpsc::Receiver<Queued<R>>, databas
             // The client may be gone; what it asked for is stored all the same.
             let _ = answer.send(result);
         }
+        pause = gather::pause(started.elapsed(), receiver.len(), ENOUGH);
     }
+}
+
+/// Takes what waits, and what comes until enough wait or the pause ends. False when nothing will come any more.
+async fn receive<T>(receiver: &mut mpsc::Receiver<T>, queued: &mut Vec<T>, pause: Duration) -> bool {
+    let until = Instant::now() + pause;
+    let mut received = receiver.recv_many(queued, BATCH_MAX).await;
+    while received > 0 && queued.len() < ENOUGH {
+        received =
+            timeout_at(until, receiver.recv_many(queued, BATCH_MAX - queued.len())).await.unwrap_or_default();
+    }
+    !queued.is_empty()
 }
 
 /// Commits the batch in one transaction; when a row spoils it, one by one, so that only that row is refused.

@@ -3,6 +3,7 @@
 //! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused
 //! ([`lock`]): two writers would each believe in their own relay and consumer.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,9 +23,12 @@ use crate::storage::suspect;
 /// A write transaction. It holds the only write connection until it is committed or dropped.
 pub type Tx = Transaction<'static, Sqlite>;
 
-/// An open database file. Cheap to clone.
+/// An open database file. Cheap to clone: each request does so several times.
 #[derive(Clone)]
-pub struct Database {
+pub struct Database(Arc<Open>);
+
+/// What a database is made of, for the modules beside this one.
+pub struct Open {
     pub(super) writer: SqlitePool,
     reader: SqlitePool,
     scanner: SqlitePool,
@@ -34,9 +38,17 @@ pub struct Database {
     pub(super) ended: watch::Sender<Option<String>>,
     pub(super) committed: watch::Sender<()>,
     // The size of a WAL that could not be cut back, in bytes; otherwise 0.
-    pub(super) wal_left: Arc<AtomicU64>,
+    pub(super) wal_left: AtomicU64,
     // The last field, and so dropped after the pools.
-    pub(super) files: Arc<Files>,
+    pub(super) files: Files,
+}
+
+impl Deref for Database {
+    type Target = Open;
+
+    fn deref(&self) -> &Open {
+        &self.0
+    }
 }
 
 impl Database {
@@ -51,7 +63,8 @@ impl Database {
         let stamp = Stamp::give(&files.lock.file, &writer).await;
         files.stamp = stamp.map_err(|error| suspect::explain(&files.lock.path, error.into()))?;
         let (failure, ended, committed, wal_left) = Default::default();
-        Ok(Self { writer, reader, scanner, failure, ended, committed, wal_left, files: files.into() })
+        let open = Open { writer, reader, scanner, failure, ended, committed, wal_left, files };
+        Ok(Self(open.into()))
     }
 
     /// Where it is, without symbolic links.

@@ -17,4 +17,4 @@ mod watch;
 mod write;
 
 pub use database::{Database, Tx};
-pub use write::{WriteError, json};
+pub use write::{WriteError, from_json, json};

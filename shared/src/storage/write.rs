@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::{Error, Result, anyhow};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::storage::database::{Database, Tx};
 use crate::storage::failure::{StorageFailure, commit_never_happened};
@@ -102,6 +103,12 @@ impl Database {
 pub fn json<T: Serialize>(rows: &T) -> String {
     // Strings, integers, options and arrays of them always have a JSON form.
     serde_json::to_string(rows).unwrap_or_default()
+}
+
+/// What a statement hands out as one JSON text. Each row that comes alone wakes whoever waits for it, which costs
+/// more than the row.
+pub fn from_json<T: DeserializeOwned>(text: &str) -> sqlx::Result<T> {
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use sqlx::{Connection, FromRow, SqliteConnection};
 
 use super::answered;
 use super::names::fingerprint;
-use super::snapshot::{Key, Order, OutboxRow, Reservation, RowResult, Shelf, Snapshot};
+use super::snapshot::{Key, Order, OutboxEvent, Reservation, RowResult, Shelf, Snapshot};
 
 /// Ids of one statement of the second look.
 const LOOK_UP: usize = 10_000;
@@ -118,9 +118,9 @@ async fn read_delivery(
     tx: &mut SqliteConnection,
     database: &'static str,
 ) -> Result<()> {
-    each("SELECT id, order_id FROM outbox", tx, |(id, order): (i64, String)| {
+    each("SELECT batch, order_id FROM outbox", tx, |(batch, order): (i64, String)| {
         let order = snapshot.names.order(&order);
-        snapshot.outbox.push(OutboxRow { database, id, order });
+        snapshot.outbox.push(OutboxEvent { database, batch, order });
     })
     .await?;
     each("SELECT body, reason FROM dead_letters", tx, |(body, reason): (Vec<u8>, String)| {

@@ -16,7 +16,7 @@ pub struct Snapshot {
     pub reservations: Vec<Reservation>,
     /// The rows of `products`, and the sum of each product's adjustments.
     pub shelves: BTreeMap<Name, Shelf>,
-    pub outbox: Vec<OutboxRow>,
+    pub outbox: Vec<OutboxEvent>,
     /// Orders whose event or answer is an open dead letter, with its reason.
     pub set_aside: BTreeMap<OrderId, String>,
     /// All open dead letters of both databases.
@@ -67,10 +67,10 @@ pub struct Shelf {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct OutboxRow {
+pub struct OutboxEvent {
     /// Whose: `order.db` or `inventory.db`.
     pub database: &'static str,
-    pub id: i64,
+    pub batch: i64,
     pub order: OrderId,
 }
 

@@ -227,12 +227,11 @@ async fn i9_is_left_out_when_the_answers_may_lack_some() {
 
 #[tokio::test]
 async fn i10_an_event_that_was_never_published() {
-    let row = "INSERT INTO outbox (id, message_id, subject, order_id, event_time, traceparent, body)
-               VALUES (9000, 'm', 's', 'demo-1', 1, '', '{}')";
+    let row = r#"INSERT INTO outbox_batches VALUES (9000, 1, '[["m", "s", "demo-1", 1, "", "{}"]]')"#;
     for name in ["order.db", "inventory.db"] {
         let copy = Copy::new().await;
         copy.change(name, row).await;
-        let witness = format!("outbox row 9000 of {name}, for order demo-1");
+        let witness = format!("an event of batch 9000 in the outbox of {name}, for order demo-1");
         copy.assert_violates("I10 outboxes_empty", &witness).await;
     }
 }

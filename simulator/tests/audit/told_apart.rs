@@ -22,8 +22,8 @@ async fn an_order_that_is_not_settled_yet_is_no_violation_before_the_end() {
     let copy = Copy::new().await;
     let decided = unsettle(&copy).await;
     copy.inventory(&format!(
-        "INSERT INTO outbox (message_id, subject, order_id, event_time, traceparent, body)
-         VALUES ('m', 'order_processed', '{decided}', 1, '', '{{}}')"
+        r#"INSERT INTO outbox_batches (event_count, events)
+           VALUES (1, '[["m", "order_processed", "{decided}", 1, "", "{{}}"]]')"#
     ))
     .await;
     let undecided = unsettle(&copy).await;

@@ -1,5 +1,6 @@
 //! Tells the broker how messages ended, after their commit. Nothing else acknowledges.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -21,12 +22,11 @@ pub(super) async fn acknowledge(
     batch: &[Message],
     outcomes: &[Outcome],
 ) -> Result<()> {
-    let mut dead_letters = 0;
+    let (mut handled, mut dead_letters) = (BTreeMap::new(), 0);
     for (Message { delivery, acker }, outcome) in batch.iter().zip(outcomes) {
         match outcome {
             Outcome::Done(word) => {
-                metrics::counter!("messages_handled_total", "consumer" => consumer, "outcome" => *word)
-                    .increment(1);
+                *handled.entry(*word).or_default() += 1;
                 ack(acker, AckKind::Ack).await?;
             }
             Outcome::Never(never) => {
@@ -35,6 +35,10 @@ pub(super) async fn acknowledge(
                 ack(acker, AckKind::Term).await?;
             }
         }
+    }
+    for (word, messages) in handled {
+        metrics::counter!("messages_handled_total", "consumer" => consumer, "outcome" => word)
+            .increment(messages);
     }
     fail_point::reach("consumer: acked");
     tracing::info!(consumer, messages = batch.len(), dead_letters, "batch handled");

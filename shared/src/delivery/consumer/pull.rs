@@ -9,15 +9,17 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::delivery::message::Message;
+use crate::gather;
 
 /// Messages asked for in one pull, and therefore in one transaction at most.
 const PULL_MESSAGES: usize = 1_000;
+/// So many are handled without waiting for more.
+const ENOUGH: usize = 256;
 /// A pull ends after this time even when it is not full. A drain waits for the end of the pull, so that no
 /// message is delivered to a process that no longer handles it.
 pub(super) const PULL_EXPIRES: Duration = Duration::from_secs(1);
-/// Batches follow each other at least this far apart, unless messages are scarce: each costs a commit, and so
-/// an fsync, and a larger batch costs hardly more than a small one.
-const GATHER: Duration = Duration::from_millis(10);
+/// The end of a pull may be seen so much too early.
+const EARLY: Duration = Duration::from_millis(10);
 /// A pull that seems to deliver nothing is polled again after this time.
 const POLL_AGAIN: Duration = Duration::from_millis(100);
 /// The end of a pull comes so late at most.
@@ -29,7 +31,8 @@ const SWALLOWED_MAX: usize = 1_000;
 pub(super) struct Pull {
     messages: pull::Batch,
     started: Instant,
-    gather_until: Instant,
+    /// When the batch in hand was complete; `None` before the first.
+    batch_at: Option<Instant>,
     /// How many messages were delivered so far.
     pub delivered: usize,
 }
@@ -38,21 +41,37 @@ impl Pull {
     pub async fn start(pulls: &PullConsumer) -> Result<Self> {
         let started = Instant::now();
         let messages = pulls.batch().max_messages(PULL_MESSAGES).expires(PULL_EXPIRES).messages().await?;
-        Ok(Self { messages, started, gather_until: started, delivered: 0 })
+        Ok(Self { messages, started, batch_at: None, delivered: 0 })
     }
 
-    /// Waits for one message, then takes what has arrived and what still arrives until [`GATHER`] after the
-    /// batch before; `None` at the end of the pull.
+    /// Waits for one message, then takes what has arrived, and what still arrives while it gathers; `None` at the
+    /// end of the pull.
     pub async fn next_batch(&mut self) -> Result<Option<Vec<Message>>> {
-        let Some(first) = self.next().await else { return Ok(None) };
+        let handled_in = self.batch_at.map_or(Duration::ZERO, |at| at.elapsed());
+        let arrived = unconstrained(self.messages.next()).now_or_never();
+        let is_busy = arrived.is_some();
+        let first = match arrived {
+            Some(arrived) => arrived,
+            None => self.next().await,
+        };
+        let Some(first) = first else { return Ok(None) };
         let mut batch = vec![first.map_err(|error| anyhow!(error))?.into()];
-        // The future is polled before the deadline is checked, so what has arrived is taken in any case.
-        while let Ok(Some(Ok(message))) = timeout_at(self.gather_until, self.messages.next()).await {
-            batch.push(message.into());
+        let arrived_at = Instant::now();
+        while self.take_one(arrived_at, &mut batch).await {}
+        if is_busy {
+            let until = arrived_at + gather::pause(handled_in, batch.len(), ENOUGH);
+            while batch.len() < ENOUGH && self.take_one(until, &mut batch).await {}
         }
-        self.gather_until = Instant::now() + GATHER;
+        self.batch_at = Some(Instant::now());
         self.delivered += batch.len();
         Ok(Some(batch))
+    }
+
+    /// Takes a message that has arrived, or arrives until then. It is looked for before the deadline is.
+    async fn take_one(&mut self, until: Instant, batch: &mut Vec<Message>) -> bool {
+        let Ok(Some(Ok(message))) = timeout_at(until, self.messages.next()).await else { return false };
+        batch.push(message.into());
+        true
     }
 
     /// The next message; `None` at the end of the pull, and once that is overdue.
@@ -79,7 +98,7 @@ impl Pull {
     pub fn check_end(&self) -> Result<()> {
         let delivered = self.delivered;
         ensure!(
-            delivered >= PULL_MESSAGES || self.started.elapsed() >= PULL_EXPIRES - GATHER,
+            delivered >= PULL_MESSAGES || self.started.elapsed() >= PULL_EXPIRES - EARLY,
             "a pull ended after {delivered} messages and before its time"
         );
         Ok(())

@@ -1,6 +1,6 @@
-//! Rows that the stream acknowledged and that are not deleted yet.
+//! Batches that the stream acknowledged and that are not deleted yet.
 //!
-//! Deleting costs a commit, and so an fsync of the one writer that new orders wait for, too. So rows of
+//! Deleting costs a commit, and so an fsync of the one writer that new orders wait for, too. So batches of
 //! several steps are deleted together, soon. A crash in between costs a repeat and nothing else.
 
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::delivery::outbox;
 use crate::fail_point;
 use crate::storage::Database;
 
-/// Acknowledged rows are deleted at this number…
-const DELETE_AT_ROWS: usize = 4_000;
+/// Acknowledged batches are deleted at this number…
+const DELETE_AT: usize = 1_000;
 /// … and at the latest after this time.
 pub const DELETE_AFTER: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
-pub(super) struct AcknowledgedRows {
+pub(super) struct AcknowledgedBatches {
     ids: Vec<i64>,
     latest: Acknowledged,
     since: Option<Instant>,
 }
 
-impl AcknowledgedRows {
+impl AcknowledgedBatches {
     /// Adds what was acknowledged in one step.
     pub fn add(&mut self, ids: Vec<i64>, latest: Acknowledged) {
         if latest.sequence > self.latest.sequence {
@@ -40,10 +40,10 @@ impl AcknowledgedRows {
     }
 
     pub fn is_due(&self) -> bool {
-        self.ids.len() >= DELETE_AT_ROWS || self.since.is_some_and(|since| since.elapsed() >= DELETE_AFTER)
+        self.ids.len() >= DELETE_AT || self.since.is_some_and(|since| since.elapsed() >= DELETE_AFTER)
     }
 
-    /// Deletes the rows, and remembers the latest acknowledgement.
+    /// Deletes the batches, and remembers the latest acknowledgement.
     pub async fn delete(&mut self, database: &Database) -> Result<()> {
         if !self.is_empty() {
             let (ids, latest) = (&self.ids, &self.latest);
@@ -54,7 +54,7 @@ impl AcknowledgedRows {
                 fail_point::reach("relay: rows deleted, not committed");
                 Ok((tx, ()))
             });
-            deleted.await.map_err(Error::from).context("delete relayed rows")?;
+            deleted.await.map_err(Error::from).context("delete relayed events")?;
             fail_point::reach("relay: delete committed");
         }
         *self = Self::default();

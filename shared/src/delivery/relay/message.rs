@@ -1,42 +1,42 @@
-//! An outbox row as a message: a CloudEvent in binary mode.
+//! An enqueued event as a message: a CloudEvent in binary mode.
 
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::header::{HeaderName, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, HeaderValue};
 
 use crate::clock::rfc3339;
 use crate::contract::trace::TRACEPARENT;
-use crate::delivery::outbox::Row;
+use crate::delivery::outbox::Enqueued;
 
-/// The row as a message; the error says why it can never be one.
-pub(super) fn build(row: &Row, service: &str) -> Result<PublishMessage, String> {
-    match headers(row, service) {
-        (_, Some(name)) => Err(format!("the value of the header {name} has a line end in it")),
-        (headers, None) => Ok(PublishMessage::build().headers(headers).payload(row.body.clone().into())),
-    }
-}
+const CE_SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
+const CE_ID: HeaderName = HeaderName::from_static("ce-id");
+const CE_TYPE: HeaderName = HeaderName::from_static("ce-type");
+const CE_SOURCE: HeaderName = HeaderName::from_static("ce-source");
+const CE_SUBJECT: HeaderName = HeaderName::from_static("ce-subject");
+const CE_TIME: HeaderName = HeaderName::from_static("ce-time");
+const CE_DATACONTENTTYPE: HeaderName = HeaderName::from_static("ce-datacontenttype");
 
-/// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON. Beside them the name of
-/// one whose value cannot be a header's, if there is any; it is left out.
+/// CloudEvents in binary mode: the attributes are headers, the body stays plain JSON. Beside them, where the value
+/// of one cannot be a header's, the reason why the event can never be a message; that header is left out.
 ///
 /// Source: the CloudEvents 1.0 NATS protocol binding, section 3.1. `ce-id` is derived from the event, so it
-/// never changes; `Nats-Msg-Id` belongs to the row.
-pub(super) fn headers(row: &Row, service: &str) -> (HeaderMap, Option<&'static str>) {
+/// never changes; `Nats-Msg-Id` belongs to its place in the outbox.
+pub(super) fn headers(event: &Enqueued, service: &str) -> (HeaderMap, Option<String>) {
     let values = [
-        ("ce-specversion", "1.0"),
-        ("ce-id", &format!("{}:{}", row.subject, row.order_id)),
-        ("ce-type", &row.subject),
-        ("ce-source", &format!("/{service}")),
-        ("ce-subject", &row.order_id),
-        ("ce-time", &rfc3339(row.event_time)),
-        ("ce-datacontenttype", "application/json"),
-        (TRACEPARENT, &row.traceparent),
-        ("Nats-Msg-Id", &row.message_id),
+        (CE_SPECVERSION, "1.0"),
+        (CE_ID, &format!("{}:{}", event.subject, event.order_id)),
+        (CE_TYPE, &event.subject),
+        (CE_SOURCE, &format!("/{service}")),
+        (CE_SUBJECT, &event.order_id),
+        (CE_TIME, &rfc3339(event.event_time)),
+        (CE_DATACONTENTTYPE, "application/json"),
+        (HeaderName::from_static(TRACEPARENT), &event.traceparent),
+        (NATS_MESSAGE_ID, &event.message_id),
     ];
     let (mut headers, mut refused) = (HeaderMap::new(), None);
     for (name, value) in values {
         match value.parse::<HeaderValue>() {
             Ok(value) => headers.insert(name, value),
-            Err(_) => refused = Some(name),
+            Err(_) => refused = Some(format!("the value of the header {name} has a line end in it")),
         }
     }
     (headers, refused)

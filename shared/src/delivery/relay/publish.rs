@@ -1,98 +1,133 @@
-//! One batch of rows: published with all their PubAcks in flight at once.
+//! Batches of the outbox: published with all their PubAcks in flight at once.
 
-use async_nats::jetstream::Context;
-use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
+use async_nats::client::PublishErrorKind;
 use async_nats::jetstream::publish::PublishAck;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use super::message;
+use super::pub_acks::PubAcks;
 use crate::broker::stream_memory::Acknowledged;
 use crate::contract::subjects::STREAM;
-use crate::delivery::outbox::Row;
+use crate::delivery::outbox::{Batch, Enqueued};
 use crate::fail_point;
 
-/// What became of the rows of one batch; what is in neither list is published again.
+/// What became of some batches. A batch of which one event was not acknowledged is published again as a whole.
 #[derive(Default)]
 pub(super) struct Published<'a> {
-    pub acknowledged: Vec<i64>,
+    /// The batches that ended, of which every event was acknowledged or can never be a message.
+    pub ended: Vec<i64>,
+    /// Events in them that can never be a message, and why.
+    pub unsendable: Vec<(&'a Enqueued, String)>,
+    /// How many events were acknowledged.
+    pub sent: usize,
+    /// How many were not, and may still be sent.
+    pub kept: usize,
     /// The acknowledgement with the highest sequence.
     pub latest: Acknowledged,
     /// The stream used a sequence again that it had acknowledged before, so it has lost messages.
     pub is_truncated: bool,
-    /// What can never be a message, and why.
-    pub unsendable: Vec<(&'a Row, String)>,
 }
 
 impl Published<'_> {
-    /// Takes note of what the broker answered; the reason why a row is not acknowledged by it.
-    fn note(&mut self, row: &Row, ack: &PublishAck, acked_sequence: u64) -> Result<(), String> {
+    /// Takes note of what the broker answered; the reason why an event is not acknowledged by it.
+    fn note(&mut self, event: &Enqueued, ack: &PublishAck, acked_sequence: u64) -> Result<(), String> {
         if ack.stream != STREAM {
             // Ours does not hold the event.
             return Err(format!("acknowledged by the stream {}", ack.stream));
         }
-        // A duplicate has its old sequence: the stream already has this very row.
+        // A duplicate has its old sequence: the stream already has this very event of this batch.
         if !ack.duplicate && ack.sequence <= acked_sequence {
             // The client reaches a broker that came back older before anybody hears of it.
             self.is_truncated = true;
             return Err(format!("acknowledged by the sequence {}, which is used again", ack.sequence));
         }
-        self.acknowledged.push(row.id);
+        self.sent += 1;
         if self.latest.sequence < ack.sequence {
-            self.latest = Acknowledged { sequence: ack.sequence, message_id: row.message_id.clone() };
+            self.latest = Acknowledged { sequence: ack.sequence, message_id: event.message_id.clone() };
         }
         Ok(())
     }
 }
 
-/// Publishes these rows in their order, and waits for the PubAcks. `acked_sequence` is the highest one that
+/// Publishes these batches in their order, and waits for the PubAcks. `acked_sequence` is the highest one that
 /// the stream has acknowledged so far.
 pub(super) async fn publish<'a>(
-    context: &Context,
+    pub_acks: &mut PubAcks,
     service: &str,
     acked_sequence: u64,
-    rows: &'a [Row],
+    batches: &'a [Batch],
 ) -> Published<'a> {
     fail_point::reach("relay: rows read, nothing published");
-    let (mut published, mut in_flight) = (Published::default(), FuturesUnordered::new());
-    for row in rows {
-        match send(context, service, row).await {
-            Sent::InFlight(ack) => in_flight.push(async move { (row, ack.await) }),
-            Sent::Never(why) => published.unsendable.push((row, why)),
-            Sent::NotNow(error) => {
-                tracing::warn!(order_id = row.order_id, error, "event not handed to the broker");
-                break;
-            }
-        }
-    }
+    let (mut published, first) = (Published::default(), pub_acks.next);
+    let mut left: Vec<usize> = batches.iter().map(|batch| batch.events.len()).collect();
+    let Sent { mut in_flight, unsendable } = send(pub_acks, service, batches).await;
     fail_point::reach("relay: published, no PubAck seen");
-    let mut refused = None;
-    while let Some((row, answer)) = in_flight.next().await {
-        let noted = answer.map_err(|error| error.to_string());
-        if let Err(error) = noted.and_then(|ack| published.note(row, &ack, acked_sequence)) {
-            refused = Some((row, error));
+    let (mut waiting, mut refused) = (in_flight.len(), None);
+    while waiting > 0 {
+        let Some((number, answer)) = pub_acks.answer().await else { break };
+        let answered = number.checked_sub(first).and_then(|index| in_flight.get_mut(index as usize)?.take());
+        let Some((place, event)) = answered else { continue };
+        waiting -= 1;
+        match answer.and_then(|ack| published.note(event, &ack, acked_sequence)) {
+            Ok(()) => left[place] -= 1,
+            Err(error) => refused = Some((event, error)),
         }
     }
-    if let Some((row, error)) = refused {
-        tracing::warn!(order_id = row.order_id, subject = row.subject, error, "event not acknowledged");
+    let unanswered = in_flight.into_iter().flatten().next().map(|(_, event)| (event, "no answer".to_owned()));
+    if let Some((event, error)) = refused.or(unanswered) {
+        tracing::warn!(order_id = event.order_id, subject = event.subject, error, "event not acknowledged");
     }
+    for (place, ..) in &unsendable {
+        left[*place] -= 1;
+    }
+    published.kept = left.iter().sum();
+    let ended = batches.iter().zip(&left).filter(|(_, left)| **left == 0);
+    published.ended = ended.map(|(batch, _)| batch.id).collect();
+    // In a batch that is published again they are found again.
+    let ended = unsendable.into_iter().filter(|(place, ..)| left[*place] == 0);
+    published.unsendable = ended.map(|(_, event, why)| (event, why)).collect();
     published
 }
 
-enum Sent {
-    InFlight(PublishAckFuture),
-    Never(String),
-    NotNow(String),
+/// The events of some batches, each with the place of its batch.
+#[derive(Default)]
+struct Sent<'a> {
+    /// Those that the client has, in the order of their numbers, until they are answered.
+    in_flight: Vec<Option<(usize, &'a Enqueued)>>,
+    /// Those that can never be a message, and why.
+    unsendable: Vec<(usize, &'a Enqueued, String)>,
 }
 
-async fn send(context: &Context, service: &str, row: &Row) -> Sent {
-    let message = match message::build(row, service) {
-        Ok(message) => message,
-        Err(why) => return Sent::Never(why),
-    };
-    match context.send_publish(row.subject.clone(), message).await {
-        Ok(ack) => Sent::InFlight(ack),
-        Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => Sent::Never(error.to_string()),
-        Err(error) => Sent::NotNow(error.to_string()),
+/// Hands the events to the client, up to the first that it does not take at present.
+async fn send<'a>(pub_acks: &mut PubAcks, service: &str, batches: &'a [Batch]) -> Sent<'a> {
+    let mut sent = Sent::default();
+    for (place, batch) in batches.iter().enumerate() {
+        for event in &batch.events {
+            match hand_over(pub_acks, service, event).await {
+                Ok(()) => sent.in_flight.push(Some((place, event))),
+                Err(NotSent::Never(why)) => sent.unsendable.push((place, event, why)),
+                Err(NotSent::Now(error)) => {
+                    tracing::warn!(order_id = event.order_id, error, "event not handed to the broker");
+                    return sent;
+                }
+            }
+        }
     }
+    sent
+}
+
+enum NotSent {
+    Never(String),
+    Now(String),
+}
+
+async fn hand_over(pub_acks: &mut PubAcks, service: &str, event: &Enqueued) -> Result<(), NotSent> {
+    let (headers, why) = message::headers(event, service);
+    if let Some(why) = why {
+        return Err(NotSent::Never(why));
+    }
+    let handed = pub_acks.publish(event.subject.clone(), headers, event.body.clone().into()).await;
+    handed.map_err(|error| match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded => NotSent::Never(error.to_string()),
+        _ => NotSent::Now(error.to_string()),
+    })
 }

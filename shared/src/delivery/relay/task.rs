@@ -1,23 +1,23 @@
 //! The task that relays: one step after the other. A commit or news of the broker ends the pause between two.
 
-use std::time::Duration;
+use std::mem;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::acknowledged::{AcknowledgedRows, DELETE_AFTER};
+use super::acknowledged::{AcknowledgedBatches, DELETE_AFTER};
+use super::pub_acks::PubAcks;
 use super::publish::{Published, publish};
 use super::unsendable::set_aside;
 use crate::broker::{Broker, BrokerState, Session, stream_memory};
 use crate::delivery::outbox;
 use crate::fail_point;
+use crate::gather;
 use crate::storage::Database;
 
-/// Rows published in one step, with all their PubAcks in flight at once.
-const BATCH: i64 = 1_000;
-/// Steps follow each other at least this far apart: a larger batch costs hardly more than a small one. The
-/// first event after a quiet time is published at once.
-const GATHER: Duration = Duration::from_millis(10);
+/// Events published in one step, with all their PubAcks in flight at once: batches until they have so many.
+const ENOUGH: usize = 1_000;
 /// The outbox is looked at this often even when no commit wakes the relay.
 const TICK: Duration = Duration::from_secs(1);
 /// The pause after a first failed step; it doubles up to [`BACKOFF_MAX`].
@@ -29,12 +29,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub struct Relay {
     database: Database,
     broker: Broker,
-    /// The session in which rows are published.
-    session: Option<Session>,
+    /// The session in which events are published, and its PubAcks.
+    session: Option<(Session, PubAcks)>,
     /// The highest sequence that its stream has acknowledged.
     acked_sequence: u64,
-    acknowledged: AcknowledgedRows,
-    /// Rows up to this id are published; the next step starts behind it.
+    acknowledged: AcknowledgedBatches,
+    /// Batches up to this id are published; the next step starts behind it.
     cursor: i64,
 }
 
@@ -44,9 +44,9 @@ pub enum Relayed {
     /// There was nothing to publish, or no broker to publish to: it is away, the consumer is another database's,
     /// or the session ended meanwhile.
     Idle,
-    /// All rows of the batch were acknowledged, or can never be a message.
+    /// All events were acknowledged, or can never be a message.
     Sent(usize),
-    /// Some rows were not acknowledged; they are published again.
+    /// Some events were not acknowledged; their batches are published again.
     Unacknowledged { sent: usize, kept: usize },
 }
 
@@ -58,7 +58,7 @@ impl Relay {
             broker,
             session: None,
             acked_sequence: 0,
-            acknowledged: AcknowledgedRows::default(),
+            acknowledged: AcknowledgedBatches::default(),
             cursor: 0,
         }
     }
@@ -68,18 +68,23 @@ impl Relay {
     /// `last_call` comes when nothing enqueues any more.
     pub async fn run(mut self, last_call: CancellationToken) {
         let (mut commits, mut broker) = (self.database.commits(), self.broker.state());
-        let mut backoff = BACKOFF_START;
+        let (mut backoff, mut is_busy) = (BACKOFF_START, false);
         while !last_call.is_cancelled() {
             // Seen before the step looks: what happens during the step wakes the next one.
             commits.mark_unchanged();
             broker.mark_unchanged();
+            let started = Instant::now();
             let (pause, is_idle) = match self.relay_once().await {
-                Ok(Relayed::Sent(_)) => {
+                Ok(Relayed::Sent(sent)) => {
                     backoff = BACKOFF_START;
-                    (GATHER, false)
+                    // Alone, unless it was there when the step before it ended.
+                    let waiting = if mem::replace(&mut is_busy, true) { sent } else { 0 };
+                    (gather::pause(started.elapsed(), waiting, ENOUGH), false)
                 }
-                Ok(Relayed::Idle) if self.acknowledged.is_empty() => (TICK, true),
-                Ok(Relayed::Idle) => (DELETE_AFTER, true),
+                Ok(Relayed::Idle) => {
+                    is_busy = false;
+                    (if self.acknowledged.is_empty() { TICK } else { DELETE_AFTER }, true)
+                }
                 failed => {
                     self.report(failed);
                     let pause = backoff;
@@ -100,7 +105,7 @@ impl Relay {
         }
     }
 
-    /// One step: publishes the oldest rows that are not published yet, and deletes acknowledged ones once
+    /// One step: publishes the oldest batches that are not published yet, and deletes acknowledged ones once
     /// they are due.
     ///
     /// Only while the broker is connected; otherwise it would only fill buffers. Another session may be
@@ -114,45 +119,60 @@ impl Relay {
             _ = state.wait_for(|state| *state != now) => return Ok(Relayed::Idle),
         };
         let due = self.acknowledged.is_due() || matches!(relayed, Relayed::Unacknowledged { .. });
-        // While the disk is full, acknowledged rows are kept in mind instead of being sent again.
+        // While the disk is full, acknowledged batches are kept in mind instead of being sent again.
         if due && self.database.is_writable() {
             self.acknowledged.delete(&self.database).await?;
         }
         Ok(relayed)
     }
 
-    /// Publishes the next rows in this session, which begins with a look at what its stream still holds.
+    /// Publishes the next batches in this session, which begins with a look at what its stream still holds.
     async fn publish_in(&mut self, session: &Session) -> Result<Relayed> {
-        if self.session.as_ref() != Some(session) {
-            self.acked_sequence = stream_memory::begin_session(&self.database, &self.broker, session).await?;
-            fail_point::reach("relay: stream noted, nothing published");
-            (self.acknowledged, self.cursor) = Default::default();
-            self.session = Some(session.clone());
+        let begun = self.session.take().filter(|(begun, _)| begun == session);
+        let (session, mut pub_acks) = match begun {
+            Some(begun) => begun,
+            None => self.begin(session).await?,
+        };
+        let batches = outbox::oldest_after(self.database.reader(), self.cursor, ENOUGH).await;
+        let batches = batches.context("read the outbox")?;
+        let Some(last) = batches.last() else {
+            self.session = Some((session, pub_acks));
+            return Ok(Relayed::Idle);
+        };
+        let published = publish(&mut pub_acks, self.name(), self.acked_sequence, &batches).await;
+        if published.is_truncated {
+            // As in another session: the next step looks at the stream first.
+            self.acknowledged = AcknowledgedBatches::default();
+            return Ok(Relayed::Unacknowledged { sent: 0, kept: published.sent + published.kept });
         }
-        self.publish_next().await
+        self.session = Some((session, pub_acks));
+        self.note(published, last.id).await
     }
 
-    async fn publish_next(&mut self) -> Result<Relayed> {
-        let rows = outbox::oldest_after(self.database.reader(), self.cursor, BATCH).await;
-        let rows = rows.context("read the outbox")?;
-        let Some(last) = rows.last() else { return Ok(Relayed::Idle) };
-        let service = self.broker.ownership.consumer;
-        let context = self.broker.context();
-        let Published { acknowledged, latest, is_truncated, unsendable } =
-            publish(&context, service, self.acked_sequence, &rows).await;
-        if is_truncated {
-            // As in another session: the next step looks at the stream first.
-            (self.session, self.acknowledged) = Default::default();
-            return Ok(Relayed::Unacknowledged { sent: 0, kept: rows.len() });
+    async fn begin(&mut self, session: &Session) -> Result<(Session, PubAcks)> {
+        self.acked_sequence = stream_memory::begin_session(&self.database, &self.broker, session).await?;
+        fail_point::reach("relay: stream noted, nothing published");
+        (self.acknowledged, self.cursor) = Default::default();
+        Ok((session.clone(), PubAcks::open(self.broker.context().client()).await?))
+    }
+
+    /// Takes note of what became of the batches up to `last`.
+    async fn note(&mut self, published: Published<'_>, last: i64) -> Result<Relayed> {
+        let Published { ended, unsendable, sent, kept, latest, .. } = published;
+        let set_aside = set_aside(&self.database, self.name(), &unsendable).await;
+        if let Err(error) = set_aside {
+            self.cursor = 0;
+            return Err(error);
         }
-        let (sent, kept) = (acknowledged.len(), rows.len() - acknowledged.len() - unsendable.len());
         self.acked_sequence = self.acked_sequence.max(latest.sequence);
-        self.acknowledged.add(acknowledged, latest);
-        let set_aside = set_aside(&self.database, service, &unsendable).await;
-        self.cursor = if kept == 0 && set_aside.is_ok() { last.id } else { 0 };
-        set_aside?;
+        self.acknowledged.add(ended, latest);
+        self.cursor = if kept == 0 { last } else { 0 };
         tracing::debug!(sent, kept, "outbox relayed");
         Ok(if kept == 0 { Relayed::Sent(sent) } else { Relayed::Unacknowledged { sent, kept } })
+    }
+
+    fn name(&self) -> &'static str {
+        self.broker.ownership.consumer
     }
 
     fn report(&self, failed: Result<Relayed>) {

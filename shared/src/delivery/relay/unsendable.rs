@@ -1,4 +1,4 @@
-//! Rows that can never be a message: set aside, so that they do not hold up what is behind them.
+//! Events that can never be a message: set aside, so that they do not hold up what is behind them.
 
 use anyhow::{Context, Error, Result};
 
@@ -6,41 +6,40 @@ use super::message;
 use crate::delivery::dead_letter::store;
 use crate::delivery::handler::{Never, UNSENDABLE};
 use crate::delivery::message::Delivery;
-use crate::delivery::outbox;
-use crate::delivery::outbox::Row;
+use crate::delivery::outbox::Enqueued;
 use crate::storage::Database;
 
-/// Moves the rows, each with the reason, from the outbox to the dead letters.
+/// Makes dead letters of the events, each with the reason. Their batches are deleted afterwards, as what was
+/// acknowledged is: a crash in between costs a repeat, which a dead letter counts.
 pub(super) async fn set_aside(
     database: &Database,
     service: &'static str,
-    rows: &[(&Row, String)],
+    events: &[(&Enqueued, String)],
 ) -> Result<()> {
-    if rows.is_empty() {
+    if events.is_empty() {
         return Ok(());
     }
     let written = database.write(|mut tx| async move {
-        for (row, why) in rows {
+        for (event, why) in events {
             let never = Never { reason: UNSENDABLE, detail: why.clone() };
-            store::insert(&mut tx, &letter(row, service), &never).await?;
-            outbox::delete(&mut tx, &[row.id]).await?;
+            store::insert(&mut tx, &letter(event, service), &never).await?;
         }
         Ok((tx, ()))
     });
     written.await.map_err(Error::from).context("set unsendable events aside")?;
-    for (row, why) in rows {
-        let order_id = &row.order_id;
-        tracing::error!(order_id, subject = row.subject, why, "event set aside: it can never be sent");
+    for (event, why) in events {
+        let order_id = &event.order_id;
+        tracing::error!(order_id, subject = event.subject, why, "event set aside: it can never be sent");
         metrics::counter!("dead_letters_total", "consumer" => service, "reason" => UNSENDABLE).increment(1);
     }
     Ok(())
 }
 
-fn letter(row: &Row, service: &str) -> Delivery {
+fn letter(event: &Enqueued, service: &str) -> Delivery {
     Delivery {
-        subject: row.subject.clone(),
-        body: row.body.clone().into(),
-        headers: Some(message::headers(row, service).0),
+        subject: event.subject.clone(),
+        body: event.body.clone().into(),
+        headers: Some(message::headers(event, service).0),
         attempt: 1,
     }
 }

@@ -6,6 +6,7 @@ mod extractors;
 mod keys;
 mod numeric_date;
 mod tokens;
+mod verified;
 
 pub use extractors::{ADMIN_SCOPE, Admin, INVENTORY_WRITE_SCOPE, StockKeeper, User};
 pub use numeric_date::NumericDate;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::Key;
 use super::numeric_date::NumericDate;
+use super::verified::Verified;
 use crate::clock::now_ms;
 use crate::http::fields::given;
 use crate::settings::JwtSettings;
@@ -56,6 +57,7 @@ impl Claims {
 pub struct Tokens(Arc<Inner>);
 
 struct Inner {
+    verified: Verified,
     key: Key,
     validation: Validation,
     issuer: Option<String>,
@@ -79,7 +81,8 @@ impl Tokens {
         validation.required_spec_claims =
             required.iter().filter(|(_, required)| *required).map(|(claim, _)| (*claim).to_owned()).collect();
         let require_exp = settings.jwt_require_exp;
-        Ok(Self(Arc::new(Inner { key, validation, issuer, audience, require_exp })))
+        let verified = Verified::default();
+        Ok(Self(Arc::new(Inner { verified, key, validation, issuer, audience, require_exp })))
     }
 
     /// The claims of a token that verifies. The error says what to mend and repeats nothing of the token.
@@ -87,6 +90,20 @@ impl Tokens {
         if token.len() > TOKEN_MAX_BYTES {
             return Err("the token is too long");
         }
+        let claims = match self.0.verified.claims(token) {
+            Some(claims) => claims,
+            None => {
+                let claims = self.check_signature(token)?;
+                self.0.verified.remember(token, &claims);
+                claims
+            }
+        };
+        self.check_times(&claims, now_ms() as u64)?;
+        Ok(claims)
+    }
+
+    /// All that stays the same as long as the process lives, since its key and its settings do.
+    fn check_signature(&self, token: &str) -> Result<Claims, &'static str> {
         let Inner { key, validation, .. } = &*self.0;
         let token = jsonwebtoken::decode::<Claims>(token, &key.verifying, validation)
             .map_err(|error| self.refusal(error.kind()))?;
@@ -94,7 +111,6 @@ impl Tokens {
         if token.header.crit.is_some() {
             return Err("the token's header must not have crit");
         }
-        self.check_times(&token.claims, now_ms() as u64)?;
         let sub = &token.claims.sub;
         if !(1..=SUBJECT_MAX_CHARS).contains(&sub.chars().count()) || sub.chars().any(char::is_control) {
             return Err("the token's claim sub must have 1 to 255 characters and no control character");

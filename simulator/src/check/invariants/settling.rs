@@ -4,7 +4,7 @@ use shared::contract::status::Status;
 
 use crate::answers::Witness;
 use crate::check::report::Listing;
-use crate::check::snapshot::{Order, OutboxRow, Reservation, RowResult, Snapshot};
+use crate::check::snapshot::{Order, OutboxEvent, Reservation, RowResult, Snapshot};
 
 /// I4: in the end every order is settled, orders set aside excepted.
 pub fn settled_in_the_end(snapshot: &Snapshot) -> Listing {
@@ -80,8 +80,11 @@ fn inconsistent_row(snapshot: &Snapshot, order: &Order) -> Option<String> {
 
 /// I10: in the end both outboxes are empty.
 pub fn outboxes_empty(snapshot: &Snapshot) -> Listing {
-    let witness = |OutboxRow { id, database, order }: &OutboxRow| {
-        format!("outbox row {id} of {database}, for order {}", snapshot.names.order_text(*order))
+    let witness = |OutboxEvent { database, batch, order }: &OutboxEvent| {
+        format!(
+            "an event of batch {batch} in the outbox of {database}, for order {}",
+            snapshot.names.order_text(*order)
+        )
     };
     snapshot.outbox.iter().map(witness).collect()
 }
