@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use shared::operations::log::STDOUT;
 use shared::operations::telemetry;
 use simulator::bench;
-use simulator::bench::BenchArgs;
+use simulator::bench::{BenchArgs, BoundArgs};
 use simulator::chaos;
 use simulator::chaos::ChaosArgs;
 use simulator::check;
@@ -33,6 +33,7 @@ enum Command {
     Reset(ResetArgs),
     Load(LoadArgs),
     Bench(BenchArgs),
+    Bound(BoundArgs),
     Check(CheckArgs),
     Chaos(ChaosArgs),
 }
@@ -51,6 +52,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Reset(args) => reset::run(args),
         Command::Load(args) => load::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Bound(args) => bench::run_bound(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Chaos(args) => chaos::run(args).await,
     }

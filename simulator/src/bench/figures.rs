@@ -1,8 +1,11 @@
-//! The figures of one scenario, round by round.
+//! The figures of one thing that is measured, round by round.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+/// What was measured once, by name.
+pub type Measured = Vec<(&'static str, f64)>;
 
 /// What was measured in each round, by name.
 #[derive(Debug, Default, Serialize)]
@@ -18,16 +21,28 @@ pub struct Spread {
 }
 
 impl Figures {
+    /// What was measured once and for all.
+    pub fn once(measured: Measured) -> Self {
+        let mut figures = Self::default();
+        figures.add(measured);
+        figures
+    }
+
     /// One more round.
-    pub fn add(&mut self, round: Vec<(&'static str, f64)>) {
+    pub fn add(&mut self, round: Measured) {
         for (name, figure) in round {
             self.0.entry(name).or_default().push(figure);
         }
     }
 
-    /// `None` where it was not measured, as processor time outside of Linux.
+    /// A figure in each round; empty where it was not measured, as processor time outside of Linux.
+    pub fn rounds(&self, name: &str) -> &[f64] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// `None` where it was not measured.
     pub fn spread(&self, name: &str) -> Option<Spread> {
-        spread(self.0.get(name)?)
+        spread(self.rounds(name))
     }
 }
 

@@ -4,13 +4,15 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use super::figures::Measured;
 use crate::topology::{Part, Topology};
 
 /// The parts whose size is told, and the figure's name of each.
 const MEMORY: [(Part, &str); 2] = [(Part::Order, "order_mb"), (Part::Inventory, "inventory_mb")];
+const WAL: [(Part, &str); 2] = [(Part::Order, "order_wal_mb"), (Part::Inventory, "inventory_wal_mb")];
 
 /// The resident memory of each service that runs, in megabytes; nothing outside of Linux.
-pub fn memory(topology: &Topology) -> Vec<(&'static str, f64)> {
+pub fn memory(topology: &Topology) -> Measured {
     let megabytes =
         |part| resident_kb(&fs::read_to_string(format!("/proc/{}/status", topology.pid(part)?)).ok()?);
     MEMORY.into_iter().filter_map(|(part, name)| Some((name, megabytes(part)? / 1000.0))).collect()
@@ -24,6 +26,16 @@ pub fn disk(topology: &Topology, orders: u64) -> Result<(&'static str, f64)> {
         bytes += fs::metadata(&path).with_context(|| format!("look at {}", path.display()))?.len();
     }
     Ok(("disk_bytes", bytes as f64 / orders.max(1) as f64))
+}
+
+/// The bytes of the file beside each database that holds its latest commits, in megabytes.
+pub fn wal(topology: &Topology) -> Measured {
+    let bytes = |part| {
+        let mut path = topology.config.database(part).into_os_string();
+        path.push("-wal");
+        Some(fs::metadata(path).ok()?.len())
+    };
+    WAL.into_iter().filter_map(|(part, name)| Some((name, bytes(part)? as f64 / 1e6))).collect()
 }
 
 fn resident_kb(status: &str) -> Option<f64> {

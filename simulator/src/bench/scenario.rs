@@ -1,10 +1,12 @@
-//! What is measured: orders as fast as they are answered, and at a share of that.
+//! A load that is measured: orders as fast as they are answered, or at a share of that.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::figures::Measured;
 use super::footprint;
+use super::ground::Ground;
 use crate::binaries::Binaries;
 use crate::load;
 use crate::load::plan::{Limit, LoadPlan, Mix, Pace};
@@ -17,7 +19,12 @@ const SEED: u64 = 1;
 /// At a rate so many orders wait for their answers at most: more than are ever under way at half of the capacity.
 const WAITING_MAX: u32 = 1_000;
 /// As many connections as reach the capacity.
-const CAPACITY: u32 = 64;
+pub const CAPACITY: u32 = 64;
+
+/// Where the scenarios stand that ratios are made of.
+pub const ALONE: usize = 0;
+pub const SATURATED: usize = 2;
+pub const QUARTER: usize = 4;
 
 /// One kind of load.
 #[derive(Debug)]
@@ -51,6 +58,16 @@ const fn even(name: &'static str, speed: Speed) -> Scenario {
     Scenario { name, speed, hot: 0.0 }
 }
 
+/// As many connections as reach the capacity, and an even share of the orders for each product.
+pub fn saturating(limit: Limit) -> LoadPlan {
+    plan(Pace::Closed { connections: CAPACITY }, limit, 0.0)
+}
+
+fn plan(pace: Pace, limit: Limit, hot: f64) -> LoadPlan {
+    let mix = Mix { products: PRODUCTS, hot, unknown: 0.0, users: 1, quantity_max: QUANTITY_MAX };
+    LoadPlan { seed: SEED, pace, limit, mix }
+}
+
 impl Scenario {
     /// Measures it once, in a fresh folder. `capacity` is what this round settled a second; an order that is not settled
     /// is an error.
@@ -59,7 +76,7 @@ impl Scenario {
         binaries: &Binaries,
         duration: Duration,
         capacity: &mut Option<f64>,
-    ) -> Result<Vec<(&'static str, f64)>> {
+    ) -> Result<Measured> {
         let pace = match self.speed {
             Speed::Connections(connections) => Pace::Closed { connections },
             Speed::Share(share) => {
@@ -67,17 +84,14 @@ impl Scenario {
                 Pace::Open { rate, connections: WAITING_MAX }
             }
         };
-        let mix =
-            Mix { products: PRODUCTS, hot: self.hot, unknown: 0.0, users: 1, quantity_max: QUANTITY_MAX };
-        let plan = LoadPlan { seed: SEED, pace, limit: Limit::Duration(duration), mix };
-        let folder = tempfile::tempdir().context("cannot create a folder for the topology")?;
-        let (mut topology, load) = load::start_own(folder.path(), plan, binaries.clone(), None).await?;
-        let summary = load::measure(&load, Some(&topology)).await?;
+        let plan = plan(pace, Limit::Duration(duration), self.hot);
+        let Ground { topology, load, .. } = &mut Ground::fresh(binaries, plan).await?;
+        let summary = load::measure(load, Some(topology)).await?;
         summary.check_settled()?;
         let mut figures = summary.figures();
-        figures.extend(footprint::memory(&topology));
+        figures.extend(footprint::memory(topology));
         topology.stop().await?;
-        figures.push(footprint::disk(&topology, load.tally.totals().accepted)?);
+        figures.push(footprint::disk(topology, load.tally.totals().accepted)?);
         if capacity.is_none() && matches!(self.speed, Speed::Connections(CAPACITY)) {
             *capacity = Some(summary.rate());
         }

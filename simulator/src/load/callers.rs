@@ -72,7 +72,7 @@ impl Load {
 }
 
 /// Places one order that is not counted, and waits for its end: a run should not measure how all starts.
-pub(super) async fn warm_up(load: &Load) -> Result<()> {
+pub(crate) async fn warm_up(load: &Load) -> Result<()> {
     let (call, mut connection) = (Call::new(load, WARM_UP_NUMBER)?, None);
     let Told::Accepted(id, status) = call.post(&mut connection).await else {
         bail!("the first order was not accepted");

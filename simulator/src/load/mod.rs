@@ -18,6 +18,7 @@ mod target;
 mod watch;
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use processes::token;
@@ -26,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::arguments::LoadArgs;
 pub(crate) use self::arguments::parse_duration;
-use self::cpu::CpuMeter;
+pub(crate) use self::callers::warm_up;
+pub(crate) use self::cpu::{CpuMeter, micros_each};
 pub use self::order::Order;
 use self::plan::LoadPlan;
 use self::progress::Progress;
@@ -100,6 +102,11 @@ pub(crate) async fn measure(load: &Load, topology: Option<&Topology>) -> Result<
     Ok(Summary { seed, tally, end, cpu })
 }
 
+/// Waits until what was seen settled last is settled at the order service, too; when that was.
+pub(crate) async fn wait_for_end(load: &Load) -> Result<Instant> {
+    Ok(end::wait(load).await?.at)
+}
+
 /// Starts a topology with plenty of stock, and orders once as a warm-up.
 pub(crate) async fn start_own(
     folder: &Path,
@@ -111,7 +118,7 @@ pub(crate) async fn start_own(
     let mut target = Target::signed(&topology.order_url(), shared::settings::DEMO_SECRET, &plan.mix)?;
     target.inventory_url = Some(topology.inventory_url());
     let load = Load::new(plan, target, recorder);
-    callers::warm_up(&load).await?;
+    warm_up(&load).await?;
     Ok((topology, load))
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result};
-use std::time::Duration;
 
 use anyhow::ensure;
 use hdrhistogram::Histogram;
 
+use super::cpu::{CpuTimes, micros_each};
 use super::end::End;
 use super::tally::{Tally, Totals};
 
@@ -15,7 +15,7 @@ pub(crate) struct Summary {
     pub(super) seed: u64,
     pub(super) tally: Tally,
     pub(super) end: End,
-    pub(super) cpu: Vec<(&'static str, Duration)>,
+    pub(super) cpu: CpuTimes,
 }
 
 impl Summary {
@@ -45,21 +45,8 @@ impl Summary {
             ("settled_p50_ms", ms(settle, 0.5)),
             ("settled_p99_ms", ms(settle, 0.99)),
         ];
-        let names = [
-            ("order service", "order_cpu_us"),
-            ("inventory service", "inventory_cpu_us"),
-            ("broker", "broker_cpu_us"),
-            ("sim itself", "sim_cpu_us"),
-        ];
-        for (process, figure) in names {
-            let used = self.cpu.iter().find(|(name, _)| *name == process);
-            figures.extend(used.map(|(_, used)| (figure, self.micros_per_order(*used))));
-        }
+        figures.extend(micros_each(&self.cpu, self.tally.totals.settled));
         figures
-    }
-
-    fn micros_per_order(&self, used: Duration) -> f64 {
-        used.as_secs_f64() * 1e6 / self.tally.totals.settled.max(1) as f64
     }
 }
 
@@ -90,7 +77,7 @@ impl Display for Summary {
             None => writeln!(f, "orders_pending   not among the order service's metrics")?,
         }
         for (name, used) in &self.cpu {
-            let micros = self.micros_per_order(*used);
+            let micros = used.as_secs_f64() * 1e6 / settled.max(1) as f64;
             writeln!(f, "CPU per order    {micros:.1} µs {name}")?;
         }
         Ok(())
@@ -117,7 +104,7 @@ mod tests {
     use super::*;
     use crate::load::tally::Open;
     use shared::contract::status::Status;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn the_summary_counts_each_fate_and_divides_by_the_whole_span() {

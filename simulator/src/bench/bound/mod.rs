@@ -1,0 +1,74 @@
+//! The bound: what any two services could reach that move the same bytes through the same libraries.
+//!
+//! Two processes take the places of the services, beside the broker of a topology, on the stream and the consumers that
+//! the services have just created there. For each order
+//!
+//! 1. one process commits a row as long as ours, in one transaction with whatever else waits, and publishes `order_created`,
+//! 2. the other one takes whatever has arrived, commits a row for each, publishes `order_processed`, and acknowledges,
+//! 3. the first one commits a row for the answer, and acknowledges; from then on the order counts as settled.
+//!
+//! Everything through sqlx and async-nats, with the settings of the services' databases (an fsync for each commit), bodies and
+//! headers as they send them, PubAcks awaited, and each message acknowledged by itself. The clients are numbers in the first
+//! process: their next orders are due when the last ones are committed.
+//!
+//! Left out is all that makes it a service: HTTP, JSON Web Tokens, validation, idempotency keys; the outbox (events are sent from
+//! memory, and lost with it); inbox look-ups and stock (a repeat would count twice); every index, and with it every way to
+//! find an order; changes of a row (an answer is one more row); logs and metrics.
+
+mod arrivals;
+mod child;
+mod events;
+mod half;
+mod inventory;
+mod order;
+mod parts;
+mod rows;
+mod sending;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::time::timeout;
+
+pub use self::child::{BoundArgs, run};
+use self::child::{Half, Told};
+use self::half::HalfProcess;
+use super::figures::Measured;
+use super::ground::Ground;
+use super::scenario::saturating;
+use crate::binaries::Binaries;
+use crate::load::plan::Limit;
+use crate::load::{CpuMeter, micros_each};
+use crate::topology::{Part, Topology};
+
+/// Beyond its duration a run may take so long; an order may be lost for ever where nothing sends it again.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Measures the parts of an order's way, and then both halves at work.
+pub(super) async fn measure(binaries: &Binaries, connections: u32, duration: Duration) -> Result<Measured> {
+    let mut ground = Ground::fresh(binaries, saturating(Limit::Duration(duration))).await?;
+    let topology = &mut ground.topology;
+    topology.stop_part(Part::Order).await?;
+    topology.stop_part(Part::Inventory).await?;
+    let mut figures = parts::measure(topology).await?;
+    figures.extend(at_work(topology, connections, duration).await?);
+    topology.stop().await?;
+    Ok(figures)
+}
+
+async fn at_work(topology: &Topology, connections: u32, duration: Duration) -> Result<Measured> {
+    let mut inventory = HalfProcess::start(topology, Half::Inventory, connections, duration).await?;
+    let mut order = HalfProcess::start(topology, Half::Order, connections, duration).await?;
+    let pids = [order.pid(), inventory.pid(), topology.pid(Part::Broker), Some(std::process::id())];
+    let meter = CpuMeter::of(pids);
+    order.go().await?;
+    let Told { settled, seconds } = tokio::select! {
+        told = timeout(duration + PATIENCE, order.told()) => told??,
+        status = inventory.ended() => bail!("the half that answers ended: {}", status?),
+    };
+    let mut figures = vec![("rate", settled as f64 / seconds.max(f64::EPSILON))];
+    figures.extend(micros_each(&meter.used(), settled));
+    order.end().await?;
+    inventory.end().await?;
+    Ok(figures)
+}
