@@ -4,16 +4,20 @@
 //! does meanwhile falls on all scenarios alike, and only figures of one run are to be compared.
 
 mod arguments;
+mod backlog;
 mod bound;
 mod figures;
 mod footprint;
 mod ground;
+mod growth;
 mod idle;
 mod loads;
 mod machine;
 mod ratios;
+mod reads;
 mod report;
 mod scenario;
+mod sizes;
 mod table;
 
 use std::fs;
@@ -21,11 +25,13 @@ use std::fs;
 use anyhow::{Context, Result};
 use shared::operations::log::STDERR;
 
-pub use self::arguments::BenchArgs;
+pub use self::arguments::{BenchArgs, Section};
 pub use self::bound::{BoundArgs, run as run_bound};
 use self::loads::Loads;
 use self::machine::Machine;
+use self::reads::Reads;
 use self::report::Report;
+use self::table::Table;
 use crate::binaries::{Binaries, Profile};
 use crate::signals::interruptible;
 
@@ -47,11 +53,36 @@ pub async fn run(args: BenchArgs) -> Result<()> {
 async fn measure(args: &BenchArgs) -> Result<Report> {
     let binaries = Binaries::build(Profile::Release)?;
     let machine = Machine::look()?;
-    let mut loads = Loads::default();
-    for round in 1..=args.rounds {
-        STDERR.tell(&format!("round {round} of {}", args.rounds));
-        loads.round(&binaries, args.duration).await?;
+    let mut tables = rounds(args, &binaries).await?;
+    if args.wants(Section::Backlog) {
+        STDERR.tell(&format!("a backlog of {} orders", args.backlog));
+        tables.push(backlog::table(&binaries, args.backlog).await.context("the backlog")?);
     }
-    let tables = loads.tables();
+    if args.wants(Section::Growth) {
+        STDERR.tell(&format!("growth by {} orders", args.growth));
+        tables.extend(growth::tables(&binaries, args.growth).await.context("growth")?);
+    }
+    tables.push(sizes::table(&binaries).await?);
     Ok(Report { machine, rounds: args.rounds, seconds: args.duration.as_secs_f64(), tables })
+}
+
+/// Measures in turns what is measured in rounds.
+async fn rounds(args: &BenchArgs, binaries: &Binaries) -> Result<Vec<Table>> {
+    let mut loads = args.wants(Section::Load).then(Loads::default);
+    let mut reads = match args.wants(Section::Reads) {
+        true => Some(Reads::fill(binaries, &args.stored).await?),
+        false => None,
+    };
+    let rounds = if loads.is_some() || reads.is_some() { args.rounds } else { 0 };
+    for round in 1..=rounds {
+        STDERR.tell(&format!("round {round} of {rounds}"));
+        if let Some(loads) = &mut loads {
+            loads.round(binaries, args.duration).await?;
+        }
+        if let Some(reads) = &mut reads {
+            reads.round(args.duration).await?;
+        }
+    }
+    let loads = loads.map(Loads::tables).unwrap_or_default();
+    Ok(loads.into_iter().chain(reads.map(Reads::table)).collect())
 }

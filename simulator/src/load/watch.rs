@@ -50,9 +50,7 @@ impl Load {
         let mut tasks = JoinSet::new();
         match nats_url {
             Some(url) => {
-                // From here on no event is missed.
-                let events = subscribed(url).await.context("cannot watch the events")?;
-                tasks.spawn(by_events(self.clone(), url.to_owned(), events));
+                self.spawn_events(&mut tasks, url).await?;
                 let overdue = Asker { share: 0, of: 1, overdue: OVERDUE, pause: OVERDUE_ROUND };
                 tasks.spawn(ask(self.clone(), overdue));
             }
@@ -67,6 +65,20 @@ impl Load {
             tasks.spawn(record_stock(self.clone()));
         }
         Ok(Watch { _tasks: tasks })
+    }
+
+    /// The same by the events alone: nobody asks for an order whose event was missed.
+    pub(crate) async fn watch_events(&self, nats_url: &str) -> Result<Watch> {
+        let mut tasks = JoinSet::new();
+        self.spawn_events(&mut tasks, nats_url).await?;
+        Ok(Watch { _tasks: tasks })
+    }
+
+    /// Once it returns, no event is missed while the broker is there.
+    async fn spawn_events(&self, tasks: &mut JoinSet<()>, url: &str) -> Result<()> {
+        let events = subscribed(url).await.context("cannot watch the events")?;
+        tasks.spawn(by_events(self.clone(), url.to_owned(), events));
+        Ok(())
     }
 
     /// Counts and records a status; one that is not final says nothing.

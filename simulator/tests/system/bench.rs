@@ -3,35 +3,66 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::interrupt::folder_with_services;
 
-#[tokio::test]
-async fn a_bench_measures_every_load_in_each_round_and_writes_what_it_prints_and_all_figures() {
-    let folder = folder_with_services();
+/// The printed report, and the same as JSON.
+async fn bench(folder: &TempDir, flags: &[&str]) -> (String, Value) {
     let (markdown, figures) = (folder.path().join("report.md"), folder.path().join("figures.json"));
     let mut bench = Command::new(env!("CARGO_BIN_EXE_sim"));
-    bench.args(["bench", "--rounds", "2", "--duration", "300ms"]).env("CARGO", folder.path().join("cargo"));
+    bench.arg("bench").args(flags).args(["--duration", "300ms"]).env("CARGO", folder.path().join("cargo"));
     bench.arg("--markdown").arg(&markdown).arg("--json").arg(&figures);
     let output = bench.output().await.unwrap();
     let (printed, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{printed}{errors}");
     assert_eq!(fs::read_to_string(&markdown).unwrap(), printed);
+    (printed.into_owned(), serde_json::from_slice(&fs::read(&figures).unwrap()).unwrap())
+}
 
-    let report: Value = serde_json::from_slice(&fs::read(&figures).unwrap()).unwrap();
+/// The names of a table's rows, each of which is printed and has these figures in so many rounds.
+fn rows(printed: &str, table: &Value, figures: &[&str], rounds: usize) -> Vec<String> {
+    let row = |row: &Value| {
+        let name = row["name"].as_str().unwrap();
+        assert!(printed.contains(&format!("\n| {name} | ")), "{name}: {printed}");
+        for figure in figures {
+            let measured = row["figures"][figure].as_array().unwrap();
+            let is_measured = measured.iter().all(|round| round.as_f64().unwrap() > 0.0);
+            assert!(measured.len() == rounds && is_measured, "{name}, {figure}: {measured:?}");
+        }
+        name.to_owned()
+    };
+    table.as_array().unwrap().iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn a_bench_measures_every_load_and_the_bound_in_each_round_and_writes_what_it_prints_and_all_figures() {
+    let (printed, report) = bench(&folder_with_services(), &["load", "--rounds", "2"]).await;
     assert_eq!((&report["rounds"], &report["seconds"]), (&json!(2), &json!(0.3)), "{report}");
     assert!(report["machine"]["fsync_ms"].as_f64().unwrap() > 0.0, "{report}");
-    let loads = report["loads"].as_array().unwrap();
-    assert_eq!(loads.len(), 7, "{report}");
-    for load in loads {
-        let name = load["name"].as_str().unwrap();
-        assert!(printed.contains(&format!("\n| {name} | ")), "{name}: {printed}");
-        for figure in ["rate", "post_p50_ms", "settled_p99_ms", "disk_bytes"] {
-            let rounds = load["figures"][figure].as_array().unwrap();
-            let is_measured = rounds.iter().all(|round| round.as_f64().unwrap() > 0.0);
-            assert!(rounds.len() == 2 && is_measured, "{name}, {figure}: {rounds:?}");
-        }
-    }
+    let figures = ["rate", "post_p50_ms", "settled_p99_ms", "disk_bytes"];
+    assert_eq!(rows(&printed, &report["loads"], &figures, 2).len(), 7);
+    assert_eq!(rows(&printed, &report["bound"], &["rate", "commits_ms", "hops_ms"], 2), ["64 clients"]);
+    assert_eq!(rows(&printed, &report["idle"], &[], 2).len(), 1);
+    let ratios = rows(&printed, &report["ratios"], &[], 2);
+    assert_eq!((ratios.len(), ratios[0].as_str()), (9, "settled/s at 64 connections ÷ the bound's"));
+}
+
+#[tokio::test]
+async fn a_bench_of_the_other_parts_reads_drains_a_backlog_grows_and_restarts() {
+    let sizes = ["--stored", "30,60", "--backlog", "50", "--growth", "100"];
+    let flags = [&["reads", "backlog", "growth", "--rounds", "1"][..], &sizes].concat();
+    let (printed, report) = bench(&folder_with_services(), &flags).await;
+    assert!(report["loads"].is_null(), "{report}");
+    let reads = rows(&printed, &report["reads"], &["rate", "p50_ms", "p99_ms"], 1);
+    assert_eq!(reads.len(), 6);
+    assert!(reads.contains(&"GET /orders/{id} of 60 orders".to_owned()), "{reads:?}");
+    assert_eq!(rows(&printed, &report["backlog"], &["rate", "seconds"], 1), ["50 orders"]);
+    let tenths = rows(&printed, &report["growth"], &["rate", "order_wal_mb"], 1);
+    assert_eq!(tenths.last().unwrap(), "until 100");
+    let restart = ["order_ready_ms", "inventory_ready_ms", "settled_ms", "disk_bytes"];
+    assert_eq!(rows(&printed, &report["restart"], &restart, 1), ["100 orders"]);
+    assert_eq!(rows(&printed, &report["sizes"], &["binary_mb"], 1).len(), 2);
 }

@@ -8,7 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::child::{Half, READY, Told};
+use super::arguments::Half;
+use super::protocol::{READY, Told};
 use crate::topology::Topology;
 
 /// How long a half may take until it is ready, and until it has ended.

@@ -4,9 +4,10 @@ use anyhow::Result;
 use shared::clock::now_ms;
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_PROCESSED};
 
+use super::arguments::BoundArgs;
 use super::arrivals::{Arrivals, acknowledge};
-use super::child::{BoundArgs, say_ready, told_to_end};
 use super::events::{Announcer, Order, acknowledged, connect};
+use super::protocol::{say_ready, told_to_end};
 use super::rows::{Batch, Rows};
 use super::sending::Sending;
 

@@ -15,6 +15,7 @@
 //! memory, and lost with it); inbox look-ups and stock (a repeat would count twice); every index, and with it every way to
 //! find an order; changes of a row (an answer is one more row); logs and metrics.
 
+mod arguments;
 mod arrivals;
 mod child;
 mod events;
@@ -22,6 +23,7 @@ mod half;
 mod inventory;
 mod order;
 mod parts;
+mod protocol;
 mod rows;
 mod sending;
 
@@ -30,9 +32,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::timeout;
 
-pub use self::child::{BoundArgs, run};
-use self::child::{Half, Told};
+pub use self::arguments::BoundArgs;
+use self::arguments::Half;
+pub use self::child::run;
 use self::half::HalfProcess;
+use self::protocol::Told;
 use super::figures::Measured;
 use super::ground::Ground;
 use super::scenario::saturating;

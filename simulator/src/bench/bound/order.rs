@@ -10,9 +10,10 @@ use async_nats::jetstream::{Context, Message};
 use shared::clock::now_ms;
 use shared::contract::subjects::{ORDER_CONSUMER, ORDER_CREATED};
 
+use super::arguments::BoundArgs;
 use super::arrivals::{Arrivals, acknowledge};
-use super::child::{BoundArgs, Told, say_ready, told_to_go};
 use super::events::{Announcer, Order, acknowledged, connect};
+use super::protocol::{Told, say_ready, told_to_go};
 use super::rows::{Batch, Rows};
 use super::sending::Sending;
 

@@ -10,12 +10,12 @@ use async_nats::jetstream::Context;
 use shared::clock::now_ms;
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED};
 
-use super::super::figures::Measured;
 use super::arrivals::{Arrivals, acknowledge};
 use super::events::{Announcer, Order, acknowledged, connect};
 use super::inventory::push_reservation;
 use super::order::{push_answer, push_order};
 use super::rows::{Batch, Rows};
+use crate::bench::figures::Measured;
 use crate::topology::Topology;
 
 /// How often each part is measured.
