@@ -43,13 +43,18 @@ impl Order {
         Self { id: id.to_string(), traceparent }
     }
 
-    /// The order that an event is about.
+    /// The order that an event is about, on its way to the next one.
     pub fn of(message: &Message) -> Result<Self> {
-        let id = message.payload.get(ID).and_then(|id| str::from_utf8(id).ok());
         let traceparent = message.headers.as_ref().and_then(|headers| headers.get(TRACE_NAME.clone()));
-        let traceparent = traceparent.context("a message has no traceparent")?;
-        Ok(Self { id: id.context("a message has no id")?.to_owned(), traceparent: traceparent.to_string() })
+        let traceparent = traceparent.context("a message has no traceparent")?.to_string();
+        Ok(Self { id: id_in(message)?.to_owned(), traceparent })
     }
+}
+
+/// The id of the order that an event is about; where it stands is known, so nothing is parsed.
+pub(super) fn id_in(message: &Message) -> Result<&str> {
+    let id = message.payload.get(ID).and_then(|id| str::from_utf8(id).ok());
+    id.context("a message has no id")
 }
 
 impl Announcer {

@@ -1,7 +1,8 @@
 //! A half of the bound, seen by `sim bench`: started, told to go, and ended.
 
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -12,10 +13,10 @@ use super::arguments::Half;
 use super::protocol::{READY, Told};
 use crate::topology::Topology;
 
-/// How long a half may take until it is ready, and until it has ended.
+/// How long a half may take until it is ready, and until it has ended; a killed one is gone much sooner.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Killed when it is dropped.
+/// Killed when it is dropped, and waited for: the folder can go only when nobody writes to it any more.
 pub(super) struct HalfProcess {
     child: Child,
     input: Option<ChildStdin>,
@@ -39,7 +40,7 @@ impl HalfProcess {
         command.arg("--database").arg(topology.config.folder.join(format!("bound-{name}.db")));
         command.args(["--connections", &connections.to_string()]);
         command.args(["--duration", &format!("{}ns", duration.as_nanos())]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().context("cannot start a half of the bound")?;
         let output = child.stdout.take().context("a half has no output")?;
         let mut process = Self { input: child.stdin.take(), child, lines: BufReader::new(output).lines() };
@@ -79,5 +80,15 @@ impl HalfProcess {
     async fn line(&mut self) -> Result<String> {
         let line = self.lines.next_line().await.context("cannot read what a half says")?;
         line.context("a half of the bound ended early")
+    }
+}
+
+impl Drop for HalfProcess {
+    fn drop(&mut self) {
+        let start = Instant::now();
+        let _ = self.child.start_kill();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(2));
+        }
     }
 }

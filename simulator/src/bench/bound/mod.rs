@@ -8,12 +8,13 @@
 //! 3. the first one commits a row for the answer, and acknowledges; from then on the order counts as settled.
 //!
 //! Everything through sqlx and async-nats, with the settings of the services' databases (an fsync for each commit), bodies and
-//! headers as they send them, PubAcks awaited, and each message acknowledged by itself. The clients are numbers in the first
-//! process: their next orders are due when the last ones are committed.
+//! headers as they send them, PubAcks awaited, and each message acknowledged by itself. Each process has one thread beside that
+//! of its database. The clients are numbers in the first one: their next orders are due when the last ones are committed.
 //!
 //! Left out is all that makes it a service: HTTP, JSON Web Tokens, validation, idempotency keys; the outbox (events are sent from
 //! memory, and lost with it); inbox look-ups and stock (a repeat would count twice); every index, and with it every way to
-//! find an order; changes of a row (an answer is one more row); logs and metrics.
+//! find an order; changes of a row (an answer is one more row); logs and metrics. Nor does anybody watch the events, as the
+//! loads do to see orders settled.
 
 mod arguments;
 mod arrivals;

@@ -21,6 +21,9 @@ use crate::topology::Topology;
 /// How often each part is measured.
 const SAMPLES: usize = 200;
 
+/// Adds the row of an order at a time.
+type Push = fn(&mut Batch, &Order, i64);
+
 /// The medians, and their sum, in milliseconds.
 pub(super) async fn measure(topology: &Topology) -> Result<Measured> {
     let (order, inventory) = (connect_to(topology, "order").await?, connect_to(topology, "inventory").await?);
@@ -30,7 +33,8 @@ pub(super) async fn measure(topology: &Topology) -> Result<Measured> {
         + hop(&inventory, ORDER_PROCESSED, &mut answers).await?;
     let mut rows = Rows::create(&topology.config.folder.join("parts.db")).await?;
     let mut commits = Duration::ZERO;
-    for push in [push_order, push_reservation, push_answer] {
+    let push_end: Push = |batch, order, now| push_answer(batch, &order.id, now);
+    for push in [push_order as Push, push_reservation, push_end] {
         commits += commit(&mut rows, push).await?;
     }
     let figure = |name, time: Duration| (name, time.as_secs_f64() * 1e3);
@@ -41,7 +45,7 @@ async fn connect_to(topology: &Topology, user: &str) -> Result<Context> {
     connect(&topology.nats_url(), user).await
 }
 
-async fn commit(rows: &mut Rows, push: fn(&mut Batch, &Order, i64)) -> Result<Duration> {
+async fn commit(rows: &mut Rows, push: Push) -> Result<Duration> {
     let mut times = Vec::with_capacity(SAMPLES);
     for _ in 0..SAMPLES {
         let (started, mut batch) = (Instant::now(), Batch::with_room_for(1));
