@@ -105,8 +105,8 @@ async fn store_orders(options: SqliteConnectOptions) {
     for (user, count) in USERS {
         let sql = format!(
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-             INSERT INTO orders (id, user_id, product_id, quantity, status, created_at, settled_at, traceparent, sent_at)
-             SELECT format('01a20a40-%04x-7000-8000-%04x{user:0>8.8}', n / 65536, n % 65536), '{user}', n % 10, 1,
+             INSERT INTO orders (number, settled_number, id, user_id, product_id, quantity, status, created_at, settled_at, traceparent, sent_at)
+             SELECT (SELECT coalesce(max(number), 0) FROM orders) + n, iif(n % 1000 = 0, NULL, 10000000 + n), format('01a20a40-%04x-7000-8000-%04x{user:0>8.8}', n / 65536, n % 65536), '{user}', n % 10, 1,
                     iif(n % 1000 = 0, 'created', 'confirmed'), n, iif(n % 1000 = 0, NULL, n),
                     '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', n
              FROM numbers"

@@ -20,7 +20,7 @@ use crate::orders::{pending, placement};
 
 /// The time between two steps.
 const EVERY: Duration = Duration::from_secs(1);
-/// The time after a step that left something to sweep: new orders get the writer in between.
+/// The time after a step that left something to do: new orders get the writer in between.
 const HURRY: Duration = Duration::from_millis(20);
 /// Orders swept in one step, at most.
 const SWEEP_MAX: usize = 1_000;
@@ -28,8 +28,8 @@ const SWEEP_MAX: usize = 1_000;
 const LOST_MAX: u64 = 5_000;
 /// While so many events wait in the outbox, nothing is swept: it is the relay that is behind.
 const OUTBOX_MAX: i64 = 10_000;
-/// Expired idempotency keys deleted in one step, at most.
-const PURGE_MAX: i64 = 1_000;
+/// Expired idempotency keys forgotten in one step, at most.
+const PURGE_MAX: u64 = 1_000;
 
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,28 +60,27 @@ impl Sweeper {
         let (started, started_ms) = (Instant::now(), now_ms());
         while !shutdown.is_cancelled() {
             let steady_ms = steady(started_ms, started.elapsed(), now_ms());
-            let swept = self.step(steady_ms).await.unwrap_or_else(|error| {
+            let pause = self.step(steady_ms).await.unwrap_or_else(|error| {
                 self.database.note_failure(error.as_ref());
                 tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
-                Swept::Enqueued(0)
+                EVERY
             });
-            let pause = if swept == Swept::Enqueued(SWEEP_MAX) { HURRY } else { EVERY };
             let _ = timeout(pause, shutdown.cancelled()).await;
         }
     }
 
-    /// A sweep as of now, and the purge of keys by a clock of its own.
-    async fn step(&mut self, steady_ms: i64) -> Result<Swept> {
+    /// A sweep as of now, and the purge of keys by a clock of its own. Returns the pause before the next step.
+    async fn step(&mut self, steady_ms: i64) -> Result<Duration> {
         if !self.database.is_writable() {
-            return Ok(Swept::Enqueued(0));
+            return Ok(EVERY);
         }
         let swept = self.sweep_once(now_ms()).await?;
         let purged = self.database.write(|mut tx| async move {
-            placement::purge_expired_keys(&mut tx, steady_ms, PURGE_MAX).await?;
-            Ok((tx, ()))
+            let purged = placement::purge_expired_keys(&mut tx, steady_ms, PURGE_MAX as i64).await?;
+            Ok((tx, purged))
         });
-        purged.await?;
-        Ok(swept)
+        let is_more = purged.await? == PURGE_MAX || swept == Swept::Enqueued(SWEEP_MAX);
+        Ok(if is_more { HURRY } else { EVERY })
     }
 
     /// One sweep, as of the time `now_ms`.

@@ -52,10 +52,10 @@ pub async fn list_orders(
         status: query.filters.status,
         product_id: query.filters.product_id.as_ref().map(ProductId::as_str),
     };
-    let below: Option<String> = query.key()?;
-    let page = list::page_of(&database, filter, below.as_deref(), query.rows_to_read());
+    let below: Option<i64> = query.key()?;
+    let page = list::page_of(&database, filter, below, query.rows_to_read());
     let views = read(&database, page).await?.into_iter().map(OrderView::from).collect();
-    Ok(query.page(views, |order: &OrderView| order.id.clone()))
+    Ok(query.page(views, |order: &OrderView| order.number))
 }
 
 /// Whose orders the user may see; `None` for everybody's.

@@ -13,7 +13,10 @@ use crate::orders::Order;
 #[serde(rename_all = "camelCase")]
 #[schema(as = Order)]
 pub struct OrderView {
-    pub id: String,
+    /// Where a page ends; not shown.
+    #[serde(skip)]
+    pub number: i64,
+    id: String,
     product_id: String,
     quantity: i64,
     status: Status,
@@ -63,6 +66,7 @@ pub enum Milestone {
 impl From<Order> for OrderView {
     fn from(order: Order) -> Self {
         Self {
+            number: order.number,
             id: order.id,
             product_id: order.product_id,
             quantity: order.quantity,

@@ -2,7 +2,7 @@
 //! all orders, is read no further than the page is long. Everybody's orders of one status or product are looked for
 //! among all.
 //!
-//! A page begins behind the id that ended the page before it. Ids never change, so every order that existed
+//! A page begins behind the number that ended the page before it. Numbers never change, so every order that existed
 //! when the first page was read is on exactly one page, however many arrive meanwhile.
 
 use shared::contract::status::Status;
@@ -10,9 +10,6 @@ use shared::storage::Database;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::Order;
-
-/// Above every id: text sorts by its bytes, and no text has a larger character.
-const ABOVE_ALL: &str = "\u{10ffff}";
 
 /// Which orders a list holds.
 #[derive(Debug, Default, Clone, Copy)]
@@ -30,11 +27,11 @@ impl Filter<'_> {
     }
 }
 
-/// Up to `limit` orders with an id below `below`, the newest first; from the newest of all without it.
+/// Up to `limit` orders with a number below `below`, the newest first; from the newest of all without it.
 pub async fn page_of(
     database: &Database,
     filter: Filter<'_>,
-    below: Option<&str>,
+    below: Option<i64>,
     limit: i64,
 ) -> sqlx::Result<Vec<Order>> {
     let reader = if filter.is_scan() { database.scanner() } else { database.reader() };
@@ -43,13 +40,13 @@ pub async fn page_of(
 
 /// A statement of its own for each combination: SQLite plans a statement before it knows its values, and with
 /// a condition that is switched off by a value it would use no index.
-fn query(filter: Filter<'_>, below: Option<&str>, limit: i64) -> QueryBuilder<Sqlite> {
-    // Without the columns that only the sweeper needs: sqlx copies each value of each row.
+fn query(filter: Filter<'_>, below: Option<i64>, limit: i64) -> QueryBuilder<Sqlite> {
+    // Without the columns that a list does not show: sqlx copies each value of each row.
     let mut query = QueryBuilder::new(
-        "SELECT id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent
-         FROM orders WHERE id < ",
+        "SELECT number, id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent
+         FROM orders WHERE number < ",
     );
-    query.push_bind(below.unwrap_or(ABOVE_ALL));
+    query.push_bind(below.unwrap_or(i64::MAX));
     let conditions = [
         (" AND user_id = ", filter.owner),
         (" AND status = ", filter.status.map(Status::as_str)),
@@ -60,7 +57,7 @@ fn query(filter: Filter<'_>, below: Option<&str>, limit: i64) -> QueryBuilder<Sq
             query.push(condition).push_bind(value);
         }
     }
-    query.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
+    query.push(" ORDER BY number DESC LIMIT ").push_bind(limit);
     query
 }
 
@@ -94,7 +91,7 @@ mod tests {
             let plan_of = |owner| plan(&database, Filter { owner, status, product_id });
             let (own, all) = (plan_of(Some("alice")).await, plan_of(None).await);
             assert!(own.starts_with("SEARCH orders USING") && own.contains(index), "{own}");
-            assert!(all.starts_with("SEARCH orders USING PRIMARY KEY (id<?)"), "{all}");
+            assert!(all.starts_with("SEARCH orders USING INTEGER PRIMARY KEY (rowid<?)"), "{all}");
             assert!(!own.contains('\n') && !all.contains('\n'), "nothing is sorted: {own}\n{all}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`placement`] decides a batch of new orders, [`settlement`] applies the inventory's answers, [`pending`]
 //! sends again what got none. [`list`] reads pages of orders. [`status_changes`] reads what happened to them,
-//! as the triggers in `migrations/0102_status_changes.sql` number it, and [`feed`] hands out new changes.
+//! and [`feed`] hands out new changes.
 
 pub mod feed;
 pub mod list;
@@ -11,14 +11,18 @@ pub mod placement;
 pub mod settlement;
 pub mod status_changes;
 
+use serde::Deserialize;
 use shared::clock::rfc3339;
 use shared::contract::events::{Event, OrderCreated};
 use shared::contract::status::{Reason, Status};
 use sqlx::{FromRow, SqlitePool};
 
-/// One row of the table `orders`, without what only [`pending`] asks for.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+/// One row of the table `orders`, without what only [`pending`] and [`status_changes`] ask for. As JSON it is an array of
+/// these fields.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Deserialize)]
 pub struct Order {
+    /// Its place in the order of arrival.
+    pub number: i64,
     /// A UUID v7.
     pub id: String,
     pub user_id: String,

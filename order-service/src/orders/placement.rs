@@ -1,20 +1,22 @@
-//! Placing a batch of orders: idempotency keys, order rows and outbox rows in one transaction.
+//! Placing a batch of orders: their rows, with their idempotency keys, and their events in one transaction.
 //!
 //! The batch is decided in memory, in the order of arrival, against the keys read inside the transaction. So
 //! any number of requests with one key, in one batch or in many, make one order.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use shared::clock::now_ms;
 use shared::contract::status::Status;
 use shared::delivery::outbox;
 use shared::fail_point;
 use shared::storage::commit_queue::{Batched, CommitError};
-use shared::storage::{Tx, json};
-use sqlx::FromRow;
+use shared::storage::{Tx, from_json, json};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::Order;
+use super::status_changes::NEWEST;
 
 /// A key means the same order for this long, in milliseconds.
 pub const KEY_LIFETIME_MS: i64 = 24 * 3600 * 1000;
@@ -40,8 +42,6 @@ pub enum Placed {
     KeyReused,
 }
 
-type Key = (String, String);
-
 /// Group commit: one transaction for all that wait at the same time.
 impl Batched for NewOrder {
     type Outcome = Placed;
@@ -66,36 +66,43 @@ impl Batched for NewOrder {
     }
 }
 
+/// What a key means to a batch.
+enum Meaning {
+    /// The order that is stored with it.
+    Stored(Order),
+    /// The order of this batch with this place.
+    New(usize),
+}
+
 /// Decides the batch and writes it. One result per request, in the same order.
 pub async fn place(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result<Vec<Placed>> {
-    let mut known = live_keys(tx, batch, now_ms).await?;
-    let (mut created, mut keys) = (Vec::with_capacity(batch.len()), Vec::new());
+    let Known { mut keys, newest } = known(tx, batch, now_ms).await?;
+    let (mut created, mut created_with) = (Vec::<Order>::new(), Vec::new());
     let mut decided = Vec::with_capacity(batch.len());
     for new in batch {
-        let key = new.idempotency_key.as_ref().map(|key| (new.user_id.clone(), key.clone()));
-        if let Some(order) = key.as_ref().and_then(|key| known.get(key)) {
-            decided.push(Some(replay(order, new)));
-            continue;
+        let key = new.idempotency_key.as_deref().map(|key| (new.user_id.as_str(), key));
+        let before = key.and_then(|key| keys.get(&key)).map(|meaning| match meaning {
+            Meaning::Stored(order) => replay(order, new),
+            Meaning::New(place) => replay(&created[*place], new),
+        });
+        if before.is_none() {
+            keys.extend(key.map(|key| (key, Meaning::New(created.len()))));
+            created.push(new.order(newest + 1 + created.len() as i64, now_ms));
+            created_with.push(new.idempotency_key.as_deref());
         }
-        let order = new.order(now_ms);
-        if let (Some(key), Some(text)) = (key, &new.idempotency_key) {
-            known.insert(key, order.clone());
-            keys.push((&new.user_id, text, order.id.clone()));
-        }
-        created.push(order);
-        decided.push(None);
+        decided.push(before);
     }
-    insert_orders(tx, &created, now_ms).await?;
-    insert_keys(tx, &keys, now_ms).await?;
+    insert(tx, &created, &created_with, now_ms).await?;
     let events: Vec<_> = created.iter().map(Order::announcement).collect();
     outbox::enqueue(tx, &events, now_ms).await?;
     let mut created = created.into_iter().map(Placed::Created);
-    Ok(decided.into_iter().filter_map(|placed| placed.or_else(|| created.next())).collect())
+    Ok(decided.into_iter().filter_map(|before| before.or_else(|| created.next())).collect())
 }
 
 impl NewOrder {
-    fn order(&self, now_ms: i64) -> Order {
+    fn order(&self, number: i64, now_ms: i64) -> Order {
         Order {
+            number,
             id: Uuid::now_v7().to_string(),
             user_id: self.user_id.clone(),
             product_id: self.product_id.clone(),
@@ -119,43 +126,55 @@ fn replay(order: &Order, new: &NewOrder) -> Placed {
     }
 }
 
-/// The orders that the batch's keys have already made, as they are now.
-async fn live_keys(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result<HashMap<Key, Order>> {
-    #[derive(FromRow)]
-    struct Row {
-        key: String,
-        #[sqlx(flatten)]
-        order: Order,
-    }
-    let keys: Vec<(&str, &str)> = batch
+/// What the batch's keys, each with its user, mean before it, and the number of the newest status change.
+struct Known<'a> {
+    keys: HashMap<(&'a str, &'a str), Meaning>,
+    newest: i64,
+}
+
+/// One row: the newest number, and the orders with the batch's keys as a JSON text.
+static KNOWN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {NEWEST}, json_group_array(json_array(j.key, json_array(
+             number, o.id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent)))
+         FROM json_each($1) AS j
+         JOIN orders AS o ON user_id = j.value ->> 0 AND idempotency_key = j.value ->> 1"
+    )
+});
+
+/// Reads the orders that the batch's keys have already made, as they are now. An expired key that was not purged yet
+/// gives way.
+async fn known<'a>(tx: &mut Tx, batch: &'a [NewOrder], now_ms: i64) -> sqlx::Result<Known<'a>> {
+    let asked: Vec<(&str, &str)> = batch
         .iter()
         .filter_map(|new| Some((new.user_id.as_str(), new.idempotency_key.as_deref()?)))
         .collect();
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT DISTINCT k.key, o.*
-         FROM json_each($1) AS j
-         JOIN idempotency_keys AS k ON k.user_id = j.value ->> 0 AND k.key = j.value ->> 1
-         JOIN orders AS o ON o.id = k.order_id
-         WHERE k.created_at > $2",
-    )
-    .bind(json(&keys))
-    .bind(now_ms - KEY_LIFETIME_MS)
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| ((row.order.user_id.clone(), row.key), row.order)).collect())
+    let known = sqlx::query_as(AssertSqlSafe(KNOWN.as_str())).bind(json(&asked));
+    let (newest, stored): (i64, String) = known.fetch_one(&mut **tx).await?;
+    let stored: Vec<(usize, Order)> = from_json(&stored)?;
+    let (live, expired): (Vec<_>, Vec<_>) =
+        stored.into_iter().partition(|(_, order)| order.created_at > now_ms - KEY_LIFETIME_MS);
+    let expired: Vec<i64> = expired.into_iter().map(|(_, order)| order.number).collect();
+    forget_keys(tx, &expired).await?;
+    let keys = live.into_iter().map(|(place, order)| (asked[place], Meaning::Stored(order))).collect();
+    Ok(Known { keys, newest })
 }
 
-async fn insert_orders(tx: &mut Tx, orders: &[Order], now_ms: i64) -> sqlx::Result<()> {
-    let rows: Vec<_> = orders
-        .iter()
-        .map(|order| (&order.id, &order.user_id, &order.product_id, order.quantity, &order.traceparent))
-        .collect();
+/// Stores the orders, each with its key, if it has one.
+async fn insert(tx: &mut Tx, orders: &[Order], keys: &[Option<&str>], now_ms: i64) -> sqlx::Result<()> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let row = |(place, order)| {
+        let Order { number, id, user_id, product_id, quantity, traceparent, .. }: &Order = order;
+        (number, id, user_id, product_id, quantity, traceparent, keys[place])
+    };
+    let rows: Vec<_> = orders.iter().enumerate().map(row).collect();
     sqlx::query(
-        "INSERT INTO orders (id, user_id, product_id, quantity, traceparent, status, created_at, sent_at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, 'created', $2, $2
+        "INSERT INTO orders (number, id, user_id, product_id, quantity, traceparent, idempotency_key,
+                             status, created_at, sent_at)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+                'created', $2, $2
          FROM json_each($1)",
     )
     .bind(json(&rows))
@@ -165,32 +184,27 @@ async fn insert_orders(tx: &mut Tx, orders: &[Order], now_ms: i64) -> sqlx::Resu
     .map(drop)
 }
 
-/// An expired key that was not purged yet gives way to its new order.
-async fn insert_keys(tx: &mut Tx, keys: &[(&String, &String, String)], now_ms: i64) -> sqlx::Result<()> {
-    if keys.is_empty() {
+async fn forget_keys(tx: &mut Tx, numbers: &[i64]) -> sqlx::Result<()> {
+    if numbers.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "INSERT INTO idempotency_keys (user_id, key, order_id, created_at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each($1) WHERE true
-         ON CONFLICT (user_id, key) DO UPDATE SET order_id = excluded.order_id, created_at = excluded.created_at",
-    )
-    .bind(json(&keys))
-    .bind(now_ms)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
+    sqlx::query("UPDATE orders SET idempotency_key = NULL WHERE number IN (SELECT value FROM json_each($1))")
+        .bind(json(&numbers))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
 }
 
-/// Deletes up to `limit` expired keys.
-pub async fn purge_expired_keys(tx: &mut Tx, now_ms: i64, limit: i64) -> sqlx::Result<()> {
-    sqlx::query(
-        "DELETE FROM idempotency_keys WHERE (user_id, key) IN
-             (SELECT user_id, key FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2)",
+/// Forgets up to `limit` expired keys. Returns how many; fewer are the last.
+pub async fn purge_expired_keys(tx: &mut Tx, now_ms: i64, limit: i64) -> sqlx::Result<u64> {
+    let purged = sqlx::query(
+        "UPDATE orders SET idempotency_key = NULL WHERE number IN
+             (SELECT number FROM orders WHERE idempotency_key IS NOT NULL AND created_at <= $1
+              ORDER BY created_at LIMIT $2)",
     )
     .bind(now_ms - KEY_LIFETIME_MS)
     .bind(limit)
     .execute(&mut **tx)
-    .await
-    .map(drop)
+    .await?;
+    Ok(purged.rows_affected())
 }

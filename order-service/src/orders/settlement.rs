@@ -4,6 +4,7 @@
 //! would let the second answer win without a word.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use anyhow::{Result, ensure};
 use shared::clock::now_ms;
@@ -11,8 +12,18 @@ use shared::contract::events::{OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
 use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::storage::{Tx, from_json, json};
+use sqlx::AssertSqlSafe;
+
+use super::status_changes::NEWEST;
 
 type State = (Status, Option<Reason>);
+
+/// The orders that a batch names, and the number of the newest status change.
+struct Known {
+    /// The number and the state of each, by its id. Unknown orders are absent.
+    orders: HashMap<String, (i64, State)>,
+    newest: i64,
+}
 
 /// Settles orders with the inventory's answers.
 #[derive(Clone, Copy)]
@@ -28,56 +39,58 @@ impl EventHandler for SettleOrders {
 
 /// Decides the batch and writes it. One outcome per answer, in the same order.
 pub async fn settle(tx: &mut Tx, answers: &[Received<OrderProcessed>], now_ms: i64) -> Result<Vec<Outcome>> {
-    let mut states = states(tx, answers).await?;
+    let Known { mut orders, newest } = known(tx, answers).await?;
     let mut settled = Vec::with_capacity(answers.len());
     let mut outcomes = Vec::with_capacity(answers.len());
     for Received { event: answer, time_ms: decided_at, .. } in answers {
         let result @ (status, reason) = (answer.status, answer.reason);
-        outcomes.push(match states.get_mut(&answer.order_id) {
+        outcomes.push(match orders.get_mut(&answer.order_id) {
             None => Outcome::Never(unknown(answer)),
-            Some(state @ (Status::Created, _)) => {
+            Some((number, state @ (Status::Created, _))) => {
                 *state = result;
-                settled.push((&answer.order_id, status, reason, *decided_at));
+                settled.push((*number, status, reason, *decided_at));
+                tracing::debug!(order_id = answer.order_id, status = status.as_str(), "order settled");
                 Outcome::Done(status.as_str())
             }
-            Some(state) if *state == result => Outcome::Done("repeated"),
-            Some(state) => Outcome::Never(conflict(answer, *state)),
+            Some((_, state)) if *state == result => Outcome::Done("repeated"),
+            Some((_, state)) => Outcome::Never(conflict(answer, *state)),
         });
     }
-    write(tx, &settled, now_ms).await?;
-    for (order_id, status, ..) in settled {
-        tracing::debug!(order_id, status = status.as_str(), "order settled");
-    }
+    write(tx, &settled, newest, now_ms).await?;
     Ok(outcomes)
 }
 
-/// The state of each order that the batch names. Unknown orders are absent.
-async fn states(tx: &mut Tx, answers: &[Received<OrderProcessed>]) -> sqlx::Result<HashMap<String, State>> {
-    let ids: Vec<&str> = answers.iter().map(|answer| answer.event.order_id.as_str()).collect();
-    // One row: each that comes alone wakes whoever waits for it.
-    let rows: String = sqlx::query_scalar(
-        "SELECT json_group_array(json_array(id, status, reason)) FROM orders
-         WHERE id IN (SELECT value FROM json_each($1))",
+static KNOWN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {NEWEST}, json_group_array(json_array(id, number, json_array(status, reason))) FROM orders
+         WHERE id IN (SELECT value FROM json_each($1))"
     )
-    .bind(json(&ids))
-    .fetch_one(&mut **tx)
-    .await?;
-    let rows: Vec<(String, Status, Option<Reason>)> = from_json(&rows)?;
-    Ok(rows.into_iter().map(|(id, status, reason)| (id, (status, reason))).collect())
+});
+
+async fn known(tx: &mut Tx, answers: &[Received<OrderProcessed>]) -> sqlx::Result<Known> {
+    let ids: Vec<&str> = answers.iter().map(|answer| answer.event.order_id.as_str()).collect();
+    let known = sqlx::query_as(AssertSqlSafe(KNOWN.as_str())).bind(json(&ids));
+    let (newest, orders): (i64, String) = known.fetch_one(&mut **tx).await?;
+    let orders: Vec<(String, i64, State)> = from_json(&orders)?;
+    let orders = orders.into_iter().map(|(id, number, state)| (id, (number, state))).collect();
+    Ok(Known { orders, newest })
 }
 
-/// An order's new status, its reason, and when it was decided.
-type Settled<'a> = (&'a String, Status, Option<Reason>, Option<i64>);
+/// An order's number, its new status, its reason, and when it was decided.
+type Settled = (i64, Status, Option<Reason>, Option<i64>);
 
-async fn write(tx: &mut Tx, settled: &[Settled<'_>], now_ms: i64) -> Result<()> {
+/// Each settlement gets the next number behind the `newest`.
+async fn write(tx: &mut Tx, settled: &[Settled], newest: i64, now_ms: i64) -> Result<()> {
     let written = sqlx::query(
         "UPDATE orders
-         SET status = j.value ->> 1, reason = j.value ->> 2, decided_at = j.value ->> 3, settled_at = $2
+         SET status = j.value ->> 1, reason = j.value ->> 2, decided_at = j.value ->> 3, settled_at = $2,
+             settled_number = $3 + 1 + j.key
          FROM json_each($1) AS j
-         WHERE orders.id = j.value ->> 0 AND orders.status = 'created'",
+         WHERE orders.number = j.value ->> 0 AND orders.status = 'created'",
     )
     .bind(json(&settled))
     .bind(now_ms)
+    .bind(newest)
     .execute(&mut **tx)
     .await?
     .rows_affected();

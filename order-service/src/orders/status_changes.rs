@@ -1,11 +1,11 @@
-//! The status changes of orders, as the triggers of the table `orders` number them.
+//! The status changes of orders, numbered as they are committed. An order's row holds both of its own.
 //!
 //! Whoever has seen the change N will never see a new one below N, so reading on behind N misses nothing.
 
 use shared::contract::status::{Reason, Status};
-use sqlx::{FromRow, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow, SqlitePool};
 
-/// One row of the table `status_changes`.
+/// One row of the view `status_changes`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct StatusChange {
     /// Above the ids of all changes that were committed before.
@@ -19,9 +19,13 @@ pub struct StatusChange {
     pub at: i64,
 }
 
+/// The id of the newest change, as SQL; 0 before the first. The view would be read as a whole.
+pub const NEWEST: &str = "max(coalesce((SELECT max(number) FROM orders), 0), coalesce((
+    SELECT settled_number FROM orders WHERE settled_number IS NOT NULL ORDER BY settled_number DESC LIMIT 1), 0))";
+
 /// The id of the newest change; 0 before the first.
 pub async fn newest(reader: &SqlitePool) -> sqlx::Result<i64> {
-    sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM status_changes").fetch_one(reader).await
+    sqlx::query_scalar(AssertSqlSafe(format!("SELECT {NEWEST}"))).fetch_one(reader).await
 }
 
 /// Up to `limit` changes behind `id`, in order.

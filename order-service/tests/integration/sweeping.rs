@@ -104,7 +104,8 @@ async fn a_settled_order_is_never_swept_and_a_step_takes_at_most_a_thousand() {
     parts.place(1_501, now).await;
     // As if the broker had acknowledged the events and then lost them.
     look.change("DELETE FROM outbox_batches").await;
-    let settled = "UPDATE orders SET status = 'confirmed', settled_at = created_at
+    let settled =
+        "UPDATE orders SET status = 'confirmed', settled_at = created_at, settled_number = number + 10000
          WHERE id = (SELECT max(id) FROM orders)";
     assert_eq!(look.change(settled).await, 1);
     assert_eq!(parts.sweep(now + DAY).await, 1_000);

@@ -17,12 +17,12 @@ use crate::fixture::{
     App, CONTRACT, Caller, Db, Publisher, SECRET, alone, alone_with_alice, answer_to, connected, wait_until,
 };
 
-/// Stores settled orders of a user behind the service's back, which makes one change each.
+/// Stores orders of a user behind the service's back, which makes one change each.
 async fn store_orders(look: &Db, user: &str, count: usize) {
     look.change(&format!(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-         INSERT INTO orders (id, user_id, product_id, quantity, status, created_at, settled_at, traceparent, sent_at)
-         SELECT format('{user}-%06d', n), '{user}', '1', 1, 'confirmed', 1, 1, '00-a-b-01', 1 FROM numbers"
+         INSERT INTO orders (id, user_id, product_id, quantity, status, created_at, traceparent, sent_at)
+         SELECT format('{user}-%06d', n), '{user}', '1', 1, 'created', 1, '00-a-b-01', 1 FROM numbers"
     ))
     .await;
 }

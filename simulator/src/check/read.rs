@@ -79,7 +79,8 @@ async fn read_order_db(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
     })
     .await?;
     snapshot.orders.sort_unstable_by_key(|order| order.id);
-    let keys = "SELECT user_id, key, order_id, created_at FROM idempotency_keys";
+    let keys =
+        "SELECT user_id, idempotency_key, id, created_at FROM orders WHERE idempotency_key IS NOT NULL";
     each(keys, &mut tx, |(user, key, order, created_at): (String, String, String, i64)| {
         let (user, order) = (snapshot.names.name(&user), snapshot.names.order(&order));
         snapshot.keys.push(Key { user, key: fingerprint(&key), order, created_at });

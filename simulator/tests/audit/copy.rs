@@ -69,10 +69,9 @@ impl Copy {
         database.close().await.unwrap();
     }
 
-    /// Deletes an order from order.db with its key.
+    /// Deletes an order from order.db.
     pub async fn delete_order(&self, id: &str) {
-        let key = format!("DELETE FROM idempotency_keys WHERE order_id = '{id}'");
-        self.order(&format!("{key}; DELETE FROM orders WHERE id = '{id}'")).await;
+        self.order(&format!("DELETE FROM orders WHERE id = '{id}'")).await;
     }
 
     async fn open(&self, name: &str) -> SqliteConnection {

@@ -4,8 +4,9 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
+use super::claims::Claims;
 use super::numeric_date::NumericDate;
-use super::tokens::{Claims, Tokens};
+use super::tokens::Tokens;
 use crate::http::head::one;
 use crate::http::problem::Problem;
 

@@ -2,12 +2,14 @@
 //!
 //! Sources: RFC 6750 (bearer tokens), RFC 7519 (claims), RFC 8725 (pinning the algorithm).
 
+mod claims;
 mod extractors;
 mod keys;
 mod numeric_date;
 mod tokens;
 mod verified;
 
+pub use claims::{Audience, Claims};
 pub use extractors::{ADMIN_SCOPE, Admin, INVENTORY_WRITE_SCOPE, StockKeeper, User};
 pub use numeric_date::NumericDate;
-pub use tokens::{Audience, Claims, Tokens};
+pub use tokens::Tokens;

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
-use serde::{Deserialize, Serialize};
 
+use super::claims::{Audience, Claims};
 use super::keys::Key;
-use super::numeric_date::NumericDate;
 use super::verified::Verified;
 use crate::clock::now_ms;
-use crate::http::fields::given;
 use crate::settings::JwtSettings;
 
 /// No token of use is longer.
@@ -19,38 +17,6 @@ const TOKEN_MAX_BYTES: usize = 8 * 1024;
 const SUBJECT_MAX_CHARS: usize = 255;
 /// What a token is told whose claims cannot be read; never what they hold.
 const MALFORMED: &str = "the token is malformed, or one of its claims sub, scope, exp, nbf, iss, aud is missing or of the wrong type";
-
-/// The claims that the services read or write (RFC 7519, section 4.1); others are ignored.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Claims {
-    /// The user. 1–255 characters, none of them a control character.
-    pub sub: String,
-    /// Space-separated permissions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub exp: Option<NumericDate>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<NumericDate>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iss: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aud: Option<Audience>,
-}
-
-/// One recipient or several.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Claims {
-    pub(super) fn has_scope(&self, wanted: &str) -> bool {
-        self.scope.as_deref().is_some_and(|scope| scope.split(' ').any(|scope| scope == wanted))
-    }
-}
 
 /// Verifies tokens, and signs them where the key is a secret. Cheap to clone.
 #[derive(Clone)]
@@ -175,6 +141,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::http::auth::NumericDate;
     use crate::settings::DEMO_SECRET;
 
     fn tokens(require_exp: bool) -> Tokens {

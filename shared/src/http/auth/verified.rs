@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::tokens::Claims;
+use super::claims::Claims;
 
 /// Tokens that are remembered; then all are forgotten, and the ones in use come back.
 const REMEMBERED_MAX: usize = 1_000;
