@@ -15,3 +15,22 @@ const MAX: Duration = Duration::from_millis(10);
 pub fn pause(took: Duration, waiting: usize, enough: usize) -> Duration {
     if waiting == 0 || waiting >= enough { Duration::ZERO } else { MAX.min(took * 3) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_comes_in_company_too_small_for_a_batch_waits_and_never_long() {
+        let took = Duration::from_millis(2);
+        assert_eq!(pause(took, 0, 8), Duration::ZERO, "nobody else came");
+        assert_eq!(pause(took, 1, 8), Duration::from_millis(6));
+        assert_eq!(pause(took, 7, 8), Duration::from_millis(6));
+        assert_eq!(pause(took, 8, 8), Duration::ZERO, "they are enough");
+        assert_eq!(
+            pause(Duration::from_secs(1), 1, 8),
+            MAX,
+            "a disk that stands still is not waited for longer"
+        );
+    }
+}

@@ -28,13 +28,13 @@ pub async fn newest(reader: &SqlitePool) -> sqlx::Result<i64> {
     sqlx::query_scalar(AssertSqlSafe(format!("SELECT {NEWEST}"))).fetch_one(reader).await
 }
 
+const AFTER: &str = "SELECT * FROM status_changes WHERE id > $1 ORDER BY id LIMIT $2";
+const OF_A_USER_AFTER: &str =
+    "SELECT * FROM status_changes WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+
 /// Up to `limit` changes behind `id`, in order.
 pub async fn after(reader: &SqlitePool, id: i64, limit: i64) -> sqlx::Result<Vec<StatusChange>> {
-    sqlx::query_as("SELECT * FROM status_changes WHERE id > $1 ORDER BY id LIMIT $2")
-        .bind(id)
-        .bind(limit)
-        .fetch_all(reader)
-        .await
+    sqlx::query_as(AFTER).bind(id).bind(limit).fetch_all(reader).await
 }
 
 /// Up to `limit` changes of this user's orders behind `id`, in order.
@@ -44,10 +44,42 @@ pub async fn of_a_user_after(
     id: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<StatusChange>> {
-    sqlx::query_as("SELECT * FROM status_changes WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3")
-        .bind(user_id)
-        .bind(id)
-        .bind(limit)
-        .fetch_all(reader)
-        .await
+    sqlx::query_as(OF_A_USER_AFTER).bind(user_id).bind(id).bind(limit).fetch_all(reader).await
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqlitePoolOptions;
+
+    use super::*;
+
+    static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+    /// What SQLite would do, one step a line.
+    async fn plan(database: &SqlitePool, sql: &str) -> String {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(database).await.unwrap();
+        steps.into_iter().map(|(_, _, _, step)| step).collect::<Vec<_>>().join("\n")
+    }
+
+    #[tokio::test]
+    async fn changes_are_read_from_two_indexes_in_their_order_and_nothing_is_sorted() {
+        let database = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        MIGRATIONS.run(&database).await.unwrap();
+        let cases = [
+            (AFTER, "INTEGER PRIMARY KEY (rowid>?)", "orders_settled (settled_number>?)"),
+            (
+                OF_A_USER_AFTER,
+                "orders_of_a_user (user_id=? AND rowid>?)",
+                "orders_of_a_user_settled (user_id=? AND settled_number>?)",
+            ),
+        ];
+        for (sql, created, settled) in cases {
+            let plan = plan(&database, sql).await;
+            assert!(plan.contains(created) && plan.contains(settled), "{plan}");
+            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
+        let newest = plan(&database, &format!("SELECT {NEWEST}")).await;
+        assert!(newest.contains("COVERING INDEX orders_settled"), "{newest}");
+    }
 }

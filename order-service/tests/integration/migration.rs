@@ -68,8 +68,7 @@ async fn an_old_database_keeps_its_orders_their_keys_and_the_numbers_of_their_ch
     .await;
     let changes = "SELECT group_concat(format('%d %s %s %s %d', id, order_id, user_id, status, at))
                    FROM (SELECT * FROM status_changes WHERE id > 1 ORDER BY id)";
-    let expected =
-        "2 a bob created 900,3 b alice cancelled 1500,4 c alice created 1600";
+    let expected = "2 a bob created 900,3 b alice cancelled 1500,4 c alice created 1600";
     assert_eq!(files.look().text(changes).await, expected);
 
     let app = start(&files, NO_BROKER, &[]).await;

@@ -128,32 +128,29 @@ impl Relay {
 
     /// Publishes the next batches in this session, which begins with a look at what its stream still holds.
     async fn publish_in(&mut self, session: &Session) -> Result<Relayed> {
-        let begun = self.session.take().filter(|(begun, _)| begun == session);
-        let (session, mut pub_acks) = match begun {
-            Some(begun) => begun,
-            None => self.begin(session).await?,
-        };
+        if self.session.as_ref().is_none_or(|(begun, _)| begun != session) {
+            self.session = Some((session.clone(), self.begin(session).await?));
+        }
         let batches = outbox::oldest_after(self.database.reader(), self.cursor, ENOUGH).await;
         let batches = batches.context("read the outbox")?;
-        let Some(last) = batches.last() else {
-            self.session = Some((session, pub_acks));
+        let (name, acked_sequence) = (self.name(), self.acked_sequence);
+        let (Some(last), Some((_, pub_acks))) = (batches.last(), &mut self.session) else {
             return Ok(Relayed::Idle);
         };
-        let published = publish(&mut pub_acks, self.name(), self.acked_sequence, &batches).await;
+        let published = publish(pub_acks, name, acked_sequence, &batches).await;
         if published.is_truncated {
             // As in another session: the next step looks at the stream first.
-            self.acknowledged = AcknowledgedBatches::default();
+            (self.session, self.acknowledged) = Default::default();
             return Ok(Relayed::Unacknowledged { sent: 0, kept: published.sent + published.kept });
         }
-        self.session = Some((session, pub_acks));
         self.note(published, last.id).await
     }
 
-    async fn begin(&mut self, session: &Session) -> Result<(Session, PubAcks)> {
+    async fn begin(&mut self, session: &Session) -> Result<PubAcks> {
         self.acked_sequence = stream_memory::begin_session(&self.database, &self.broker, session).await?;
         fail_point::reach("relay: stream noted, nothing published");
         (self.acknowledged, self.cursor) = Default::default();
-        Ok((session.clone(), PubAcks::open(self.broker.context().client()).await?))
+        PubAcks::open(self.broker.context().client()).await
     }
 
     /// Takes note of what became of the batches up to `last`.

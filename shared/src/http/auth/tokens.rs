@@ -134,6 +134,9 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use aws_lc_rs::hmac;
     use base64::Engine;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -153,6 +156,21 @@ mod tests {
     fn signed(claims: Value) -> String {
         let key = EncodingKey::from_secret(DEMO_SECRET.as_bytes());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
+    }
+
+    #[test]
+    fn a_token_that_verified_before_is_refused_once_it_has_expired_and_with_another_signature() {
+        let tokens = tokens(true);
+        let token = tokens.sign("alice", None, Some(1)).unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+        assert_eq!(tokens.verify(&token).unwrap().sub, "alice");
+        assert_eq!(tokens.verify(&forged).unwrap_err(), "the token's signature is wrong");
+        let until = Instant::now() + Duration::from_secs(5);
+        while tokens.verify(&token).is_ok() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(tokens.verify(&token).unwrap_err(), "the token has expired");
     }
 
     /// A token whose claims are this text, which no library would write.
