@@ -55,15 +55,25 @@ impl Loads {
     pub async fn round(&mut self, binaries: &Binaries, duration: Duration) -> Result<()> {
         // What this round settled as fast as it could; the scenarios at a rate go by it.
         let mut capacity = None;
-        for (scenario, figures) in SCENARIOS.iter().zip(&mut self.scenarios) {
+        for (place, scenario) in SCENARIOS.iter().enumerate() {
             STDERR.tell(&format!("  {}", scenario.name));
             let measured = scenario.measure(binaries, duration, &mut capacity).await;
-            figures.add(measured.context(scenario.name)?);
+            self.scenarios[place].add(measured.context(scenario.name)?);
+            self.measure_beside(place, binaries, duration).await?;
         }
-        STDERR.tell("  the bound");
-        self.bound.add(bound::measure(binaries, CAPACITY, duration).await.context("the bound")?);
         STDERR.tell("  idle");
         self.idle.add(idle::measure(binaries, duration).await.context("idle")?);
+        Ok(())
+    }
+
+    /// What a scenario is compared with comes right after it: the disk may be another one a minute later.
+    async fn measure_beside(&mut self, place: usize, binaries: &Binaries, duration: Duration) -> Result<()> {
+        let measured = match place {
+            ALONE => bound::measure_parts(binaries).await.context("the parts of an order's way")?,
+            SATURATED => bound::measure(binaries, CAPACITY, duration).await.context("the bound")?,
+            _ => return Ok(()),
+        };
+        self.bound.add(measured);
         Ok(())
     }
 

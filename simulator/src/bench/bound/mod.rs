@@ -49,16 +49,28 @@ use crate::topology::{Part, Topology};
 /// Beyond its duration a run may take so long; an order may be lost for ever where nothing sends it again.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Measures the parts of an order's way, and then both halves at work.
+/// Measures both halves at work.
 pub(super) async fn measure(binaries: &Binaries, connections: u32, duration: Duration) -> Result<Measured> {
-    let mut ground = Ground::fresh(binaries, saturating(Limit::Duration(duration))).await?;
-    let topology = &mut ground.topology;
-    topology.stop_part(Part::Order).await?;
-    topology.stop_part(Part::Inventory).await?;
-    let mut figures = parts::measure(topology).await?;
-    figures.extend(at_work(topology, connections, duration).await?);
-    topology.stop().await?;
+    let mut ground = without_services(binaries).await?;
+    let figures = at_work(&ground.topology, connections, duration).await?;
+    ground.topology.stop().await?;
     Ok(figures)
+}
+
+/// Measures the parts of the way of an order that is alone.
+pub(super) async fn measure_parts(binaries: &Binaries) -> Result<Measured> {
+    let mut ground = without_services(binaries).await?;
+    let figures = parts::measure(&ground.topology).await?;
+    ground.topology.stop().await?;
+    Ok(figures)
+}
+
+/// A broker with the stream and the consumers that the services have created.
+async fn without_services(binaries: &Binaries) -> Result<Ground> {
+    let mut ground = Ground::fresh(binaries, saturating(Limit::Count(1))).await?;
+    ground.topology.stop_part(Part::Order).await?;
+    ground.topology.stop_part(Part::Inventory).await?;
+    Ok(ground)
 }
 
 async fn at_work(topology: &Topology, connections: u32, duration: Duration) -> Result<Measured> {
