@@ -6,6 +6,7 @@ pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod database;
+mod docs;
 pub mod fields;
 mod head;
 pub mod idempotency_key;
