@@ -40,7 +40,7 @@ async fn a_token_signed_with_the_private_key_is_accepted_for_both_kinds_of_key()
         let app = app_of(&signer, &files, &[]).await;
         accepted(&app, &signer.token(&alice())).await;
         refusal(&app, "expired", &signer.token(&json!({"sub": "alice", "exp": now_ms() / 1000 - 60}))).await;
-        let other = if let Signer::Rsa(_) = signer { Signer::rsa() } else { Signer::ed25519() };
+        let other = if let Signer::Rsa(_) = signer { Signer::other_rsa() } else { Signer::ed25519() };
         let detail = refusal(&app, "somebody else's key", &other.token(&alice())).await;
         assert!(detail.contains("signature"), "{detail}");
         assert_eq!(files.look().orders().await, 1);

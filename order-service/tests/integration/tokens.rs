@@ -1,22 +1,23 @@
 //! Who may not come in.
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
+use ring::hmac;
 use serde_json::{Value, json};
 use shared::clock::now_ms;
 
+use crate::fixture::signer::{hmac_token, hmac_token_with};
 use crate::fixture::{Files, NO_BROKER, SECRET, alone, answer_to, start};
 
-fn signed(algorithm: Algorithm, secret: &str, claims: Value) -> String {
-    encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+fn signed(secret: &str, claims: Value) -> String {
+    hmac_token(json!({"alg": "HS256"}), secret.as_bytes(), &claims)
 }
 
 #[tokio::test]
 async fn a_token_that_does_not_verify_is_refused_and_stores_nothing() {
     let (files, app) = alone(&[]).await;
     let now = now_ms() / 1000;
-    let hs256 = |claims| signed(Algorithm::HS256, SECRET, claims);
+    let hs256 = |claims| signed(SECRET, claims);
     let good = hs256(json!({"sub": "alice"}));
     let (head_and_claims, signature) = good.rsplit_once('.').unwrap();
     let cases = [
@@ -30,12 +31,25 @@ async fn a_token_that_does_not_verify_is_refused_and_stores_nothing() {
             let other = hs256(json!({"sub": "bob"}));
             format!("{}.{signature}", other.rsplit_once('.').unwrap().0)
         }),
+        ("wrong secret", signed("another-secret-of-more-than-32-bytes", json!({"sub": "a"}))),
         (
-            "wrong secret",
-            signed(Algorithm::HS256, "another-secret-of-more-than-32-bytes", json!({"sub": "a"})),
+            "HS512",
+            hmac_token_with(
+                hmac::HMAC_SHA512,
+                json!({"alg": "HS512"}),
+                SECRET.as_bytes(),
+                &json!({"sub": "alice"}),
+            ),
         ),
-        ("HS512", signed(Algorithm::HS512, SECRET, json!({"sub": "alice"}))),
-        ("HS384", signed(Algorithm::HS384, SECRET, json!({"sub": "alice"}))),
+        (
+            "HS384",
+            hmac_token_with(
+                hmac::HMAC_SHA384,
+                json!({"alg": "HS384"}),
+                SECRET.as_bytes(),
+                &json!({"sub": "alice"}),
+            ),
+        ),
         ("expired", hs256(json!({"sub": "alice", "exp": now - 60}))),
         ("exp as a string", hs256(json!({"sub": "alice", "exp": (now + 60).to_string()}))),
         ("not yet valid", hs256(json!({"sub": "alice", "nbf": now + 60}))),
@@ -59,7 +73,7 @@ async fn a_token_that_does_not_verify_is_refused_and_stores_nothing() {
 #[tokio::test]
 async fn a_request_without_exactly_one_bearer_token_is_refused() {
     let (_files, app) = alone(&[]).await;
-    let good = signed(Algorithm::HS256, SECRET, json!({"sub": "alice"}));
+    let good = signed(SECRET, json!({"sub": "alice"}));
     let send = async |values: &[String]| {
         let mut headers = HeaderMap::new();
         for value in values {
@@ -83,7 +97,7 @@ async fn a_token_without_exp_is_refused_only_where_exp_is_required() {
     let (lax_files, strict_files) = (Files::new(), Files::new());
     let lax = start(&lax_files, NO_BROKER, &[]).await;
     let strict = start(&strict_files, NO_BROKER, &["--jwt-require-exp"]).await;
-    let token = signed(Algorithm::HS256, SECRET, json!({"sub": "someUserId", "username": "testuser"}));
+    let token = signed(SECRET, json!({"sub": "someUserId", "username": "testuser"}));
     assert_eq!(lax.caller(&token).post("1", 1).await.status, 201);
     let refused = strict.caller(&token).post("1", 1).await;
     assert!(refused.problem(401).contains("claim exp"), "{refused:?}");

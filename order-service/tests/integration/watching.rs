@@ -1,9 +1,7 @@
 //! `GET /orders/events`: every change once, in order, however often a client comes back.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 use shared::clock::now_ms;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::fixture::events::{Events, watch, watch_request};
 use crate::fixture::nats::cancelled;
 use crate::fixture::raw::{connect, head};
+use crate::fixture::signer::hmac_token;
 use crate::fixture::{
     App, CONTRACT, Caller, Db, Publisher, SECRET, alone, alone_with_alice, answer_to, connected, wait_until,
 };
@@ -300,9 +299,8 @@ async fn a_stream_ends_when_its_token_expires() {
     // It ends one to two seconds from now: a token is valid for 30 seconds beyond its `exp`.
     let exp = now_ms() / 1_000 - 29;
     // With a fraction, as some libraries write it; the leeway ends with a whole second all the same.
-    let claims = HashMap::from([("sub", json!("alice")), ("exp", json!(exp as f64 + 0.5))]);
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
+    let claims = json!({"sub": "alice", "exp": exp as f64 + 0.5});
+    let token = hmac_token(json!({"alg": "HS256"}), SECRET.as_bytes(), &claims);
     let alice = app.caller(&token);
     let mut events = watch(&alice, None).await;
     let mut lasting = watch(&app.user("alice"), None).await;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 use super::version::{PINNED, require_new_enough};
 
@@ -88,7 +88,7 @@ fn image(scratch: &Path) -> Result<PathBuf> {
 
 fn verify(file: &Path, expected: &str) -> Result<()> {
     let bytes = fs::read(file).context("cannot read the download")?;
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found: String = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     ensure!(found == expected, "the download's SHA-256 is {found} and not {expected}");
     Ok(())
 }

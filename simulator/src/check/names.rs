@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
 /// A user or a product, by its number in [`Names`].
@@ -67,8 +67,8 @@ fn canonical_v7(text: &str) -> Option<u128> {
 
 /// 128 bits that stand for an idempotency key: keys are only ever compared.
 pub fn fingerprint(key: &str) -> u128 {
-    let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-    digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
+    let digest = digest(&SHA256, key.as_bytes());
+    digest.as_ref().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 #[cfg(test)]

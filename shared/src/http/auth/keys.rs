@@ -5,12 +5,12 @@ use std::fs;
 use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_lc_rs::rsa;
-use aws_lc_rs::signature::{ED25519, ParsedPublicKey};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
+use super::public_key::{self, PublicKey};
+use super::signatures;
 use crate::settings::{DEMO_SECRET, JwtSettings};
 use crate::text::without_byte_order_mark;
 
@@ -32,6 +32,7 @@ pub struct Key {
 impl Key {
     /// The key of the one setting that gives one. An empty value counts as not given.
     pub fn load(settings: &JwtSettings) -> Result<Self> {
+        signatures::install();
         let secret = settings.jwt_secret.as_ref().map(|secret| secret.expose().as_bytes());
         let [secret_file, public_key_file] = [&settings.jwt_secret_file, &settings.jwt_public_key_file]
             .map(|path| path.as_deref().filter(|path| !path.as_os_str().is_empty()));
@@ -75,15 +76,19 @@ impl Key {
         let der = public_key_der(pem).context(
             "must hold one public key in PEM, as `openssl pkey -pubout` writes it: -----BEGIN PUBLIC KEY-----",
         )?;
-        if ParsedPublicKey::new(&ED25519, &der).is_ok() {
-            let verifying = DecodingKey::from_ed_der(&der);
-            return Ok(Self { algorithm: Algorithm::EdDSA, verifying, signing: None });
+        match public_key::parse(&der) {
+            Some(PublicKey::Ed25519(key)) => {
+                let verifying = DecodingKey::from_ed_der(key);
+                Ok(Self { algorithm: Algorithm::EdDSA, verifying, signing: None })
+            }
+            Some(PublicKey::Rsa { key, modulus_bytes }) => {
+                let has_size = RSA_MODULUS_BYTES.contains(&modulus_bytes);
+                ensure!(has_size, "an RSA key must have 2048 to 8192 bits, has {}", modulus_bytes * 8);
+                let verifying = DecodingKey::from_rsa_der(key);
+                Ok(Self { algorithm: Algorithm::RS256, verifying, signing: None })
+            }
+            None => bail!("must hold an Ed25519 or an RSA key"),
         }
-        let Ok(key) = rsa::PublicKey::from_der(&der) else { bail!("must hold an Ed25519 or an RSA key") };
-        let bytes = key.modulus_len();
-        let has_size = RSA_MODULUS_BYTES.contains(&bytes);
-        ensure!(has_size, "an RSA key must have 2048 to 8192 bits, has {}", bytes * 8);
-        Ok(Self { algorithm: Algorithm::RS256, verifying: DecodingKey::from_rsa_der(&der), signing: None })
     }
 }
 
@@ -103,9 +108,6 @@ fn public_key_der(pem: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::encoding::AsDer;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-
     use super::*;
 
     /// The error for a file with this key, without what `openssl` adds.
@@ -115,16 +117,19 @@ mod tests {
         Key::from_pem(pem.as_bytes()).err().map(|error| format!("{error:#}")).unwrap_or_default()
     }
 
-    /// An RSA public key (RFC 8017, appendix A.1.1) of this many bytes, from 128 to 65,535.
-    fn rsa_key(modulus_bytes: u16) -> Vec<u8> {
-        let length = |bytes: u16| match u8::try_from(bytes) {
-            Ok(bytes) => vec![0x81, bytes],
-            Err(_) => [&[0x82][..], &bytes.to_be_bytes()].concat(),
-        };
-        let modulus = vec![0xc5; usize::from(modulus_bytes)];
-        let modulus = [&[0x02][..], &length(modulus_bytes + 1), &[0], &modulus].concat();
-        let numbers = [&modulus[..], &[0x02, 3, 1, 0, 1]].concat();
-        [&[0x30][..], &length(numbers.len() as u16), &numbers].concat()
+    /// One element of DER (X.690) with a content of at most 65,535 bytes.
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82][..], &length, content].concat()
+    }
+
+    /// An RSA public key with a modulus of this many bytes.
+    fn rsa_key(modulus_bytes: usize) -> Vec<u8> {
+        let modulus = [&[0][..], &vec![0xc5; modulus_bytes]].concat();
+        let numbers = [element(0x02, &modulus), element(0x02, &[1, 0, 1])].concat();
+        let algorithm = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+        let bits = [&[0][..], &element(0x30, &numbers)].concat();
+        element(0x30, &[&algorithm[..], &element(0x03, &bits)].concat())
     }
 
     #[test]
@@ -136,8 +141,10 @@ mod tests {
         for bytes in [256, 1024] {
             assert_eq!(refusal(&rsa_key(bytes)), "");
         }
-        let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let refusal = refusal(p256.public_key().as_der().unwrap().as_ref());
+        // A point of the curve P-256 (RFC 5480, section 2).
+        let p256 = b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+        let point = element(0x03, &[&[0, 4][..], &[0x17; 64]].concat());
+        let refusal = refusal(&element(0x30, &[&p256[..], &point].concat()));
         assert!(refusal.contains("Ed25519 or an RSA key"), "{refusal}");
     }
 }

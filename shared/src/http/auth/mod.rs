@@ -6,6 +6,8 @@ mod claims;
 mod extractors;
 mod keys;
 mod numeric_date;
+mod public_key;
+mod signatures;
 mod tokens;
 mod verified;
 

@@ -137,14 +137,15 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use aws_lc_rs::hmac;
     use base64::Engine;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use jsonwebtoken::EncodingKey;
+    use ring::hmac;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::http::auth::NumericDate;
+    use crate::http::auth::signatures;
     use crate::settings::DEMO_SECRET;
 
     fn tokens(require_exp: bool) -> Tokens {
@@ -154,6 +155,7 @@ mod tests {
     }
 
     fn signed(claims: Value) -> String {
+        signatures::install();
         let key = EncodingKey::from_secret(DEMO_SECRET.as_bytes());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
     }
