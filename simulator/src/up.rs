@@ -42,7 +42,13 @@ pub async fn run(args: UpArgs) -> Result<()> {
         ("--monitor-port", args.monitor_port),
     ])?;
     let mut signals = Signals::listen()?;
+    tell_step(
+        "1 of 2: cargo builds both services. The first time, this takes minutes; cargo tells how far it is.",
+    );
     let config = config(args)?;
+    tell_step(
+        "2 of 2: nats-server and both services start. Where there is no nats-server, it is fetched first.",
+    );
     let mut topology = tokio::select! {
         // Dropped half started, it takes down what runs.
         () = signals.next() => return Ok(()),
@@ -78,6 +84,12 @@ fn config(args: UpArgs) -> Result<TopologyConfig> {
         environment: Vec::new(),
         broker_launcher: Vec::new(),
     })
+}
+
+/// At once, since what others print while they work at the step stands below it.
+fn tell_step(step: &str) {
+    STDOUT.tell(step);
+    STDOUT.flush();
 }
 
 fn print_welcome(topology: &Topology) -> Result<()> {

@@ -4,9 +4,10 @@
 //! image's. Each step is printed, and why it failed.
 
 use std::fs;
+use std::io::{IsTerminal, stderr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use ring::digest::{SHA256, digest};
@@ -22,13 +23,17 @@ const ARCHIVES: [(&str, &str, &str); 2] = [
 /// A way to get the server into a scratch folder; returns the binary's path in there.
 type Step = fn(&Path) -> Result<PathBuf>;
 
-const STEPS: [(&str, Step); 3] =
-    [("the official release archive", archive), ("`go install`", go_install), ("the official image", image)];
+/// Each with what a person waits for.
+const STEPS: [(&str, &str, Step); 3] = [
+    ("the official release archive", "a download of some megabytes", archive),
+    ("`go install`", "which compiles it for about a minute", go_install),
+    ("the official image", "a download by Docker", image),
+];
 
 /// Puts the pinned nats-server at `server`, by the first step that works.
 pub fn fetch(folder: &Path, server: &Path) -> Result<()> {
-    for (name, step) in STEPS {
-        eprintln!("nats-server {PINNED}: trying {name}");
+    for (name, wait, step) in STEPS {
+        eprintln!("nats-server {PINNED}: trying {name}, {wait}");
         match attempt(step, folder, server) {
             Ok(()) => {
                 eprintln!("nats-server {PINNED}: from {name}, now at {}", server.display());
@@ -63,9 +68,14 @@ fn archive(scratch: &Path) -> Result<PathBuf> {
     let name = format!("nats-server-v{PINNED}-linux-{arch}");
     let url = format!("https://github.com/nats-io/nats-server/releases/download/v{PINNED}/{name}.tar.gz");
     let file = scratch.join("archive.tar.gz");
-    let curl =
-        ["--fail", "--silent", "--show-error", "--location", "--connect-timeout", "10", "--max-time", "600"];
-    run(Command::new("curl").args(curl).arg("--output").arg(&file).arg(url))?;
+    let mut curl = Command::new("curl");
+    curl.args(["--fail", "--show-error", "--location", "--connect-timeout", "10", "--max-time", "600"]);
+    // A person sees how far it is.
+    match stderr().is_terminal() {
+        true => curl.arg("--progress-bar").stderr(Stdio::inherit()),
+        false => curl.arg("--silent"),
+    };
+    run(curl.arg("--output").arg(&file).arg(url))?;
     verify(&file, sha256)?;
     run(Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(scratch))?;
     Ok(scratch.join(name).join("nats-server"))
@@ -93,7 +103,8 @@ fn verify(file: &Path, expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and returns what it printed; its error output becomes the error's text.
+/// Runs a command to its end and returns what it printed; its error output becomes the error's text, unless a
+/// person sees it.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {name}"))?;
