@@ -1,15 +1,19 @@
 //! Puts the inventory service together.
 
+use std::env::args_os;
+use std::process::ExitCode;
+
 use anyhow::Result;
 use shared::contract::events::{EventBody, OrderCreated};
 use shared::contract::subjects::INVENTORY_CONSUMER;
 use shared::operations::service::{About, Own, Service};
+use shared::operations::{command_line, start};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::families::FAMILIES;
 use crate::http::{AppState, routes};
-use crate::settings::{HEALING, Settings};
+use crate::settings::{Cli, HEALING, Settings};
 use crate::stock::reservation::DecideOrders;
 use crate::stock::seed;
 
@@ -20,6 +24,12 @@ pub const ABOUT: About =
 const QUEUE_SIZE: usize = 256;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the process does. Here and not in `main.rs`: there it would all be compiled once more.
+pub fn main() -> ExitCode {
+    let Cli { command, settings } = command_line::parse(args_os());
+    start::start(ABOUT.name, command, settings, run)
+}
 
 /// Runs the service until `shutdown`, then drains it. Fails when that takes too long, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {

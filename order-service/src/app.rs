@@ -1,12 +1,15 @@
 //! Puts the order service together.
 
+use std::env::args_os;
 use std::future::ready;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use shared::contract::events::{EventBody, OrderProcessed};
 use shared::contract::subjects::ORDER_CONSUMER;
 use shared::operations::gauge::Gauge;
 use shared::operations::service::{About, Own, Service};
+use shared::operations::{command_line, start};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -16,13 +19,19 @@ use crate::http::{AppState, routes};
 use crate::orders::feed::{Feed, FeedReader};
 use crate::orders::pending;
 use crate::orders::settlement::SettleOrders;
-use crate::settings::{HEALING, Settings};
+use crate::settings::{Cli, HEALING, Settings};
 use crate::sweeper::Sweeper;
 
 pub const ABOUT: About =
     About { name: ORDER_CONSUMER, subject: OrderProcessed::SUBJECT, families: FAMILIES, healing: HEALING };
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the process does. Here and not in `main.rs`: there it would all be compiled once more.
+pub fn main() -> ExitCode {
+    let Cli { command, settings } = command_line::parse(args_os());
+    start::start(ABOUT.name, command, settings, run)
+}
 
 /// Runs the service until `shutdown`, then drains it. Fails when that takes too long, or a task dies.
 pub async fn run(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
