@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
 
+use super::unsendable;
+use super::unsendable::Unsendable;
 use crate::broker::stream_memory;
 use crate::broker::stream_memory::Acknowledged;
 use crate::delivery::outbox;
@@ -43,18 +45,25 @@ impl AcknowledgedBatches {
         self.ids.len() >= DELETE_AT || self.since.is_some_and(|since| since.elapsed() >= DELETE_AFTER)
     }
 
-    /// Deletes the batches, and remembers the latest acknowledgement.
-    pub async fn delete(&mut self, database: &Database) -> Result<()> {
+    /// Deletes the batches, sets aside what is unsendable in them, and remembers the latest acknowledgement.
+    pub async fn delete(
+        &mut self,
+        database: &Database,
+        service: &'static str,
+        unsendable: &[Unsendable<'_>],
+    ) -> Result<()> {
         if !self.is_empty() {
             let (ids, latest) = (&self.ids, &self.latest);
             let deleted = database.write(|mut tx| async move {
                 fail_point::reach("relay: PubAcks seen, rows not deleted");
+                unsendable::set_aside(&mut tx, service, unsendable).await?;
                 outbox::delete(&mut tx, ids).await?;
                 stream_memory::remember(&mut tx, latest).await?;
                 fail_point::reach("relay: rows deleted, not committed");
                 Ok((tx, ()))
             });
             deleted.await.map_err(Error::from).context("delete relayed events")?;
+            unsendable::report(service, unsendable);
             fail_point::reach("relay: delete committed");
         }
         *self = Self::default();

@@ -5,6 +5,7 @@ use async_nats::jetstream::publish::PublishAck;
 
 use super::message;
 use super::pub_acks::PubAcks;
+use super::unsendable::Unsendable;
 use crate::broker::stream_memory::Acknowledged;
 use crate::contract::subjects::STREAM;
 use crate::delivery::outbox::{Batch, Enqueued};
@@ -16,7 +17,7 @@ pub(super) struct Published<'a> {
     /// The batches that ended, of which every event was acknowledged or can never be a message.
     pub ended: Vec<i64>,
     /// Events in them that can never be a message, and why.
-    pub unsendable: Vec<(&'a Enqueued, String)>,
+    pub unsendable: Vec<Unsendable<'a>>,
     /// How many events were acknowledged.
     pub sent: usize,
     /// How many were not, and may still be sent.
@@ -57,28 +58,11 @@ pub(super) async fn publish<'a>(
     batches: &'a [Batch],
 ) -> Published<'a> {
     fail_point::reach("relay: rows read, nothing published");
-    let (mut published, first) = (Published::default(), pub_acks.next);
-    let mut left: Vec<usize> = batches.iter().map(|batch| batch.events.len()).collect();
-    let Sent { mut in_flight, unsendable } = send(pub_acks, service, batches).await;
+    let mut published = Published::default();
+    let mut sent = send(pub_acks, service, batches).await;
     fail_point::reach("relay: published, no PubAck seen");
-    let (mut waiting, mut refused) = (in_flight.len(), None);
-    while waiting > 0 {
-        let Some((number, answer)) = pub_acks.answer().await else { break };
-        let answered = number.checked_sub(first).and_then(|index| in_flight.get_mut(index as usize)?.take());
-        let Some((place, event)) = answered else { continue };
-        waiting -= 1;
-        match answer.and_then(|ack| published.note(event, &ack, acked_sequence)) {
-            Ok(()) => left[place] -= 1,
-            Err(error) => refused = Some((event, error)),
-        }
-    }
-    let unanswered = in_flight.into_iter().flatten().next().map(|(_, event)| (event, "no answer".to_owned()));
-    if let Some((event, error)) = refused.or(unanswered) {
-        tracing::warn!(order_id = event.order_id, subject = event.subject, error, "event not acknowledged");
-    }
-    for (place, ..) in &unsendable {
-        left[*place] -= 1;
-    }
+    sent.receive(pub_acks, |event, ack| published.note(event, ack, acked_sequence)).await;
+    let Sent { left, unsendable, .. } = sent;
     published.kept = left.iter().sum();
     let ended = batches.iter().zip(&left).filter(|(_, left)| **left == 0);
     published.ended = ended.map(|(batch, _)| batch.id).collect();
@@ -89,22 +73,29 @@ pub(super) async fn publish<'a>(
 }
 
 /// The events of some batches, each with the place of its batch.
-#[derive(Default)]
 struct Sent<'a> {
+    /// The number of the first event in flight.
+    first: u64,
     /// Those that the client has, in the order of their numbers, until they are answered.
     in_flight: Vec<Option<(usize, &'a Enqueued)>>,
     /// Those that can never be a message, and why.
     unsendable: Vec<(usize, &'a Enqueued, String)>,
+    /// How many of each batch are neither acknowledged nor unsendable.
+    left: Vec<usize>,
 }
 
 /// Hands the events to the client, up to the first that it does not take at present.
 async fn send<'a>(pub_acks: &mut PubAcks, service: &str, batches: &'a [Batch]) -> Sent<'a> {
-    let mut sent = Sent::default();
+    let left = batches.iter().map(|batch| batch.events.len()).collect();
+    let mut sent = Sent { first: pub_acks.next, in_flight: Vec::new(), unsendable: Vec::new(), left };
     for (place, batch) in batches.iter().enumerate() {
         for event in &batch.events {
             match hand_over(pub_acks, service, event).await {
                 Ok(()) => sent.in_flight.push(Some((place, event))),
-                Err(NotSent::Never(why)) => sent.unsendable.push((place, event, why)),
+                Err(NotSent::Never(why)) => {
+                    sent.left[place] -= 1;
+                    sent.unsendable.push((place, event, why));
+                }
                 Err(NotSent::Now(error)) => {
                     tracing::warn!(order_id = event.order_id, error, "event not handed to the broker");
                     return sent;
@@ -113,6 +104,37 @@ async fn send<'a>(pub_acks: &mut PubAcks, service: &str, batches: &'a [Batch]) -
         }
     }
     sent
+}
+
+impl<'a> Sent<'a> {
+    /// Waits for the PubAcks, as long as any come. `note` says why one does not acknowledge its event.
+    async fn receive(
+        &mut self,
+        pub_acks: &mut PubAcks,
+        mut note: impl FnMut(&Enqueued, &PublishAck) -> Result<(), String>,
+    ) {
+        let (mut waiting, mut refused) = (self.in_flight.len(), None);
+        while waiting > 0 {
+            let Some((number, answer)) = pub_acks.answer().await else { break };
+            let Some((place, event)) = self.take(number) else { continue };
+            waiting -= 1;
+            match answer.and_then(|ack| note(event, &ack)) {
+                Ok(()) => self.left[place] -= 1,
+                Err(error) => refused = Some((event, error)),
+            }
+        }
+        let unanswered = || Some((self.in_flight.iter().flatten().next()?.1, "no answer".to_owned()));
+        if let Some((event, error)) = refused.or_else(unanswered) {
+            let Enqueued { order_id, subject, .. } = event;
+            tracing::warn!(order_id, subject, error, "event not acknowledged");
+        }
+    }
+
+    /// The event in flight with this number; `None` for one that was answered, or was in flight before.
+    fn take(&mut self, number: u64) -> Option<(usize, &'a Enqueued)> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.in_flight.get_mut(index)?.take()
+    }
 }
 
 enum NotSent {

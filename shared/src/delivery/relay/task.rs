@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::acknowledged::{AcknowledgedBatches, DELETE_AFTER};
 use super::pub_acks::PubAcks;
 use super::publish::{Published, publish};
-use super::unsendable::set_aside;
 use crate::broker::{Broker, BrokerState, Session, stream_memory};
 use crate::delivery::outbox;
 use crate::fail_point;
@@ -121,7 +120,8 @@ impl Relay {
         let due = self.acknowledged.is_due() || matches!(relayed, Relayed::Unacknowledged { .. });
         // While the disk is full, acknowledged batches are kept in mind instead of being sent again.
         if due && self.database.is_writable() {
-            self.acknowledged.delete(&self.database).await?;
+            let name = self.name();
+            self.acknowledged.delete(&self.database, name, &[]).await?;
         }
         Ok(relayed)
     }
@@ -156,16 +156,20 @@ impl Relay {
     /// Takes note of what became of the batches up to `last`.
     async fn note(&mut self, published: Published<'_>, last: i64) -> Result<Relayed> {
         let Published { ended, unsendable, sent, kept, latest, .. } = published;
-        let set_aside = set_aside(&self.database, self.name(), &unsendable).await;
-        if let Err(error) = set_aside {
-            self.cursor = 0;
-            return Err(error);
-        }
         self.acked_sequence = self.acked_sequence.max(latest.sequence);
         self.acknowledged.add(ended, latest);
-        self.cursor = if kept == 0 { last } else { 0 };
+        // Begun anew, unless all goes well.
+        self.cursor = 0;
+        if !unsendable.is_empty() {
+            let name = self.name();
+            self.acknowledged.delete(&self.database, name, &unsendable).await?;
+        }
         tracing::debug!(sent, kept, "outbox relayed");
-        Ok(if kept == 0 { Relayed::Sent(sent) } else { Relayed::Unacknowledged { sent, kept } })
+        if kept > 0 {
+            return Ok(Relayed::Unacknowledged { sent, kept });
+        }
+        self.cursor = last;
+        Ok(Relayed::Sent(sent))
     }
 
     fn name(&self) -> &'static str {
@@ -188,7 +192,8 @@ impl Relay {
                 ended => break ended,
             }
         };
-        self.acknowledged.delete(&self.database).await?;
+        let name = self.name();
+        self.acknowledged.delete(&self.database, name, &[]).await?;
         ended.map(drop)
     }
 }
