@@ -4,7 +4,7 @@
 //! enqueues is a batch, and one row: it is written, read and deleted as one.
 
 use futures_util::TryStreamExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sqlx::SqlitePool;
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -35,30 +35,21 @@ pub struct Enqueued {
     pub body: String,
 }
 
-/// The same, borrowed from the events that are enqueued.
-#[derive(Serialize)]
-struct Enqueueing<'a>(String, &'a str, &'a str, i64, &'a str, &'a str);
-
 /// Enqueues the events in their order, each with a `Nats-Msg-Id` of its own that carries the time `at_ms`.
 pub async fn enqueue(tx: &mut Tx, events: &[Event], at_ms: i64) -> sqlx::Result<()> {
+    let enqueued = |event| {
+        let Event { subject, order_id, time_ms, traceparent, body }: &Event = event;
+        (message_id(at_ms).to_string(), subject, order_id, time_ms, traceparent, body)
+    };
     for batch in events.chunks(BATCH_MAX) {
-        let rows: Vec<_> = batch.iter().map(|event| enqueueing(event, at_ms)).collect();
-        insert(tx, &rows).await?;
+        let rows: Vec<_> = batch.iter().map(enqueued).collect();
+        sqlx::query("INSERT INTO outbox_batches (event_count, events) VALUES ($1, $2)")
+            .bind(rows.len() as i64)
+            .bind(json(&rows))
+            .execute(&mut **tx)
+            .await?;
     }
     Ok(())
-}
-
-fn enqueueing(Event { subject, order_id, time_ms, traceparent, body }: &Event, at_ms: i64) -> Enqueueing<'_> {
-    Enqueueing(message_id(at_ms).to_string(), subject, order_id, *time_ms, traceparent, body)
-}
-
-async fn insert(tx: &mut Tx, events: &[Enqueueing<'_>]) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO outbox_batches (event_count, events) VALUES ($1, $2)")
-        .bind(events.len() as i64)
-        .bind(json(&events))
-        .execute(&mut **tx)
-        .await
-        .map(drop)
 }
 
 /// A fresh UUID v7 of the given time.

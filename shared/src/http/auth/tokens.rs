@@ -144,8 +144,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::http::auth::NumericDate;
-    use crate::http::auth::signatures;
+    use crate::http::auth::{NumericDate, signatures};
     use crate::settings::DEMO_SECRET;
 
     fn tokens(require_exp: bool) -> Tokens {
