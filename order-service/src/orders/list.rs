@@ -63,24 +63,12 @@ fn query(filter: Filter<'_>, below: Option<i64>, limit: i64) -> QueryBuilder<Sql
 
 #[cfg(test)]
 mod tests {
-    use sqlx::sqlite::SqlitePoolOptions;
-    use sqlx::{AssertSqlSafe, SqlitePool};
-
     use super::*;
-
-    static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
-
-    /// What SQLite would do, one step a line.
-    async fn plan(database: &SqlitePool, filter: Filter<'_>) -> String {
-        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", query(filter, None, 1).into_string()));
-        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(database).await.unwrap();
-        steps.into_iter().map(|(_, _, _, step)| step).collect::<Vec<_>>().join("\n")
-    }
+    use crate::orders::plans::Plans;
 
     #[tokio::test]
     async fn every_page_is_read_from_an_index_in_its_order() {
-        let database = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
-        MIGRATIONS.run(&database).await.unwrap();
+        let plans = Plans::open().await;
         let indexes = [
             (None, None, "orders_of_a_user "),
             (Some(Status::Confirmed), None, "orders_of_a_user_by_status "),
@@ -88,7 +76,10 @@ mod tests {
             (Some(Status::Confirmed), Some("1"), "orders_of_a_user_by_"),
         ];
         for (status, product_id, index) in indexes {
-            let plan_of = |owner| plan(&database, Filter { owner, status, product_id });
+            let plan_of = async |owner| {
+                let query = query(Filter { owner, status, product_id }, None, 1);
+                plans.of(&query.into_string()).await
+            };
             let (own, all) = (plan_of(Some("alice")).await, plan_of(None).await);
             assert!(own.starts_with("SEARCH orders USING") && own.contains(index), "{own}");
             assert!(all.starts_with("SEARCH orders USING INTEGER PRIMARY KEY (rowid<?)"), "{all}");

@@ -8,6 +8,8 @@ pub mod feed;
 pub mod list;
 pub mod pending;
 pub mod placement;
+#[cfg(test)]
+mod plans;
 pub mod settlement;
 pub mod status_changes;
 

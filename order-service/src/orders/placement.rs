@@ -4,7 +4,6 @@
 //! any number of requests with one key, in one batch or in many, make one order.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use shared::clock::now_ms;
 use shared::contract::status::Status;
@@ -12,11 +11,9 @@ use shared::delivery::outbox;
 use shared::fail_point;
 use shared::storage::commit_queue::{Batched, CommitError};
 use shared::storage::{Tx, from_json, json};
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::Order;
-use super::status_changes::NEWEST;
 
 /// A key means the same order for this long, in milliseconds.
 pub const KEY_LIFETIME_MS: i64 = 24 * 3600 * 1000;
@@ -132,16 +129,6 @@ struct Known<'a> {
     newest: i64,
 }
 
-/// One row: the newest number, and the orders with the batch's keys as a JSON text.
-static KNOWN: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {NEWEST}, json_group_array(json_array(j.key, json_array(
-             number, o.id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent)))
-         FROM json_each($1) AS j
-         JOIN orders AS o ON user_id = j.value ->> 0 AND idempotency_key = j.value ->> 1"
-    )
-});
-
 /// Reads the orders that the batch's keys have already made, as they are now. An expired key that was not purged yet
 /// gives way.
 async fn known<'a>(tx: &mut Tx, batch: &'a [NewOrder], now_ms: i64) -> sqlx::Result<Known<'a>> {
@@ -149,8 +136,16 @@ async fn known<'a>(tx: &mut Tx, batch: &'a [NewOrder], now_ms: i64) -> sqlx::Res
         .iter()
         .filter_map(|new| Some((new.user_id.as_str(), new.idempotency_key.as_deref()?)))
         .collect();
-    let known = sqlx::query_as(AssertSqlSafe(KNOWN.as_str())).bind(json(&asked));
-    let (newest, stored): (i64, String) = known.fetch_one(&mut **tx).await?;
+    // One row: each that comes alone would wake whoever waits for it.
+    let (newest, stored): (i64, String) = sqlx::query_as(
+        "SELECT (SELECT number FROM newest_status_change), json_group_array(json_array(j.key, json_array(
+             number, o.id, user_id, product_id, quantity, status, reason, created_at, decided_at, settled_at, traceparent)))
+         FROM json_each($1) AS j
+         JOIN orders AS o ON user_id = j.value ->> 0 AND idempotency_key = j.value ->> 1",
+    )
+    .bind(json(&asked))
+    .fetch_one(&mut **tx)
+    .await?;
     let stored: Vec<(usize, Order)> = from_json(&stored)?;
     let (live, expired): (Vec<_>, Vec<_>) =
         stored.into_iter().partition(|(_, order)| order.created_at > now_ms - KEY_LIFETIME_MS);

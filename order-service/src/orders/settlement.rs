@@ -4,7 +4,6 @@
 //! would let the second answer win without a word.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use anyhow::{Result, ensure};
 use shared::clock::now_ms;
@@ -12,9 +11,6 @@ use shared::contract::events::{OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
 use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::storage::{Tx, from_json, json};
-use sqlx::AssertSqlSafe;
-
-use super::status_changes::NEWEST;
 
 type State = (Status, Option<Reason>);
 
@@ -60,17 +56,17 @@ pub async fn settle(tx: &mut Tx, answers: &[Received<OrderProcessed>], now_ms: i
     Ok(outcomes)
 }
 
-static KNOWN: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {NEWEST}, json_group_array(json_array(id, number, json_array(status, reason))) FROM orders
-         WHERE id IN (SELECT value FROM json_each($1))"
-    )
-});
-
 async fn known(tx: &mut Tx, answers: &[Received<OrderProcessed>]) -> sqlx::Result<Known> {
     let ids: Vec<&str> = answers.iter().map(|answer| answer.event.order_id.as_str()).collect();
-    let known = sqlx::query_as(AssertSqlSafe(KNOWN.as_str())).bind(json(&ids));
-    let (newest, orders): (i64, String) = known.fetch_one(&mut **tx).await?;
+    // One row: each that comes alone would wake whoever waits for it.
+    let (newest, orders): (i64, String) = sqlx::query_as(
+        "SELECT (SELECT number FROM newest_status_change),
+                json_group_array(json_array(id, number, json_array(status, reason))) FROM orders
+         WHERE id IN (SELECT value FROM json_each($1))",
+    )
+    .bind(json(&ids))
+    .fetch_one(&mut **tx)
+    .await?;
     let orders: Vec<(String, i64, State)> = from_json(&orders)?;
     let orders = orders.into_iter().map(|(id, number, state)| (id, (number, state))).collect();
     Ok(Known { orders, newest })

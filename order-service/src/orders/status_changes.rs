@@ -3,7 +3,7 @@
 //! Whoever has seen the change N will never see a new one below N, so reading on behind N misses nothing.
 
 use shared::contract::status::{Reason, Status};
-use sqlx::{AssertSqlSafe, FromRow, SqlitePool};
+use sqlx::{FromRow, SqlitePool};
 
 /// One row of the view `status_changes`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -19,18 +19,15 @@ pub struct StatusChange {
     pub at: i64,
 }
 
-/// The id of the newest change, as SQL; 0 before the first. The view would be read as a whole.
-pub const NEWEST: &str = "max(coalesce((SELECT max(number) FROM orders), 0), coalesce((
-    SELECT settled_number FROM orders WHERE settled_number IS NOT NULL ORDER BY settled_number DESC LIMIT 1), 0))";
-
-/// The id of the newest change; 0 before the first.
-pub async fn newest(reader: &SqlitePool) -> sqlx::Result<i64> {
-    sqlx::query_scalar(AssertSqlSafe(format!("SELECT {NEWEST}"))).fetch_one(reader).await
-}
-
+const NEWEST: &str = "SELECT number FROM newest_status_change";
 const AFTER: &str = "SELECT * FROM status_changes WHERE id > $1 ORDER BY id LIMIT $2";
 const OF_A_USER_AFTER: &str =
     "SELECT * FROM status_changes WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+
+/// The id of the newest change; 0 before the first.
+pub async fn newest(reader: &SqlitePool) -> sqlx::Result<i64> {
+    sqlx::query_scalar(NEWEST).fetch_one(reader).await
+}
 
 /// Up to `limit` changes behind `id`, in order.
 pub async fn after(reader: &SqlitePool, id: i64, limit: i64) -> sqlx::Result<Vec<StatusChange>> {
@@ -49,23 +46,12 @@ pub async fn of_a_user_after(
 
 #[cfg(test)]
 mod tests {
-    use sqlx::sqlite::SqlitePoolOptions;
-
     use super::*;
-
-    static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
-
-    /// What SQLite would do, one step a line.
-    async fn plan(database: &SqlitePool, sql: &str) -> String {
-        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(database).await.unwrap();
-        steps.into_iter().map(|(_, _, _, step)| step).collect::<Vec<_>>().join("\n")
-    }
+    use crate::orders::plans::Plans;
 
     #[tokio::test]
     async fn changes_are_read_from_two_indexes_in_their_order_and_nothing_is_sorted() {
-        let database = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
-        MIGRATIONS.run(&database).await.unwrap();
+        let plans = Plans::open().await;
         let cases = [
             (AFTER, "INTEGER PRIMARY KEY (rowid>?)", "orders_settled (settled_number>?)"),
             (
@@ -75,11 +61,11 @@ mod tests {
             ),
         ];
         for (sql, created, settled) in cases {
-            let plan = plan(&database, sql).await;
+            let plan = plans.of(sql).await;
             assert!(plan.contains(created) && plan.contains(settled), "{plan}");
             assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
         }
-        let newest = plan(&database, &format!("SELECT {NEWEST}")).await;
+        let newest = plans.of(NEWEST).await;
         assert!(newest.contains("COVERING INDEX orders_settled"), "{newest}");
     }
 }
