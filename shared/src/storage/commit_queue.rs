@@ -102,7 +102,8 @@ async fn commit_all<R: Batched>(mut receiver: mpsc::Receiver<Queued<R>>, databas
 async fn receive<T>(receiver: &mut mpsc::Receiver<T>, queued: &mut Vec<T>, pause: Duration) -> bool {
     let until = Instant::now() + pause;
     let mut received = receiver.recv_many(queued, BATCH_MAX).await;
-    while received > 0 && queued.len() < ENOUGH {
+    // A timer would be waited for up to a millisecond, also where it has no time to run.
+    while !pause.is_zero() && received > 0 && queued.len() < ENOUGH {
         received =
             timeout_at(until, receiver.recv_many(queued, BATCH_MAX - queued.len())).await.unwrap_or_default();
     }

@@ -9,6 +9,7 @@ use sqlx::migrate::{Migration, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::storage::suspect;
+use crate::storage::writer::Writer;
 
 /// The delivery tables that both databases have.
 static DELIVERY: Migrator = sqlx::migrate!();
@@ -24,23 +25,22 @@ const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
 /// The connections to one file.
 pub(super) struct Connections {
-    pub writer: SqlitePool,
+    pub writer: Writer,
     pub reader: SqlitePool,
     pub scanner: SqlitePool,
 }
 
 /// All connections, on a file that is migrated, and checked where it was suspect.
 pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<Connections> {
-    let writer = pool(1)
-        .connect_with(options(path))
-        .await
-        .with_context(|| format!("open the database {}", path.display()))?;
-    suspect::check(path, &writer).await?;
+    let writer = Writer::open(options(path)).await;
+    let writer = writer.with_context(|| format!("open the database {}", path.display()))?;
+    let mut held = writer.take().await?;
+    suspect::check(path, &mut held).await?;
     let migrations = DELIVERY.iter().chain(own.iter()).cloned().collect::<Vec<Migration>>();
-    Migrator::with_migrations(migrations)
-        .run(&writer)
-        .await
-        .with_context(|| format!("migrate the database {}", path.display()))?;
+    // `run` takes what no future that moves between threads may hold.
+    let migrated = Migrator::with_migrations(migrations).run_direct(None, &mut *held, false).await;
+    migrated.with_context(|| format!("migrate the database {}", path.display()))?;
+    held.give_back();
     let read_only = |connections| async move {
         let opened = pool(connections).connect_with(options(path).pragma("query_only", "ON")).await;
         opened.with_context(|| format!("open the database {} for reading", path.display()))

@@ -3,14 +3,15 @@
 //! A commit that returned is on disk (`synchronous=FULL`). A second process on the same file is refused
 //! ([`lock`]): two writers would each believe in their own relay and consumer.
 
+use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
+use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
-use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
 use crate::storage::connect::{Connections, connect};
@@ -19,9 +20,7 @@ use crate::storage::files::Files;
 use crate::storage::lock::Lock;
 use crate::storage::stamp::Stamp;
 use crate::storage::suspect;
-
-/// A write transaction. It holds the only write connection until it is committed or dropped.
-pub type Tx = Transaction<'static, Sqlite>;
+use crate::storage::writer::{Tx, Writer};
 
 /// An open database file. Cheap to clone: each request does so several times.
 #[derive(Clone)]
@@ -29,7 +28,7 @@ pub struct Database(Arc<Open>);
 
 /// What a database is made of, for the modules beside this one.
 pub struct Open {
-    pub(super) writer: SqlitePool,
+    pub(super) writer: Writer,
     reader: SqlitePool,
     scanner: SqlitePool,
     // Why it cannot be written.
@@ -37,6 +36,7 @@ pub struct Open {
     // Why nothing more may be answered from it.
     pub(super) ended: watch::Sender<Option<String>>,
     pub(super) committed: watch::Sender<()>,
+    pub(super) enqueued: watch::Sender<()>,
     // The size of a WAL that could not be cut back, in bytes; otherwise 0.
     pub(super) wal_left: AtomicU64,
     // The last field, and so dropped after the pools.
@@ -60,10 +60,10 @@ impl Database {
             connected.map_err(|error| suspect::explain(&lock.path, error))?;
         let mut files = Files::opened(lock)?;
         // Only now, since it is certain whose file gets it.
-        let stamp = Stamp::give(&files.lock.file, &writer).await;
+        let stamp = stamp(&files.lock.file, &writer).await;
         files.stamp = stamp.map_err(|error| suspect::explain(&files.lock.path, error.into()))?;
-        let (failure, ended, committed, wal_left) = Default::default();
-        let open = Open { writer, reader, scanner, failure, ended, committed, wal_left, files };
+        let (failure, ended, committed, enqueued, wal_left) = Default::default();
+        let open = Open { writer, reader, scanner, failure, ended, committed, enqueued, wal_left, files };
         Ok(Self(open.into()))
     }
 
@@ -83,30 +83,19 @@ impl Database {
         &self.scanner
     }
 
-    /// Starts a write transaction with `BEGIN IMMEDIATE`, so that it never has to upgrade a read lock. What
-    /// is to be kept is written with [`Database::write`].
+    /// Starts a write transaction. What is to be kept is written with [`Database::write`].
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        let mut begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
-        if let Err(sqlx::Error::InvalidSavePointStatement) = begun {
-            self.replace_writer().await?;
-            begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
-        }
-        begun.inspect_err(|error| self.note_failure(error))
-    }
-
-    /// Closes the write connection; the pool opens another one.
-    ///
-    /// After a full disk or an I/O error SQLite has rolled back by itself. The ROLLBACK that sqlx sends after
-    /// it then fails, and sqlx counts the transaction as open for ever: without another connection, none
-    /// could begin again.
-    async fn replace_writer(&self) -> sqlx::Result<()> {
-        tracing::debug!("the write connection is replaced");
-        self.writer.acquire().await?.close().await
+        self.writer.begin().await.inspect_err(|error| self.note_failure(error))
     }
 
     /// Changes after each COMMIT of [`Database::write`], whatever came of it; several may show as one.
     pub fn commits(&self) -> watch::Receiver<()> {
         self.committed.subscribe()
+    }
+
+    /// Changes after each COMMIT of [`Database::write`] whose transaction has enqueued events, whatever came of it.
+    pub fn enqueues(&self) -> watch::Receiver<()> {
+        self.enqueued.subscribe()
     }
 
     /// Closes all connections, upon which SQLite folds the WAL into the file, and releases the lock.
@@ -116,4 +105,11 @@ impl Database {
         self.writer.close().await;
         self.files.lock.release();
     }
+}
+
+async fn stamp(file: &File, writer: &Writer) -> sqlx::Result<Option<Stamp>> {
+    let mut held = writer.take().await?;
+    let given = Stamp::give(file, &mut held).await?;
+    held.give_back();
+    Ok(given)
 }

@@ -15,6 +15,8 @@ pub mod suspect;
 mod wal;
 mod watch;
 mod write;
+mod writer;
 
-pub use database::{Database, Tx};
+pub use database::Database;
 pub use write::{WriteError, from_json, json};
+pub use writer::Tx;

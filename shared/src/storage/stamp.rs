@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use uuid::Uuid;
 
 /// Where the stamp stands in the header.
@@ -21,11 +21,11 @@ impl Stamp {
     /// Gives `file` a stamp, and has it written into the file itself, and not only into the WAL.
     ///
     /// `None` where the locked `file` is not the database itself, which must not be opened a second time.
-    pub async fn give(file: &File, writer: &SqlitePool) -> sqlx::Result<Option<Self>> {
+    pub async fn give(file: &File, writer: &mut SqliteConnection) -> sqlx::Result<Option<Self>> {
         if !cfg!(target_os = "linux") {
             return Ok(None);
         }
-        let given: u32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(writer).await?;
+        let given: u32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *writer).await?;
         // One that has not come to the file yet, since somebody was reading, stays: with a third one nobody
         // could tell which is to come.
         if let Ok(found) = read(file)
@@ -34,7 +34,7 @@ impl Stamp {
             return Ok(Some(Self([found, given])));
         }
         let stamp = Uuid::new_v4().as_u128() as u32 >> 1;
-        sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {stamp}"))).execute(writer).await?;
+        sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {stamp}"))).execute(&mut *writer).await?;
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(writer).await?;
         Ok(Some(Self([read(file).unwrap_or(stamp), stamp])))
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow};
-use sqlx::SqlitePool;
+use sqlx::SqliteConnection;
 
 use crate::clock::{now_ms, rfc3339};
 use crate::storage::beside::beside;
@@ -43,7 +43,7 @@ pub(crate) fn leave_marker(database: &Path, cause: &str) {
 /// Checks the database if its marker is there; a sound one loses the marker.
 ///
 /// The whole check, also of each index against its table: a mixture of two states shows only there.
-pub(crate) async fn check(database: &Path, connection: &SqlitePool) -> Result<()> {
+pub(crate) async fn check(database: &Path, connection: &mut SqliteConnection) -> Result<()> {
     let marker = marker(database);
     let Some(cause) = read(&marker)? else { return Ok(()) };
     let (file, cause) = (database.display(), cause.trim());

@@ -6,7 +6,7 @@
 use std::fs;
 use std::sync::atomic::Ordering;
 
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::storage::beside::beside;
 use crate::storage::connect::BUSY_TIMEOUT;
@@ -28,7 +28,9 @@ impl Database {
         if wal < self.wal_left.load(Ordering::Relaxed) + MAX_BYTES {
             return Ok(());
         }
-        let is_busy = cut_back(&self.writer).await?;
+        let mut writer = self.writer.take().await?;
+        let is_busy = cut_back(&mut writer).await?;
+        writer.give_back();
         self.wal_left.store(if is_busy { wal } else { 0 }, Ordering::Relaxed);
         tracing::info!(database = %self.path().display(), bytes = wal, is_busy, "WAL cut back");
         Ok(())
@@ -36,8 +38,7 @@ impl Database {
 }
 
 /// Returns whether a reader was in the way.
-async fn cut_back(writer: &SqlitePool) -> sqlx::Result<bool> {
-    let mut writer = writer.acquire().await?;
+async fn cut_back(writer: &mut SqliteConnection) -> sqlx::Result<bool> {
     let busy_timeout = |ms: u128| sqlx::query(AssertSqlSafe(format!("PRAGMA busy_timeout = {ms}")));
     busy_timeout(PATIENCE_MS).execute(&mut *writer).await?;
     let checkpoint = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writer).await;

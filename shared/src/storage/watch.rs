@@ -40,8 +40,7 @@ impl Database {
         if self.is_in_place() || self.is_unusable() {
             return;
         }
-        let fold_back = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer);
-        let folded = timeout(FOLD_BACK_TIMEOUT, fold_back).await;
+        let folded = timeout(FOLD_BACK_TIMEOUT, self.fold_back("PRAGMA wal_checkpoint(TRUNCATE)")).await;
         let whole = if matches!(folded, Ok(Ok(_))) { "whole" } else { "not whole without its WAL" };
         self.end(format!(
             "the database {} was moved, removed or replaced while it was in use; the service stopped. Where \
@@ -89,7 +88,13 @@ impl Database {
             .await?;
         sqlx::query("DROP TABLE probe").execute(&mut *tx).await?;
         tx.commit().await?;
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;
+        self.fold_back("PRAGMA wal_checkpoint(PASSIVE)").await
+    }
+
+    async fn fold_back(&self, checkpoint: &'static str) -> sqlx::Result<()> {
+        let mut writer = self.writer.take().await?;
+        sqlx::query(checkpoint).execute(&mut *writer).await?;
+        writer.give_back();
         Ok(())
     }
 }

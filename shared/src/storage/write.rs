@@ -6,8 +6,9 @@ use anyhow::{Error, Result, anyhow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::storage::database::{Database, Tx};
+use crate::storage::database::Database;
 use crate::storage::failure::{StorageFailure, commit_never_happened};
+use crate::storage::writer::Tx;
 
 /// Why a write has no result.
 #[derive(Debug)]
@@ -50,9 +51,13 @@ impl Database {
         F: Future<Output = Result<(Tx, T)>>,
     {
         let (tx, written) = self.run(work).await?;
+        let has_enqueued = tx.has_enqueued;
         let committed = tx.commit().await;
         // Also where nobody can tell: there may be something new.
         self.committed.send_replace(());
+        if has_enqueued {
+            self.enqueued.send_replace(());
+        }
         committed.map_err(|error| self.not_committed(error))?;
         if !self.is_in_place() {
             return Err(WriteError::Unknown(anyhow!("the file was moved, removed or replaced")));
