@@ -1,21 +1,21 @@
 //! Deciding a batch of orders: take stock or refuse, once per order.
 //!
 //! Decided in memory inside the transaction, one by one in the order of delivery: a batch may hold repeats,
-//! conflicts, and several orders of one product, which one UPDATE gets wrong. Then one statement per table.
+//! conflicts, and several orders of one product, which one UPDATE gets wrong. Then one statement per table, in one trip.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, ensure};
+use serde::Deserialize;
 use shared::clock::now_ms;
 use shared::contract::events::{Event, OrderCreated, OrderProcessed, Received};
 use shared::contract::status::{Reason, Status};
 use shared::delivery::handler::{EventHandler, Never, Outcome};
 use shared::delivery::outbox;
 use shared::storage::{Tx, from_json, json};
-use sqlx::FromRow;
 
 /// One row of the table `reservations`: a decided order, confirmed or cancelled.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, Deserialize)]
 struct Reservation {
     order_id: String,
     product_id: String,
@@ -40,8 +40,7 @@ impl EventHandler for DecideOrders {
 
 /// Decides the batch and writes it, its answers included. One outcome per order, in the same order.
 pub async fn reserve(tx: &mut Tx, orders: &[Received<OrderCreated>], now_ms: i64) -> Result<Vec<Outcome>> {
-    let mut decided = decided_before(tx, orders).await?;
-    let mut stock = stock_of(tx, orders).await?;
+    let Known { mut decided, mut stock } = known(tx, orders).await?;
     let (mut new, mut taken, mut answers) = (Vec::new(), BTreeMap::<&str, i64>::new(), Vec::new());
     let mut outcomes = Vec::with_capacity(orders.len());
     for received @ Received { event: order, .. } in orders {
@@ -64,9 +63,7 @@ pub async fn reserve(tx: &mut Tx, orders: &[Received<OrderCreated>], now_ms: i64
         new.push(reservation);
         outcomes.push(Outcome::Done(status.as_str()));
     }
-    insert(tx, &new).await?;
-    take(tx, &taken).await?;
-    outbox::enqueue(tx, &answers, now_ms).await?;
+    write(tx, &new, &taken, &answers, now_ms).await?;
     for Reservation { order_id, status, .. } in new {
         tracing::debug!(order_id, status = status.as_str(), "order decided");
     }
@@ -111,65 +108,56 @@ impl Reservation {
     }
 }
 
-async fn decided_before(
-    tx: &mut Tx,
-    orders: &[Received<OrderCreated>],
-) -> sqlx::Result<HashMap<String, Reservation>> {
-    let ids: Vec<&str> = orders.iter().map(|order| order.event.order_id.as_str()).collect();
-    let rows: Vec<Reservation> =
-        sqlx::query_as("SELECT * FROM reservations WHERE order_id IN (SELECT value FROM json_each($1))")
-            .bind(json(&ids))
-            .fetch_all(&mut **tx)
-            .await?;
-    Ok(rows.into_iter().map(|row| (row.order_id.clone(), row)).collect())
+/// What is known before a batch: which of its orders are decided, by their ids, and what is left of its products.
+struct Known {
+    decided: HashMap<String, Reservation>,
+    stock: HashMap<String, i64>,
 }
 
-async fn stock_of(tx: &mut Tx, orders: &[Received<OrderCreated>]) -> sqlx::Result<HashMap<String, i64>> {
-    let ids: BTreeSet<&str> = orders.iter().map(|order| order.event.product_id.as_str()).collect();
-    let rows: String = sqlx::query_scalar(
-        "SELECT json_group_array(json_array(id, stock)) FROM products
-         WHERE id IN (SELECT value FROM json_each($1))",
+async fn known(tx: &mut Tx, orders: &[Received<OrderCreated>]) -> sqlx::Result<Known> {
+    let ids: Vec<&str> = orders.iter().map(|order| order.event.order_id.as_str()).collect();
+    let products: BTreeSet<&str> = orders.iter().map(|order| order.event.product_id.as_str()).collect();
+    // One row: each that comes alone would wake whoever waits for it.
+    let (decided, stock): (String, String) = sqlx::query_as(
+        "SELECT (SELECT json_group_array(json_array(
+                     order_id, product_id, quantity, status, reason, decided_at, traceparent))
+                 FROM reservations WHERE order_id IN (SELECT value FROM json_each($1))),
+                (SELECT json_group_array(json_array(id, stock))
+                 FROM products WHERE id IN (SELECT value FROM json_each($2)))",
     )
     .bind(json(&ids))
+    .bind(json(&products))
     .fetch_one(&mut **tx)
     .await?;
-    Ok(from_json::<Vec<_>>(&rows)?.into_iter().collect())
+    let decided = from_json::<Vec<Reservation>>(&decided)?.into_iter();
+    let decided = decided.map(|before| (before.order_id.clone(), before)).collect();
+    Ok(Known { decided, stock: from_json::<Vec<_>>(&stock)?.into_iter().collect() })
 }
 
-async fn insert(tx: &mut Tx, new: &[Reservation]) -> Result<()> {
-    let rows: Vec<_> = new
-        .iter()
-        .map(|row| {
-            let Reservation { order_id, product_id, quantity, status, reason, decided_at, traceparent } = row;
-            (order_id, product_id, quantity, status, reason, decided_at, traceparent)
-        })
-        .collect();
-    sqlx::query(
+/// Stores the decisions, takes the sums off the shelf, and enqueues the answers. The schema refuses what would make stock
+/// negative.
+async fn write(
+    tx: &mut Tx,
+    new: &[Reservation],
+    taken: &BTreeMap<&str, i64>,
+    answers: &[Event],
+    now_ms: i64,
+) -> Result<()> {
+    let row = |row| {
+        let Reservation { order_id, product_id, quantity, status, reason, decided_at, traceparent }: &Reservation = row;
+        (order_id, product_id, quantity, status, reason, decided_at, traceparent)
+    };
+    let (rows, sums): (Vec<_>, Vec<_>) = (new.iter().map(row).collect(), taken.iter().collect());
+    let statements =
         "INSERT INTO reservations (order_id, product_id, quantity, status, reason, decided_at, traceparent)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-         FROM json_each($1)",
-    )
-    .bind(json(&rows))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Takes the sums off the shelf. The schema refuses what would make stock negative.
-async fn take(tx: &mut Tx, taken: &BTreeMap<&str, i64>) -> Result<()> {
-    if taken.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<_> = taken.iter().collect();
-    let written = sqlx::query(
-        "UPDATE products SET stock = stock - (j.value ->> 1)
-         FROM json_each($1) AS j WHERE products.id = j.value ->> 0",
-    )
-    .bind(json(&rows))
-    .execute(&mut **tx)
-    .await?
-    .rows_affected();
-    ensure!(written == taken.len() as u64, "took stock of {written} products instead of {}", taken.len());
+         FROM json_each($3);
+         UPDATE products SET stock = stock - (j.value ->> 1)
+         FROM json_each($4) AS j WHERE products.id = j.value ->> 0";
+    let bind = |statement: outbox::Statement| statement.bind(json(&rows)).bind(json(&sums));
+    let written = outbox::enqueue_with(tx, answers, now_ms, statements, bind).await?;
+    let expected = new.len() + taken.len();
+    ensure!(written == expected as u64, "wrote {written} rows instead of {expected}");
     Ok(())
 }
 

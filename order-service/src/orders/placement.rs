@@ -90,8 +90,6 @@ pub async fn place(tx: &mut Tx, batch: &[NewOrder], now_ms: i64) -> sqlx::Result
         decided.push(before);
     }
     insert(tx, &created, &created_with, now_ms).await?;
-    let events: Vec<_> = created.iter().map(Order::announcement).collect();
-    outbox::enqueue(tx, &events, now_ms).await?;
     let mut created = created.into_iter().map(Placed::Created);
     Ok(decided.into_iter().filter_map(|before| before.or_else(|| created.next())).collect())
 }
@@ -155,7 +153,7 @@ async fn known<'a>(tx: &mut Tx, batch: &'a [NewOrder], now_ms: i64) -> sqlx::Res
     Ok(Known { keys, newest })
 }
 
-/// Stores the orders, each with its key, if it has one.
+/// Stores the orders, each with its key, if it has one, and enqueues their events.
 async fn insert(tx: &mut Tx, orders: &[Order], keys: &[Option<&str>], now_ms: i64) -> sqlx::Result<()> {
     if orders.is_empty() {
         return Ok(());
@@ -165,18 +163,16 @@ async fn insert(tx: &mut Tx, orders: &[Order], keys: &[Option<&str>], now_ms: i6
         (number, id, user_id, product_id, quantity, traceparent, keys[place])
     };
     let rows: Vec<_> = orders.iter().enumerate().map(row).collect();
-    sqlx::query(
+    let events: Vec<_> = orders.iter().map(Order::announcement).collect();
+    let insert =
         "INSERT INTO orders (number, id, user_id, product_id, quantity, traceparent, idempotency_key,
-                             status, created_at, sent_at)
+                                      status, created_at, sent_at)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-                'created', $2, $2
-         FROM json_each($1)",
-    )
-    .bind(json(&rows))
-    .bind(now_ms)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
+                'created', $4, $4
+         FROM json_each($3)";
+    outbox::enqueue_with(tx, &events, now_ms, insert, |statement| statement.bind(json(&rows)).bind(now_ms))
+        .await
+        .map(drop)
 }
 
 async fn forget_keys(tx: &mut Tx, numbers: &[i64]) -> sqlx::Result<()> {

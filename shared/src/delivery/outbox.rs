@@ -5,13 +5,15 @@
 
 use futures_util::TryStreamExt;
 use serde::Deserialize;
-use sqlx::SqlitePool;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::contract::events::Event;
 use crate::storage::{Tx, from_json, json};
 
-/// Events in one row, at most.
+/// Events in one row, at most: as many as are placed or handled in one transaction.
 const BATCH_MAX: usize = 1_000;
 
 /// Events that were enqueued together; one row of the table `outbox_batches`.
@@ -35,21 +37,37 @@ pub struct Enqueued {
     pub body: String,
 }
 
+/// A statement that is bound value by value.
+pub type Statement = Query<'static, Sqlite, SqliteArguments>;
+
 /// Enqueues the events in their order, each with a `Nats-Msg-Id` of its own that carries the time `at_ms`.
 pub async fn enqueue(tx: &mut Tx, events: &[Event], at_ms: i64) -> sqlx::Result<()> {
+    for batch in events.chunks(BATCH_MAX) {
+        enqueue_with(tx, batch, at_ms, "", |statement| statement).await?;
+    }
+    Ok(())
+}
+
+/// Enqueues one batch of events, and runs the `statements` that make them true, all in one trip to the database's thread.
+/// In `statements` the values that `bind` adds are `$3` and so on. Returns how many rows they wrote.
+pub async fn enqueue_with(
+    tx: &mut Tx,
+    events: &[Event],
+    at_ms: i64,
+    statements: &'static str,
+    bind: impl FnOnce(Statement) -> Statement,
+) -> sqlx::Result<u64> {
     let enqueued = |event| {
         let Event { subject, order_id, time_ms, traceparent, body }: &Event = event;
         (message_id(at_ms).to_string(), subject, order_id, time_ms, traceparent, body)
     };
-    for batch in events.chunks(BATCH_MAX) {
-        let rows: Vec<_> = batch.iter().map(enqueued).collect();
-        sqlx::query("INSERT INTO outbox_batches (event_count, events) VALUES ($1, $2)")
-            .bind(rows.len() as i64)
-            .bind(json(&rows))
-            .execute(&mut **tx)
-            .await?;
-    }
-    Ok(())
+    let rows: Vec<_> = events.iter().map(enqueued).collect();
+    let all =
+        format!("INSERT INTO outbox_batches (event_count, events) SELECT $1, $2 WHERE $1 > 0; {statements}");
+    let statement = sqlx::query(AssertSqlSafe(all)).bind(rows.len() as i64).bind(json(&rows));
+    tx.has_enqueued |= !events.is_empty();
+    let written = bind(statement).execute(&mut **tx).await?.rows_affected();
+    Ok(written - u64::from(!events.is_empty()))
 }
 
 /// A fresh UUID v7 of the given time.
@@ -109,7 +127,12 @@ pub async fn count(reader: &SqlitePool) -> sqlx::Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::migrate::Migrator;
+
     use super::*;
+    use crate::contract::events::OrderProcessed;
+    use crate::contract::status::Status;
+    use crate::storage::Database;
 
     #[test]
     fn a_message_id_carries_the_time_of_its_enqueueing_to_the_millisecond() {
@@ -117,5 +140,23 @@ mod tests {
         assert_eq!(enqueued_ms(&message_id(at_ms).to_string()), Some(at_ms));
         assert_ne!(message_id(at_ms), message_id(at_ms));
         assert_eq!(enqueued_ms("demo-1"), None);
+    }
+
+    #[tokio::test]
+    async fn a_commit_wakes_the_relay_where_it_has_enqueued_events_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let database = Database::open(&path, &Migrator::with_migrations(Vec::new())).await.unwrap();
+        let mut enqueues = database.enqueues();
+        let answer = OrderProcessed { order_id: "1".into(), status: Status::Confirmed, reason: None };
+        for (events, is_woken) in [(vec![], false), (vec![Event::new("1", &answer, 0, "trace")], true)] {
+            let written = database.write(|mut tx| async move {
+                enqueue(&mut tx, &events, 0).await?;
+                Ok((tx, ()))
+            });
+            written.await.unwrap();
+            assert_eq!(enqueues.has_changed().unwrap(), is_woken);
+            enqueues.mark_unchanged();
+        }
     }
 }

@@ -1,6 +1,5 @@
-//! The task that relays: one step after the other. A commit or news of the broker ends the pause between two.
+//! The task that relays: one step after the other. New events or news of the broker end the pause between two.
 
-use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,7 +16,7 @@ use crate::storage::Database;
 
 /// Events published in one step, with all their PubAcks in flight at once: batches until they have so many.
 const ENOUGH: usize = 1_000;
-/// The outbox is looked at this often even when no commit wakes the relay.
+/// The outbox is looked at this often even when nothing wakes the relay.
 const TICK: Duration = Duration::from_secs(1);
 /// The pause after a first failed step; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_START: Duration = Duration::from_millis(100);
@@ -66,24 +65,24 @@ impl Relay {
     ///
     /// `last_call` comes when nothing enqueues any more.
     pub async fn run(mut self, last_call: CancellationToken) {
-        let (mut commits, mut broker) = (self.database.commits(), self.broker.state());
-        let (mut backoff, mut is_busy) = (BACKOFF_START, false);
+        let (mut enqueues, mut broker) = (self.database.enqueues(), self.broker.state());
+        let mut backoff = BACKOFF_START;
         while !last_call.is_cancelled() {
             // Seen before the step looks: what happens during the step wakes the next one.
-            commits.mark_unchanged();
+            enqueues.mark_unchanged();
             broker.mark_unchanged();
             let started = Instant::now();
             let (pause, is_idle) = match self.relay_once().await {
-                Ok(Relayed::Sent(sent)) => {
+                // More came meanwhile, or was left.
+                Ok(Relayed::Sent(sent)) if sent >= ENOUGH || enqueues.has_changed().unwrap_or_default() => {
                     backoff = BACKOFF_START;
-                    // Alone, unless it was there when the step before it ended.
-                    let waiting = if mem::replace(&mut is_busy, true) { sent } else { 0 };
-                    (gather::pause(started.elapsed(), waiting, ENOUGH), false)
+                    (gather::pause(started.elapsed(), sent, ENOUGH), false)
                 }
-                Ok(Relayed::Idle) => {
-                    is_busy = false;
-                    (if self.acknowledged.is_empty() { TICK } else { DELETE_AFTER }, true)
+                Ok(Relayed::Sent(_)) => {
+                    backoff = BACKOFF_START;
+                    (DELETE_AFTER, true)
                 }
+                Ok(Relayed::Idle) => (if self.acknowledged.is_empty() { TICK } else { DELETE_AFTER }, true),
                 failed => {
                     self.report(failed);
                     let pause = backoff;
@@ -92,7 +91,7 @@ impl Relay {
                 }
             };
             tokio::select! {
-                _ = commits.changed(), if is_idle => {}
+                _ = enqueues.changed(), if is_idle => {}
                 _ = broker.changed() => {}
                 () = last_call.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
