@@ -48,7 +48,7 @@ impl Pull {
     /// end of the pull.
     pub async fn next_batch(&mut self) -> Result<Option<Vec<Message>>> {
         let handled_in = self.batch_at.map_or(Duration::ZERO, |at| at.elapsed());
-        let arrived = unconstrained(self.messages.next()).now_or_never();
+        let arrived = self.arrived();
         let is_busy = arrived.is_some();
         let first = match arrived {
             Some(arrived) => arrived,
@@ -56,15 +56,22 @@ impl Pull {
         };
         let Some(first) = first else { return Ok(None) };
         let mut batch = vec![first.map_err(|error| anyhow!(error))?.into()];
-        let arrived_at = Instant::now();
-        while self.take_one(arrived_at, &mut batch).await {}
+        while let Some(Some(Ok(message))) = self.arrived() {
+            batch.push(message.into());
+        }
         if is_busy {
-            let until = arrived_at + gather::pause(handled_in, batch.len(), ENOUGH);
+            let until = Instant::now() + gather::pause(handled_in, batch.len(), ENOUGH);
             while batch.len() < ENOUGH && self.take_one(until, &mut batch).await {}
         }
         self.batch_at = Some(Instant::now());
         self.delivered += batch.len();
         Ok(Some(batch))
+    }
+
+    /// What has arrived, without waiting: a deadline that has passed would be waited for up to a millisecond, which is what
+    /// timers tell apart.
+    fn arrived(&mut self) -> Option<Option<<pull::Batch as Stream>::Item>> {
+        unconstrained(self.messages.next()).now_or_never()
     }
 
     /// Takes a message that has arrived, or arrives until then. It is looked for before the deadline is.
@@ -84,7 +91,7 @@ impl Pull {
                 return next;
             }
             for _ in 0..SWALLOWED_MAX {
-                if let Some(next) = unconstrained(self.messages.next()).now_or_never() {
+                if let Some(next) = self.arrived() {
                     return next;
                 }
             }
