@@ -14,7 +14,7 @@ use crate::storage::{Database, Tx, WriteError};
 /// Requests committed together, at most.
 const BATCH_MAX: usize = 1_000;
 
-/// So many are committed without waiting for more.
+/// So many are committed without waiting for more, where no more are on their way.
 const ENOUGH: usize = 8;
 
 /// Why a request has no outcome.
@@ -83,8 +83,8 @@ impl<R: Batched> CommitQueue<R> {
 }
 
 async fn commit_all<R: Batched>(mut receiver: mpsc::Receiver<Queued<R>>, database: Database) {
-    let (mut queued, mut pause) = (Vec::with_capacity(BATCH_MAX), Duration::ZERO);
-    while receive(&mut receiver, &mut queued, pause).await {
+    let (mut queued, mut pause, mut enough) = (Vec::with_capacity(BATCH_MAX), Duration::ZERO, ENOUGH);
+    while receive(&mut receiver, &mut queued, pause, enough).await {
         let started = Instant::now();
         let (batch, answers): (Vec<_>, Vec<_>) =
             queued.drain(..).map(|Queued { request, answer }| (request, answer)).unzip();
@@ -94,16 +94,23 @@ async fn commit_all<R: Batched>(mut receiver: mpsc::Receiver<Queued<R>>, databas
             // The client may be gone; what it asked for is stored all the same.
             let _ = answer.send(result);
         }
-        pause = gather::pause(started.elapsed(), receiver.len(), ENOUGH);
+        // Half of those who come, as far as this batch and whoever waits already tell: not to wait for the slowest.
+        enough = ENOUGH.max((batch.len() + receiver.len()) / 2);
+        pause = gather::pause(started.elapsed(), receiver.len(), enough);
     }
 }
 
 /// Takes what waits, and what comes until enough wait or the pause ends. False when nothing will come any more.
-async fn receive<T>(receiver: &mut mpsc::Receiver<T>, queued: &mut Vec<T>, pause: Duration) -> bool {
+async fn receive<T>(
+    receiver: &mut mpsc::Receiver<T>,
+    queued: &mut Vec<T>,
+    pause: Duration,
+    enough: usize,
+) -> bool {
     let until = Instant::now() + pause;
     let mut received = receiver.recv_many(queued, BATCH_MAX).await;
     // A timer would be waited for up to a millisecond, also where it has no time to run.
-    while !pause.is_zero() && received > 0 && queued.len() < ENOUGH {
+    while !pause.is_zero() && received > 0 && queued.len() < enough {
         received =
             timeout_at(until, receiver.recv_many(queued, BATCH_MAX - queued.len())).await.unwrap_or_default();
     }
