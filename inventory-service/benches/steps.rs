@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use inventory_service::migrations::MIGRATIONS;
 use inventory_service::stock::reservation::reserve;
 use inventory_service::stock::seed::{self, SeedProduct};
 use shared::clock::now_ms;
@@ -12,8 +13,6 @@ use shared::contract::status::Status;
 use shared::contract::trace;
 use shared::storage::Database;
 use tokio::runtime::Runtime;
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 const BATCHES: [usize; 2] = [1, 64];
 const PRODUCTS: usize = 10;

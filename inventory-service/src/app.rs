@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::families::FAMILIES;
 use crate::http::{AppState, routes};
+use crate::migrations::MIGRATIONS;
 use crate::settings::{Cli, HEALING, Settings};
 use crate::stock::reservation::DecideOrders;
 use crate::stock::seed;
@@ -22,8 +23,6 @@ pub const ABOUT: About =
 
 /// Changes that may wait for a commit; further ones are answered 503.
 const QUEUE_SIZE: usize = 256;
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// What the process does. Here and not in `main.rs`: there it would all be compiled once more.
 pub fn main() -> ExitCode {

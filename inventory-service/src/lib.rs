@@ -6,5 +6,6 @@
 pub mod app;
 pub mod families;
 pub mod http;
+pub mod migrations;
 pub mod settings;
 pub mod stock;

@@ -6,6 +6,7 @@
 
 use clap::Parser;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use order_service::migrations::MIGRATIONS;
 use order_service::orders::placement::{NewOrder, Placed};
 use order_service::orders::settlement::settle;
 use order_service::settings::Cli;
@@ -23,8 +24,6 @@ use tempfile::TempDir;
 use testing::{Broker, wait_until};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 const BATCHES: [usize; 2] = [1, 64];
 

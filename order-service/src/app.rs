@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::families::FAMILIES;
 use crate::http::open_requests::OpenRequests;
 use crate::http::{AppState, routes};
+use crate::migrations::MIGRATIONS;
 use crate::orders::feed::{Feed, FeedReader};
 use crate::orders::pending;
 use crate::orders::settlement::SettleOrders;
@@ -24,8 +25,6 @@ use crate::sweeper::Sweeper;
 
 pub const ABOUT: About =
     About { name: ORDER_CONSUMER, subject: OrderProcessed::SUBJECT, families: FAMILIES, healing: HEALING };
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// What the process does. Here and not in `main.rs`: there it would all be compiled once more.
 pub fn main() -> ExitCode {

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod families;
 pub mod http;
+pub mod migrations;
 pub mod orders;
 pub mod settings;
 pub mod sweeper;

@@ -4,6 +4,7 @@
 //! - [`Broker`]: a NATS of their own, never a mock; [`RawPublisher`]: messages that no client would send
 //! - [`SmallDisk`]: a disk that fills up
 //! - [`contract`], [`event_contract`], [`families`]: what is promised of HTTP, events, and metrics
+//! - [`migrations`]: what a binary has of them
 //! - [`service`]: a service in the test or as a process, its callers, its database, and its events
 //! - [`wait_until`]: how a test waits
 
@@ -11,6 +12,7 @@ mod broker;
 pub mod contract;
 pub mod event_contract;
 pub mod families;
+pub mod migrations;
 mod raw_publisher;
 pub mod service;
 mod small_disk;

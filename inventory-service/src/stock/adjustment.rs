@@ -5,9 +5,9 @@
 
 use serde::Serialize;
 use shared::clock::now_ms;
+use shared::from_row;
 use shared::storage::Tx;
 use shared::storage::commit_queue::{Batched, CommitError};
-use sqlx::FromRow;
 use utoipa::ToSchema;
 
 use super::{STOCK_MAX, rfc3339};
@@ -35,7 +35,7 @@ pub struct NewAdjustment {
 }
 
 /// The record of a change: one row of the table `adjustments`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Adjustment {
     /// Rises with each change.
@@ -60,6 +60,8 @@ pub struct Adjustment {
     #[serde(skip)]
     pub created: bool,
 }
+
+from_row!(Adjustment { id, product_id, kind, delta, reason, created_at, user_id, stock_after, created });
 
 /// A change that is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -9,15 +9,15 @@ pub mod reservation;
 pub mod seed;
 
 use serde::{Serialize, Serializer};
-use shared::clock;
-use sqlx::{FromRow, SqlitePool};
+use shared::{clock, from_row};
+use sqlx::SqlitePool;
 use utoipa::ToSchema;
 
 /// The most that there can be of one product; far below what would overflow a sum.
 pub const STOCK_MAX: i64 = 1_000_000_000_000;
 
 /// A product and what is left of it.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Product {
     /// 1–64 characters.
@@ -27,6 +27,8 @@ pub struct Product {
     #[schema(minimum = 0)]
     pub stock: i64,
 }
+
+from_row!(Product { product_id, stock });
 
 /// The first `limit` products behind this id, in the order of their ids; no product's id is empty.
 pub async fn behind(reader: &SqlitePool, product_id: &str, limit: i64) -> sqlx::Result<Vec<Product>> {

@@ -4,13 +4,14 @@
 //! read as two halves, each from an index in its order, so its cost does not grow with what was sold.
 
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, SqlitePool};
+use shared::from_row;
+use sqlx::SqlitePool;
 use utoipa::ToSchema;
 
 use super::rfc3339;
 
 /// One change of a product's stock.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Movement {
     /// `seed`, `restock` or `correction`: an adjustment; `reservation`: a confirmed order.
@@ -42,6 +43,8 @@ pub struct Movement {
     #[schema(nullable = false)]
     pub stock_after: Option<i64>,
 }
+
+from_row!(Movement { kind, delta, at, order_id, adjustment_id, reason, user_id, stock_after });
 
 /// Where a page ends, in each half: what is older than this comes behind it.
 ///
@@ -112,8 +115,7 @@ mod tests {
     use shared::storage::Database;
 
     use super::*;
-
-    static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+    use crate::migrations::MIGRATIONS;
 
     /// Each step of the plan with its number and that of the step that it belongs to.
     async fn plan() -> Vec<(i64, i64, String)> {

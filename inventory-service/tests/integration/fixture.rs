@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use clap::Parser;
 use inventory_service::app;
+use inventory_service::migrations::MIGRATIONS;
 use inventory_service::settings::{Cli, Settings};
 use inventory_service::stock::seed;
 use processes::{Port, broker};
@@ -21,8 +22,6 @@ pub use testing::service::{
 use testing::service::{Ran, SECRET, WriteLock};
 use testing::{Broker, SmallDisk, wait_until};
 use tokio::process::Command;
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// What the service promises.
 pub static CONTRACT: LazyLock<Contract> =

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use inventory_service::migrations::MIGRATIONS;
 use serde_json::json;
 use sqlx::migrate::Migrator;
 use testing::service::raw::connect;
@@ -16,8 +17,6 @@ use crate::fixture::{CONTRACT, Home, Inventory, alone, token};
 const CLIENTS: i64 = 20;
 /// Room for the WAL and the file that a probe makes.
 const DISK_MEGABYTES: usize = 32;
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Sends restocks by one, each from a client that is gone once it has sent its request.
 async fn restocks_without_clients(inventory: &Inventory) {

@@ -17,11 +17,12 @@ use serde::Deserialize;
 use shared::clock::rfc3339;
 use shared::contract::events::{Event, OrderCreated};
 use shared::contract::status::{Reason, Status};
-use sqlx::{FromRow, SqlitePool};
+use shared::from_row;
+use sqlx::SqlitePool;
 
 /// One row of the table `orders`, without what only [`pending`] and [`status_changes`] ask for. As JSON it is an array of
 /// these fields.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Order {
     /// Its place in the order of arrival.
     pub number: i64,
@@ -42,6 +43,20 @@ pub struct Order {
     /// The trace of the POST.
     pub traceparent: String,
 }
+
+from_row!(Order {
+    number,
+    id,
+    user_id,
+    product_id,
+    quantity,
+    status,
+    reason,
+    created_at,
+    decided_at,
+    settled_at,
+    traceparent
+});
 
 impl Order {
     /// Whether the order has its final status.

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+use crate::migrations::MIGRATIONS;
 
 pub struct Plans(SqlitePool);
 

@@ -3,10 +3,11 @@
 //! Whoever has seen the change N will never see a new one below N, so reading on behind N misses nothing.
 
 use shared::contract::status::{Reason, Status};
-use sqlx::{FromRow, SqlitePool};
+use shared::from_row;
+use sqlx::SqlitePool;
 
 /// One row of the view `status_changes`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusChange {
     /// Above the ids of all changes that were committed before.
     pub id: i64,
@@ -18,6 +19,8 @@ pub struct StatusChange {
     /// When, in Unix milliseconds.
     pub at: i64,
 }
+
+from_row!(StatusChange { id, order_id, user_id, status, reason, at });
 
 const NEWEST: &str = "SELECT number FROM newest_status_change";
 const AFTER: &str = "SELECT * FROM status_changes WHERE id > $1 ORDER BY id LIMIT $2";

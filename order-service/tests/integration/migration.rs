@@ -1,13 +1,12 @@
 //! Databases as older versions of the service left them, and what the schema refuses.
 
+use order_service::migrations::MIGRATIONS;
 use shared::storage::Database;
 use sqlx::migrate::{Migration, Migrator};
 use testing::service::run_sql;
 
 use crate::fixture::parts::Parts;
 use crate::fixture::{Files, NO_BROKER, start};
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Makes the file as a service with the migrations up to `version` left it, with what `sql` stores.
 async fn old_database(files: &Files, version: i64, sql: &'static str) {

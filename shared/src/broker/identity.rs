@@ -8,6 +8,7 @@ use anyhow::{Context as _, Error, Result};
 use async_nats::jetstream::consumer::PullConsumer;
 use uuid::Uuid;
 
+use crate::from_row;
 use crate::storage::Database;
 
 /// The key of the id in a consumer's metadata.
@@ -16,13 +17,15 @@ const ID_KEY: &str = "database";
 const GENERATION_KEY: &str = "database_generation";
 
 /// Which database this is, and how far its life has come.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     /// A UUID.
     pub id: String,
     /// Higher is later.
     pub generation: i64,
 }
+
+from_row!(Identity { id, generation });
 
 impl Identity {
     /// Reads who `database` is. A file without an id, or one that is not the file that got it, gets one.

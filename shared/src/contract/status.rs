@@ -6,13 +6,14 @@ use std::str::FromStr;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as UnknownWord;
 use serde::{Deserialize, Serialize};
-use sqlx::Type;
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Sqlite, Type};
 use utoipa::ToSchema;
 
 /// What became of an order so far.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, ToSchema)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
 pub enum Status {
     /// Stored; the inventory has not answered yet.
     #[default]
@@ -24,9 +25,8 @@ pub enum Status {
 }
 
 /// Why an order was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
 pub enum Reason {
     /// The product has less stock than the order's quantity.
     InsufficientStock,
@@ -63,6 +63,27 @@ impl fmt::Display for Reason {
         self.serialize(formatter)
     }
 }
+
+/// A text column that holds one of the words, and no other.
+macro_rules! from_column {
+    ($word:ty) => {
+        impl Type<Sqlite> for $word {
+            fn type_info() -> SqliteTypeInfo {
+                <str as Type<Sqlite>>::type_info()
+            }
+        }
+
+        impl<'r> Decode<'r, Sqlite> for $word {
+            fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+                let word = <&str as Decode<Sqlite>>::decode(value)?;
+                Ok(Self::deserialize(word.into_deserializer()).map_err(|error: UnknownWord| error)?)
+            }
+        }
+    };
+}
+
+from_column!(Status);
+from_column!(Reason);
 
 #[cfg(test)]
 mod tests {

@@ -8,11 +8,9 @@ use sqlx::SqlitePool;
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use crate::storage::migrations::DELIVERY;
 use crate::storage::suspect;
 use crate::storage::writer::Writer;
-
-/// The delivery tables that both databases have.
-static DELIVERY: Migrator = sqlx::migrate!();
 
 /// Readers beside the one writer; each is a thread.
 const READERS: u32 = 4;

@@ -10,6 +10,8 @@ mod database;
 pub mod failure;
 mod files;
 mod lock;
+pub mod migrations;
+mod row;
 mod stamp;
 pub mod suspect;
 mod wal;

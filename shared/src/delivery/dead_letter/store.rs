@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
-use sqlx::{FromRow, SqliteExecutor, SqlitePool};
+use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::clock::now_ms;
 use crate::delivery::handler::Never;
 use crate::delivery::message::Delivery;
+use crate::from_row;
 use crate::storage::Tx;
 
 /// Of each body a list holds so many bytes at most; a single dead letter has the whole.
@@ -17,7 +18,7 @@ const LIST_BODY_BYTES: i64 = 1024;
 /// The headers of a message as they are stored: a name may have several values.
 type Headers = BTreeMap<String, Vec<String>>;
 
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// In the order of arrival.
     pub id: i64,
@@ -39,6 +40,19 @@ pub struct DeadLetter {
     /// Unix milliseconds.
     pub last_seen_at: i64,
 }
+
+from_row!(DeadLetter {
+    id,
+    subject,
+    body,
+    body_bytes,
+    headers,
+    reason,
+    detail,
+    attempts,
+    first_seen_at,
+    last_seen_at
+});
 
 impl DeadLetter {
     /// The message as if it were delivered now.
