@@ -11,6 +11,7 @@ pub mod bench;
 pub mod binaries;
 pub mod chaos;
 pub mod check;
+pub mod command;
 pub mod compose;
 pub mod http;
 pub mod load;
