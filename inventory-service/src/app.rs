@@ -2,6 +2,7 @@
 
 use std::env::args_os;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use shared::contract::events::{EventBody, OrderCreated};
@@ -37,7 +38,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     seed::apply(&service.database, &products).await?;
 
     let queue = service.commit_queue(QUEUE_SIZE);
-    let dead_letters = service.consume(DecideOrders);
+    let dead_letters = service.consume(Arc::new(DecideOrders));
 
     let (tokens, database) = (service.tokens.clone(), service.database.clone());
     let routes = routes().with_state(AppState { tokens, database, queue });

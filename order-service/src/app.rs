@@ -3,6 +3,7 @@
 use std::env::args_os;
 use std::future::ready;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use shared::contract::events::{EventBody, OrderProcessed};
@@ -38,7 +39,7 @@ pub async fn run(settings: Settings, listener: TcpListener, shutdown: Cancellati
     let (tokens, database) = (service.tokens.clone(), service.database.clone());
 
     let queue = service.commit_queue(settings.own.queue_size);
-    let dead_letters = service.consume(SettleOrders);
+    let dead_letters = service.consume(Arc::new(SettleOrders));
     let sweeper = Sweeper::new(database.clone(), service.broker.clone());
     service.spawn("sweeper", |shutdown| sweeper.run(shutdown));
     let feed = Feed::default();

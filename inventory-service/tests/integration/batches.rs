@@ -5,7 +5,7 @@ use inventory_service::stock::reservation::DecideOrders;
 use shared::clock::now_ms;
 use shared::contract::events::{EventBody, OrderCreated, Received};
 use shared::contract::subjects::ORDER_CREATED;
-use shared::delivery::handler;
+use shared::delivery::handler::AnyHandler;
 use shared::storage::Database;
 use testing::service::{delivery, word};
 
@@ -106,7 +106,7 @@ async fn outcomes_stand_in_the_order_of_the_deliveries_however_many_of_them_are_
         ["garbage", &order("a", "1", 1), "{}", &order("a", "1", 1), &order("a", "1", 9), &order("b", "9", 1)];
     let deliveries = bodies.map(|body| delivery(ORDER_CREATED, body));
     let mut tx = database.begin().await.unwrap();
-    let outcomes = handler::handle(&DecideOrders, &mut tx, &deliveries).await.unwrap();
+    let outcomes = DecideOrders.decide(&mut tx, deliveries.iter().collect()).await.unwrap();
     tx.commit().await.unwrap();
     let words: Vec<&str> = outcomes.iter().map(word).collect();
     let expected =

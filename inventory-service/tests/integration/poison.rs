@@ -1,5 +1,6 @@
 //! A message that can never be handled is set aside with its reason, and the rest flows.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -57,7 +58,7 @@ async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_o
     publisher.place(&["a", "b", "c"]).await;
     for too_many in [false, true] {
         let (database, broker) = (database.clone(), connection.clone());
-        let consumer = Consumer::new(database, broker, Miscounting { too_many });
+        let consumer = Consumer::new(database, broker, Arc::new(Miscounting { too_many }));
         while consumer.consume_once(&pulls).await.unwrap() == Consumed::Handled(0) {}
         assert_eq!((home.reservations().await, home.outbox().await), (0, 0), "rolled back");
         assert_eq!(home.dead_letters().await, []);
@@ -78,7 +79,7 @@ async fn a_handler_that_panics_on_a_message_sets_it_aside_and_the_rest_of_its_ba
     for event in [order("a", "1", 1), unbearable.clone(), order("b", "1", 2)] {
         publisher.publish(event).await;
     }
-    let consumer = Consumer::new(database, connection.clone(), Panicking);
+    let consumer = Consumer::new(database, connection.clone(), Arc::new(Panicking));
     let (shutdown, started) = (CancellationToken::new(), Instant::now());
     let running = tokio::spawn({
         let shutdown = shutdown.clone();

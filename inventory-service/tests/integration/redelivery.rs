@@ -100,8 +100,8 @@ impl World {
         Self { _broker: broker, home, database, connection, pulls, publisher }
     }
 
-    fn consumer<H: EventHandler>(&self, handler: H) -> Consumer<H> {
-        Consumer::new(self.database.clone(), self.connection.clone(), handler)
+    fn consumer(&self, handler: impl EventHandler) -> Consumer {
+        Consumer::new(self.database.clone(), self.connection.clone(), Arc::new(handler))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The admin routes of the dead letters, and what a redrive does.
 
+use std::sync::Arc;
+
 use anyhow::{Result, bail};
 use async_nats::HeaderMap;
 use futures_util::FutureExt;
@@ -247,7 +249,7 @@ async fn a_redrive_happens_whole_although_whoever_asked_for_it_goes_away() {
     let look = files.look();
     write_order(&look, "late").await;
     write_dead_letter(&look, &confirmed("late")).await;
-    let letters = DeadLetters::new(parts.database.clone(), parts.connection.clone(), SettleOrders);
+    let letters = DeadLetters::new(parts.database.clone(), parts.connection.clone(), Arc::new(SettleOrders));
     let (jobs, doing) = jobs();
     // Polled once and dropped, like the future of a request whose client hangs up.
     assert!(jobs.run(letters.redrive(1, Mode::Commit, "operator".to_owned())).now_or_never().is_none());
@@ -279,7 +281,8 @@ async fn a_handler_that_fails_or_panics_leaves_the_row_and_is_reported() {
     write_dead_letter(&look, &confirmed("late")).await;
     let before = table(&look).await;
     for (panics, says) in [(true, "the handler is broken"), (false, "the handler had no luck")] {
-        let letters = DeadLetters::new(parts.database.clone(), parts.connection.clone(), Faulty { panics });
+        let letters =
+            DeadLetters::new(parts.database.clone(), parts.connection.clone(), Arc::new(Faulty { panics }));
         match letters.redrive(1, Mode::Commit, "operator".to_owned()).await {
             Ok(Redriven::Failed(detail)) => assert!(detail.contains(says), "{detail}"),
             other => panic!("{other:?}"),

@@ -3,7 +3,7 @@
 use order_service::orders::feed::{Feed, FeedReader, Read, Subscription, Topic};
 use order_service::orders::settlement::SettleOrders;
 use shared::contract::subjects::ORDER_PROCESSED;
-use shared::delivery::handler;
+use shared::delivery::handler::AnyHandler;
 use testing::service::delivery;
 
 use crate::fixture::nats::confirmed;
@@ -22,7 +22,7 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<(String, Str
 async fn confirm(parts: &Parts, id: &str) {
     let delivery = delivery(ORDER_PROCESSED, confirmed(id));
     let mut tx = parts.database.begin().await.unwrap();
-    handler::handle(&SettleOrders, &mut tx, &[delivery]).await.unwrap();
+    SettleOrders.decide(&mut tx, vec![&delivery]).await.unwrap();
     tx.commit().await.unwrap();
 }
 

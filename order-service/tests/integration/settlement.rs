@@ -3,7 +3,7 @@
 use async_nats::{HeaderMap, jetstream};
 use order_service::orders::settlement::SettleOrders;
 use shared::contract::subjects::ORDER_PROCESSED;
-use shared::delivery::handler;
+use shared::delivery::handler::AnyHandler;
 use testing::service::{delivery, word};
 
 use crate::fixture::nats::{cancelled, confirmed};
@@ -106,7 +106,7 @@ async fn repeats_and_contradictions_inside_one_batch_are_decided_in_order() {
     ];
     let batch = batch.map(|body| delivery(ORDER_PROCESSED, body));
     let mut tx = parts.database.begin().await.unwrap();
-    let outcomes = handler::handle(&SettleOrders, &mut tx, &batch).await.unwrap();
+    let outcomes = SettleOrders.decide(&mut tx, batch.iter().collect()).await.unwrap();
     tx.commit().await.unwrap();
     let words: Vec<&str> = outcomes.iter().map(word).collect();
     let expected = [

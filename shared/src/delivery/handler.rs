@@ -1,13 +1,15 @@
 //! What a service makes of events, and how messages become events.
 //!
-//! Handlers are called through [`handle`] only. A message that does not decode never reaches one, and one
+//! Handlers are called through [`AnyHandler`] only. A message that does not decode never reaches one, and one
 //! that panics is a failure of its messages, and not of the process.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use anyhow::{Error, Result, ensure};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use super::message::Delivery;
 use crate::contract::events::{EventBody, Received};
@@ -24,6 +26,26 @@ pub trait EventHandler: Send + Sync + 'static {
         tx: &mut Tx,
         batch: &[Received<Self::Event>],
     ) -> impl Future<Output = Result<Vec<Outcome>>> + Send;
+}
+
+/// Any event handler, whatever its events are: what calls it is compiled once, and not for each of them.
+pub trait AnyHandler: Send + Sync {
+    /// One outcome per message, in the same order; a panic is a [`Panicked`].
+    fn decide<'a>(&'a self, tx: &'a mut Tx, batch: Vec<&'a Delivery>) -> BoxFuture<'a, Result<Vec<Outcome>>>;
+}
+
+impl<H: EventHandler> AnyHandler for H {
+    fn decide<'a>(&'a self, tx: &'a mut Tx, batch: Vec<&'a Delivery>) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        // Unwind safe: a handler has no state of its own, and whoever gets an error drops the transaction.
+        let decided = AssertUnwindSafe(decide(self, tx, batch)).catch_unwind();
+        let decided = decided.map(|decided| decided.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))));
+        decided.boxed()
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    metrics::counter!("handler_panics_total").increment(1);
+    Error::msg(Panicked(text::of_panic(panic)))
 }
 
 /// How an event handler decided one message.
@@ -55,20 +77,6 @@ impl fmt::Display for Panicked {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "the handler panicked: {}", self.0)
     }
-}
-
-/// Has `handler` decide a batch. One outcome per message, in the same order; a panic is a [`Panicked`].
-pub async fn handle<'a, H: EventHandler>(
-    handler: &H,
-    tx: &mut Tx,
-    batch: impl IntoIterator<Item = &'a Delivery>,
-) -> Result<Vec<Outcome>> {
-    let batch = batch.into_iter().collect();
-    // Unwind safe: a handler has no state of its own, and whoever gets an error drops the transaction.
-    AssertUnwindSafe(decide(handler, tx, batch)).catch_unwind().await.unwrap_or_else(|panic| {
-        metrics::counter!("handler_panics_total").increment(1);
-        Err(Error::msg(Panicked(text::of_panic(panic.as_ref()))))
-    })
 }
 
 async fn decide<H: EventHandler>(handler: &H, tx: &mut Tx, batch: Vec<&Delivery>) -> Result<Vec<Outcome>> {

@@ -18,6 +18,10 @@ pub fn router<S: Clone + Send + Sync + 'static>(
     description: &str,
     tag: &str,
 ) -> OpenApiRouter<S> {
+    OpenApiRouter::with_openapi(beginning(title, description, tag))
+}
+
+fn beginning(title: &str, description: &str, tag: &str) -> OpenApi {
     let document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -38,7 +42,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(
             "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
         }},
     });
-    OpenApiRouter::with_openapi(serde_json::from_value(document).unwrap_or_default())
+    serde_json::from_value(document).unwrap_or_default()
 }
 
 /// `routes` together with their document and the page that shows it.

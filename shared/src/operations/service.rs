@@ -3,12 +3,18 @@
 //! Drain: no new connections and no new pulls; the requests and the batch in hand are committed and answered,
 //! then the relay empties the outbox as far as the broker lets it, then the database is closed. A task that
 //! dies ends the service at once: a drain would wait for what it no longer does.
+//!
+//! What is long is handed out as a boxed future, and without type parameters. An `async fn` is compiled in each crate that
+//! awaits it, together with all that it awaits: relay, server and client once more in each service.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use axum::Router;
 use clap::Args;
+use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +25,7 @@ use crate::broker::adoption::Healing;
 use crate::broker::ownership::Ownership;
 use crate::delivery::consumer::Consumer;
 use crate::delivery::dead_letter::redrive::DeadLetters;
-use crate::delivery::handler::EventHandler;
+use crate::delivery::handler::AnyHandler;
 use crate::delivery::relay::Relay;
 use crate::http::auth::Tokens;
 use crate::http::server::serve;
@@ -30,7 +36,7 @@ use crate::operations::probes::{self, Probes};
 use crate::operations::routes::OperatorState;
 use crate::operations::tasks::Tasks;
 use crate::operations::{routes, telemetry};
-use crate::settings::ServiceSettings;
+use crate::settings::{JwtSettings, NatsSettings, ServiceSettings};
 use crate::storage::Database;
 use crate::storage::commit_queue::{Batched, CommitQueue, commit_queue};
 
@@ -53,6 +59,15 @@ pub struct Own {
     pub dead_letters: DeadLetters,
 }
 
+/// What a service is opened with.
+struct Needed<'a> {
+    jwt: &'a JwtSettings,
+    nats: &'a NatsSettings,
+    database: &'a Path,
+    drain: Duration,
+    migrations: &'a Migrator,
+}
+
 /// A service's database and broker, and the tasks that work with them.
 pub struct Service {
     pub tokens: Tokens,
@@ -69,23 +84,34 @@ pub struct Service {
 
 impl Service {
     /// Opens the database and prepares the connection to the broker, which may be away.
-    pub async fn open(
+    pub fn open<'a>(
         about: About,
-        settings: &ServiceSettings<impl Args>,
-        migrations: &Migrator,
+        settings: &'a ServiceSettings<impl Args>,
+        migrations: &'a Migrator,
         shutdown: CancellationToken,
-    ) -> Result<Self> {
-        // What is counted before is lost.
-        telemetry::metrics();
-        let tokens = Tokens::new(&settings.jwt)?;
-        settings.nats.check()?;
-        let database = Database::open(&settings.database, migrations).await?;
-        let ownership = Ownership::establish(database.clone(), about.name, about.subject).await?;
-        let broker = Broker::connect(&settings.nats, ownership).await?;
-        let ((jobs, doing), mut tasks) = (jobs(), Tasks::default());
-        tasks.spawn("jobs", doing);
-        let drain = settings.drain_seconds;
-        Ok(Self { tokens, database, broker, shutdown, about, drain, jobs, tasks })
+    ) -> BoxFuture<'a, Result<Self>> {
+        let ServiceSettings { jwt, nats, database, drain_seconds, .. } = settings;
+        let needed = Needed { jwt, nats, database, drain: *drain_seconds, migrations };
+        Self::open_with(about, needed, shutdown)
+    }
+
+    fn open_with(
+        about: About,
+        Needed { jwt, nats, database, drain, migrations }: Needed<'_>,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            // What is counted before is lost.
+            telemetry::metrics();
+            let tokens = Tokens::new(jwt)?;
+            nats.check()?;
+            let database = Database::open(database, migrations).await?;
+            let ownership = Ownership::establish(database.clone(), about.name, about.subject).await?;
+            let broker = Broker::connect(nats, ownership).await?;
+            let ((jobs, doing), mut tasks) = (jobs(), Tasks::default());
+            tasks.spawn("jobs", doing);
+            Ok(Self { tokens, database, broker, shutdown, about, drain, jobs, tasks })
+        })
     }
 
     /// Runs a task that may enqueue events. It must end once its token is cancelled, or all who give it work are
@@ -107,15 +133,19 @@ impl Service {
 
     /// Runs the durable consumer, as long as it belongs to this database. What can never succeed may be
     /// redriven.
-    pub fn consume<H: EventHandler + Copy>(&mut self, handler: H) -> DeadLetters {
-        let consumer = Consumer::new(self.database.clone(), self.broker.clone(), handler);
+    pub fn consume(&mut self, handler: Arc<dyn AnyHandler>) -> DeadLetters {
+        let consumer = Consumer::new(self.database.clone(), self.broker.clone(), handler.clone());
         self.spawn("consumer", |shutdown| async move { consumer.run(shutdown).await });
         DeadLetters::new(self.database.clone(), self.broker.clone(), handler)
     }
 
     /// Serves until the shutdown, then drains. Fails when the drain takes longer than its deadline, and at
     /// once when the database is found damaged or a task dies.
-    pub async fn run(self, listener: TcpListener, own: Own) -> Result<()> {
+    pub fn run(self, listener: TcpListener, own: Own) -> BoxFuture<'static, Result<()>> {
+        Box::pin(self.serve_until_drained(listener, own))
+    }
+
+    async fn serve_until_drained(self, listener: TcpListener, own: Own) -> Result<()> {
         tracing::info!(address = %listener.local_addr()?, "listening");
         let app = self.routes(own);
         let (shutdown, database, drain) = (self.shutdown.clone(), self.database.clone(), self.drain);

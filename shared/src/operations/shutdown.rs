@@ -11,14 +11,20 @@ use crate::operations::tasks::Tasks;
 pub async fn on_signal<T, F: Future<Output = Result<T>>>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> Result<T> {
-    let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let (mut listening, shutdown) = (Tasks::default(), CancellationToken::new());
-    listening.spawn("signals", listen(interrupt, terminate, shutdown.clone()));
+    let shutdown = CancellationToken::new();
+    let mut listening = listening(shutdown.clone())?;
     tokio::select! {
         ended = work(shutdown) => ended,
         error = listening.first_end() => Err(error),
     }
+}
+
+fn listening(shutdown: CancellationToken) -> Result<Tasks> {
+    let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut listening = Tasks::default();
+    listening.spawn("signals", listen(interrupt, terminate, shutdown));
+    Ok(listening)
 }
 
 async fn listen(mut interrupt: Signal, mut terminate: Signal, shutdown: CancellationToken) {

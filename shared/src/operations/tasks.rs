@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
+use futures_util::future::BoxFuture;
 use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,10 @@ pub struct Tasks(JoinMap<&'static str, ()>);
 impl Tasks {
     /// Runs a task under a name that no other task of the group has.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_boxed(name, Box::pin(task));
+    }
+
+    fn spawn_boxed(&mut self, name: &'static str, task: BoxFuture<'static, ()>) {
         tracing::debug!(task = name, "task started");
         self.0.spawn(name, fail_point::in_task(name, task));
     }

@@ -7,8 +7,7 @@ use anyhow::{Error, Result};
 use super::acknowledge::{acknowledge, give_back};
 use super::run::Consumer;
 use crate::delivery::dead_letter::store;
-use crate::delivery::handler;
-use crate::delivery::handler::{EventHandler, Never, Outcome, Panicked};
+use crate::delivery::handler::{Never, Outcome, Panicked};
 use crate::delivery::message::{Delivery, Message};
 use crate::fail_point;
 use crate::storage::{Tx, WriteError};
@@ -18,7 +17,7 @@ const ALONE_FROM_ATTEMPT: i64 = 5;
 /// At this attempt a message becomes a dead letter before it is handled: it may be what kills the process.
 const GIVE_UP_AT_ATTEMPT: i64 = 20;
 
-impl<H: EventHandler> Consumer<H> {
+impl Consumer {
     /// Handles messages that arrived together, the suspects among them one by one.
     pub(super) async fn handle(&self, messages: Vec<Message>) -> Result<()> {
         let (suspects, rest): (Vec<_>, _) =
@@ -82,8 +81,8 @@ impl<H: EventHandler> Consumer<H> {
             let outcomes = match end {
                 Some(never) => vec![Outcome::Never(never)],
                 None => {
-                    let deliveries = batch.iter().map(|message| &message.delivery);
-                    handler::handle(&self.handler, &mut tx, deliveries).await?
+                    let deliveries = batch.iter().map(|message| &message.delivery).collect();
+                    self.handler.decide(&mut tx, deliveries).await?
                 }
             };
             for (Message { delivery, .. }, outcome) in batch.iter().zip(&outcomes) {

@@ -1,5 +1,6 @@
 //! The loop of a durable consumer: pull after pull, while there is a broker and a writable database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use super::pull::Pull;
 use super::reset::Reset;
 use super::unreadable::{ANSWERED_WITHIN, Unreadable};
 use crate::broker::{Broker, BrokerState};
-use crate::delivery::handler::EventHandler;
+use crate::delivery::handler::AnyHandler;
 use crate::fail_point;
 use crate::storage::Database;
 
@@ -31,15 +32,15 @@ pub enum Consumed {
 }
 
 /// A durable consumer, and what handles its messages.
-pub struct Consumer<H> {
+pub struct Consumer {
     pub(super) database: Database,
     pub(super) broker: Broker,
-    pub(super) handler: H,
+    pub(super) handler: Arc<dyn AnyHandler>,
 }
 
-impl<H: EventHandler> Consumer<H> {
+impl Consumer {
     /// What `handler` decides of the messages that come from `broker` is committed in `database`.
-    pub fn new(database: Database, broker: Broker, handler: H) -> Self {
+    pub fn new(database: Database, broker: Broker, handler: Arc<dyn AnyHandler>) -> Self {
         Self { database, broker, handler }
     }
 

@@ -7,14 +7,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use futures_util::future::BoxFuture;
 
 use super::store;
 use super::store::DeadLetter;
 use crate::broker::Broker;
-use crate::delivery::handler;
-use crate::delivery::handler::{EventHandler, Never, Outcome, UNSENDABLE};
-use crate::delivery::message::Delivery;
+use crate::delivery::handler::{AnyHandler, Never, Outcome, UNSENDABLE};
 use crate::fail_point;
 use crate::storage::{Database, Tx, WriteError};
 
@@ -48,26 +45,18 @@ pub enum RedriveError {
     NotWritten(WriteError),
 }
 
-/// How a service decides one delivery.
-type Decide = dyn for<'a> Fn(&'a mut Tx, Delivery) -> BoxFuture<'a, Result<Outcome>> + Send + Sync;
-
 /// The dead letters of one service. Cheap to clone.
 #[derive(Clone)]
 pub struct DeadLetters {
     database: Database,
     broker: Broker,
-    decide: Arc<Decide>,
+    handler: Arc<dyn AnyHandler>,
 }
 
 impl DeadLetters {
     /// The dead letters of `database`, which are given to `handler` again.
-    pub fn new(database: Database, broker: Broker, handler: impl EventHandler) -> Self {
-        let handler = Arc::new(handler);
-        let decide: Arc<Decide> = Arc::new(move |tx, delivery| {
-            let handler = handler.clone();
-            Box::pin(async move { Ok(handler::handle(&*handler, tx, [&delivery]).await?.remove(0)) })
-        });
-        Self { database, broker, decide }
+    pub fn new(database: Database, broker: Broker, handler: Arc<dyn AnyHandler>) -> Self {
+        Self { database, broker, handler }
     }
 
     /// Where they are read.
@@ -109,7 +98,7 @@ impl DeadLetters {
         let outcome = if letter.reason == UNSENDABLE {
             Outcome::Never(Never { reason: UNSENDABLE, detail: letter.detail })
         } else {
-            (self.decide)(tx, letter.delivery()?).await?
+            self.handler.decide(tx, vec![&letter.delivery()?]).await?.remove(0)
         };
         match outcome {
             Outcome::Done(word) => {

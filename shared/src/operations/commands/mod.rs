@@ -6,10 +6,12 @@ mod token;
 
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use futures_util::future::BoxFuture;
 use reqwest::Method;
 
 use self::backup::BackupCommand;
@@ -19,7 +21,7 @@ use crate::broker::adoption::{Healing, WARNING};
 use crate::http::auth::Tokens;
 use crate::operations::admin_client::AdminClient;
 use crate::operations::routes::adopt::PATH;
-use crate::settings::ServiceSettings;
+use crate::settings::{JwtSettings, ServiceSettings};
 
 /// How long the command `healthcheck` waits for an answer.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,15 +42,25 @@ pub enum Command {
 }
 
 impl Command {
-    pub async fn run<Own: Args>(&self, settings: &ServiceSettings<Own>) -> Result<()> {
-        let (address, jwt) = (settings.reachable(), &settings.jwt);
-        match self {
-            Self::Healthcheck => healthcheck(address).await,
-            Self::Adopt => adopt(&AdminClient::new(address, jwt)?).await,
-            Self::Token(token) => token.print(&Tokens::new(jwt)?),
-            Self::DeadLetters(command) => command.run(&AdminClient::new(address, jwt)?).await,
-            Self::Backup(backup) => backup.run(&settings.database).await,
-        }
+    pub fn run<'a, Own: Args>(&'a self, settings: &'a ServiceSettings<Own>) -> BoxFuture<'a, Result<()>> {
+        self.run_for(settings.reachable(), &settings.jwt, &settings.database)
+    }
+
+    fn run_for<'a>(
+        &'a self,
+        address: SocketAddr,
+        jwt: &'a JwtSettings,
+        database: &'a Path,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self {
+                Self::Healthcheck => healthcheck(address).await,
+                Self::Adopt => adopt(&AdminClient::new(address, jwt)?).await,
+                Self::Token(token) => token.print(&Tokens::new(jwt)?),
+                Self::DeadLetters(command) => command.run(&AdminClient::new(address, jwt)?).await,
+                Self::Backup(backup) => backup.run(database).await,
+            }
+        })
     }
 }
 
