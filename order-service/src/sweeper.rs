@@ -6,10 +6,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use shared::broker::{Broker, BrokerState, Session, stored_message, stream_memory};
 use shared::clock::now_ms;
-use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
+use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED};
 use shared::delivery::outbox;
 use shared::fail_point;
 use shared::storage::Database;
@@ -178,15 +177,9 @@ impl Sweeper {
     ///
     /// The message's id tells it on this service's own clock; a hand-made message has only the broker's time.
     async fn oldest_owed_ms(&self) -> Result<Option<i64>> {
-        let stream = self.broker.context().get_stream_no_info(STREAM).await?;
-        let acked = match stream.consumer_info(INVENTORY_CONSUMER).await {
-            Ok(info) if info.num_pending == 0 && info.num_ack_pending == 0 => return Ok(None),
-            Ok(info) => info.ack_floor.stream_sequence,
-            // An inventory that never ran owes every message.
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => 0,
-            Err(error) => return Err(error.into()),
-        };
-        let oldest = stored_message::next_of(&self.broker.context(), ORDER_CREATED, acked + 1).await?;
+        // An inventory that never ran owes every message.
+        let context = self.broker.context();
+        let oldest = stored_message::oldest_owed(&context, INVENTORY_CONSUMER, ORDER_CREATED).await?;
         Ok(oldest.map(|message| {
             message.header("Nats-Msg-Id").and_then(outbox::enqueued_ms).unwrap_or(message.time_ms)
         }))

@@ -6,10 +6,12 @@
 
 use anyhow::{Context as _, Result};
 use async_nats::HeaderName;
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{Context, ErrorCode};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -39,6 +41,24 @@ pub async fn find(context: &Context, sequence: u64) -> Result<Option<StoredMessa
 /// The first message of `subject` from this sequence on; `None` when there is none.
 pub async fn next_of(context: &Context, subject: &str, sequence: u64) -> Result<Option<StoredMessage>> {
     ask(context, json!({ "seq": sequence, "next_by_subj": subject })).await
+}
+
+/// The oldest message of `subject` that `consumer` owes; one that never was there owes every one.
+pub fn oldest_owed<'a>(
+    context: &'a Context,
+    consumer: &'a str,
+    subject: &'a str,
+) -> BoxFuture<'a, Result<Option<StoredMessage>>> {
+    Box::pin(async move {
+        let stream = context.get_stream_no_info(STREAM).await?;
+        let acked = match stream.consumer_info(consumer).await {
+            Ok(info) if info.num_pending == 0 && info.num_ack_pending == 0 => return Ok(None),
+            Ok(info) => info.ack_floor.stream_sequence,
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => 0,
+            Err(error) => return Err(error.into()),
+        };
+        next_of(context, subject, acked + 1).await
+    })
 }
 
 async fn ask(context: &Context, wanted: Value) -> Result<Option<StoredMessage>> {
