@@ -1,6 +1,7 @@
 //! The two service binaries, built by cargo.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -61,14 +62,27 @@ impl Binaries {
 }
 
 fn cargo_build(flags: &[&str]) -> Result<Binaries> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.args(["build", "--package", "order-service", "--package", "inventory-service", "--bins"]);
     command.args(flags).arg("--message-format=json-render-diagnostics").current_dir(workspace::root());
     let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
     ensure!(output.status.success(), "cargo could not build the services: {}", output.status);
     let report = String::from_utf8(output.stdout).context("cargo's report is not text")?;
     Ok(Binaries { order: find(&report, "order-service")?, inventory: find(&report, "inventory-service")? })
+}
+
+/// Cargo without what `cargo run` and `cargo test` tell of the package that they run. Some build scripts look at that: cargo
+/// would run them again, and compile all that stands on them once more, at each change between those two and `cargo build`.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let tells_of_a_package = |name: &OsString| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    env::vars_os().map(|(name, _)| name).filter(tells_of_a_package).for_each(|name| {
+        command.env_remove(name);
+    });
+    command
 }
 
 fn find(report: &str, name: &str) -> Result<PathBuf> {
@@ -81,6 +95,15 @@ fn find(report: &str, name: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_knows_nothing_of_the_package_that_runs_it_so_that_nothing_is_compiled_again() {
+        let command = cargo();
+        for name in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION_PRE", "CARGO_MANIFEST_DIR"] {
+            assert!(env::var_os(name).is_some(), "cargo test sets {name}");
+            assert!(command.get_envs().any(|variable| variable == (name.as_ref(), None)), "{name}");
+        }
+    }
 
     #[test]
     fn binaries_are_found_in_cargos_report_wherever_they_lie() {
