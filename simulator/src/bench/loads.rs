@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use shared::operations::log::STDERR;
 
+use super::bound::Clients;
 use super::figures::Figures;
 use super::ratios::Compared;
 use super::scenario::{ALONE, CAPACITY, QUARTER, SATURATED, SCENARIOS};
@@ -47,6 +48,7 @@ const IDLE_COLUMNS: [Column; 3] = [
 pub struct Loads {
     scenarios: [Figures; SCENARIOS.len()],
     bound: Figures,
+    over_http: Figures,
     idle: Figures,
 }
 
@@ -68,20 +70,27 @@ impl Loads {
 
     /// What a scenario is compared with comes right after it: the disk may be another one a minute later.
     async fn measure_beside(&mut self, place: usize, binaries: &Binaries, duration: Duration) -> Result<()> {
-        let measured = match place {
-            ALONE => bound::measure_parts(binaries).await.context("the parts of an order's way")?,
-            SATURATED => bound::measure(binaries, CAPACITY, duration).await.context("the bound")?,
-            _ => return Ok(()),
-        };
-        self.bound.add(measured);
+        let bound =
+            async |clients| bound::measure(binaries, clients, CAPACITY, duration).await.context("the bound");
+        match place {
+            ALONE => {
+                self.bound.add(bound::measure_parts(binaries).await.context("the parts of an order's way")?);
+            }
+            SATURATED => {
+                self.bound.add(bound(Clients::Inside).await?);
+                self.over_http.add(bound(Clients::OverHttp).await?);
+            }
+            _ => {}
+        }
         Ok(())
     }
 
     pub fn tables(self) -> Vec<Table> {
-        let Self { scenarios, bound, idle } = self;
+        let Self { scenarios, bound, over_http, idle } = self;
         let (alone, saturated, quarter) = (&scenarios[ALONE], &scenarios[SATURATED], &scenarios[QUARTER]);
-        let ratios = ratios::table(&Compared { alone, saturated, quarter, bound: &bound });
-        vec![loads_table(scenarios), bound_table(bound), ratios, idle_table(idle)]
+        let ratios =
+            ratios::table(&Compared { alone, saturated, quarter, bound: &bound, over_http: &over_http });
+        vec![loads_table(scenarios), bound_table(bound, over_http), ratios, idle_table(idle)]
     }
 }
 
@@ -97,14 +106,17 @@ fn loads_table(scenarios: [Figures; SCENARIOS.len()]) -> Table {
     }
 }
 
-fn bound_table(bound: Figures) -> Table {
+fn bound_table(bound: Figures, over_http: Figures) -> Table {
     Table {
         name: "bound",
         heading: "The bound",
-        note: "The same bytes through the same libraries with no logic around them, from as many clients in the process itself; \
-               and the three commits and two hops of an order that is alone, each measured by itself.",
+        note: "The same bytes through the same libraries with no logic around them, from as many clients in the process itself, \
+               and over HTTP; and the three commits and two hops of an order that is alone, each measured by itself.",
         columns: &BOUND_COLUMNS,
-        rows: vec![(format!("{CAPACITY} clients"), bound)],
+        rows: vec![
+            (format!("{CAPACITY} clients"), bound),
+            (format!("{CAPACITY} clients over HTTP"), over_http),
+        ],
     }
 }
 

@@ -11,16 +11,22 @@ pub struct Compared<'a> {
     pub saturated: &'a Figures,
     pub quarter: &'a Figures,
     pub bound: &'a Figures,
+    pub over_http: &'a Figures,
 }
 
 pub fn table(compared: &Compared<'_>) -> Table {
-    let Compared { alone, saturated, quarter, bound } = *compared;
+    let Compared { alone, saturated, quarter, bound, over_http } = *compared;
     let same = |name: &str, above, below| ratio((above, name), (below, name));
     let rows = vec![
         ("settled/s at 64 connections ÷ the bound's", same("rate", saturated, bound)),
         ("CPU of the order service at 64 connections ÷ the bound's", same("order_cpu_us", saturated, bound)),
         ("CPU of the inventory at 64 connections ÷ the bound's", same("inventory_cpu_us", saturated, bound)),
         ("CPU of the broker at 64 connections ÷ the bound's", same("broker_cpu_us", saturated, bound)),
+        ("settled/s at 64 connections ÷ the bound's over HTTP", same("rate", saturated, over_http)),
+        (
+            "CPU of the order service at 64 connections ÷ the bound's over HTTP",
+            same("order_cpu_us", saturated, over_http),
+        ),
         ("settled p50 at 1 connection ÷ its parts", ratio((alone, "settled_p50_ms"), (bound, "parts_ms"))),
         ("POST p99 ÷ p50 at 64 connections", ratio((saturated, "post_p99_ms"), (saturated, "post_p50_ms"))),
         (

@@ -22,9 +22,12 @@ pub struct BoundArgs {
     /// Clients that each place their next order when the last one is committed
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
-    /// How long they do
+    /// How long they do, unless they come over HTTP
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub duration: Duration,
+    /// Port at which the clients place their orders over HTTP; without it they are numbers in the process
+    #[arg(long)]
+    pub listen: Option<u16>,
 }
 
 /// Whose place a process takes.

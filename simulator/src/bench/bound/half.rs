@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use processes::Port;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -30,6 +31,7 @@ impl HalfProcess {
         half: Half,
         connections: u32,
         duration: Duration,
+        listen: Option<&Port>,
     ) -> Result<Self> {
         let name = match half {
             Half::Order => "order",
@@ -40,6 +42,9 @@ impl HalfProcess {
         command.arg("--database").arg(topology.config.folder.join(format!("bound-{name}.db")));
         command.args(["--connections", &connections.to_string()]);
         command.args(["--duration", &format!("{}ns", duration.as_nanos())]);
+        if let Some(port) = listen {
+            command.args(["--listen", &port.number().to_string()]);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().context("cannot start a half of the bound")?;
         let output = child.stdout.take().context("a half has no output")?;

@@ -11,7 +11,10 @@
 //! headers as they send them, PubAcks awaited, and each message acknowledged by itself. Each process has one thread beside that
 //! of its database. The clients are numbers in the first one: their next orders are due when the last ones are committed.
 //!
-//! Left out is all that makes it a service: HTTP, JSON Web Tokens, validation, idempotency keys; the outbox (events are sent from
+//! Or they are clients over HTTP ([`Clients::OverHttp`]), as those of a load: then each order is a request too, read and answered
+//! with as many bytes as by the service, through the same library.
+//!
+//! Left out is all that makes it a service: JSON Web Tokens, validation, idempotency keys; the outbox (events are sent from
 //! memory, and lost with it); inbox look-ups and stock (a repeat would count twice); every index, and with it every way to
 //! find an order; changes of a row (an answer is one more row); logs and metrics. Nor does anybody watch the events, as the
 //! loads do to see orders settled.
@@ -19,7 +22,9 @@
 mod arguments;
 mod arrivals;
 mod child;
+mod clients;
 mod events;
+mod front;
 mod half;
 mod inventory;
 mod order;
@@ -31,6 +36,7 @@ mod sending;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use processes::Port;
 use tokio::time::timeout;
 
 pub use self::arguments::BoundArgs;
@@ -49,10 +55,24 @@ use crate::topology::{Part, Topology};
 /// Beyond its duration a run may take so long; an order may be lost for ever where nothing sends it again.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Measures both halves at work.
-pub(super) async fn measure(binaries: &Binaries, connections: u32, duration: Duration) -> Result<Measured> {
+/// Where orders come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clients {
+    /// They are a number in the half that orders.
+    Inside,
+    /// They are clients in this process.
+    OverHttp,
+}
+
+/// Measures both halves at work for so many clients.
+pub(super) async fn measure(
+    binaries: &Binaries,
+    clients: Clients,
+    connections: u32,
+    duration: Duration,
+) -> Result<Measured> {
     let mut ground = without_services(binaries).await?;
-    let figures = at_work(&ground.topology, connections, duration).await?;
+    let figures = at_work(&ground.topology, clients, connections, duration).await?;
     ground.topology.stop().await?;
     Ok(figures)
 }
@@ -73,14 +93,29 @@ async fn without_services(binaries: &Binaries) -> Result<Ground> {
     Ok(ground)
 }
 
-async fn at_work(topology: &Topology, connections: u32, duration: Duration) -> Result<Measured> {
-    let mut inventory = HalfProcess::start(topology, Half::Inventory, connections, duration).await?;
-    let mut order = HalfProcess::start(topology, Half::Order, connections, duration).await?;
+async fn at_work(
+    topology: &Topology,
+    clients: Clients,
+    connections: u32,
+    duration: Duration,
+) -> Result<Measured> {
+    let listen = match clients {
+        Clients::Inside => None,
+        Clients::OverHttp => Some(Port::claim()?),
+    };
+    let mut inventory = HalfProcess::start(topology, Half::Inventory, connections, duration, None).await?;
+    let mut order = HalfProcess::start(topology, Half::Order, connections, duration, listen.as_ref()).await?;
     let pids = [order.pid(), inventory.pid(), topology.pid(Part::Broker), Some(std::process::id())];
     let meter = CpuMeter::of(pids);
     order.go().await?;
+    let told = async {
+        if let Some(port) = &listen {
+            clients::place(port.number(), connections, duration).await?;
+        }
+        timeout(duration + PATIENCE, order.told()).await?
+    };
     let Told { settled, seconds } = tokio::select! {
-        told = timeout(duration + PATIENCE, order.told()) => told??,
+        told = told => told?,
         status = inventory.ended() => bail!("the half that answers ended: {}", status?),
     };
     let mut figures = vec![("rate", settled as f64 / seconds.max(f64::EPSILON))];

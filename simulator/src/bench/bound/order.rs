@@ -9,13 +9,19 @@ use anyhow::Result;
 use async_nats::jetstream::{Context, Message};
 use shared::clock::now_ms;
 use shared::contract::subjects::{ORDER_CONSUMER, ORDER_CREATED};
+use tokio::sync::mpsc;
 
 use super::arguments::BoundArgs;
 use super::arrivals::{Arrivals, acknowledge};
 use super::events::{Announcer, Order, acknowledged, connect, id_in};
+use super::front;
+use super::front::{Caller, Committed};
 use super::protocol::{Told, say_ready, told_to_go};
 use super::rows::{Batch, Rows};
 use super::sending::Sending;
+
+/// Clients in one commit, at most.
+const WAITING_MAX: usize = 1_000;
 
 /// Connects, waits for the word, and tells how many orders were settled in what time.
 pub(super) async fn run(args: &BoundArgs) -> Result<Told> {
@@ -26,9 +32,16 @@ pub(super) async fn run(args: &BoundArgs) -> Result<Told> {
         context,
         sending: Sending::default(),
     };
+    let callers = match args.listen {
+        Some(port) => Some(front::callers(port, args.connections).await?),
+        None => None,
+    };
     say_ready();
     told_to_go().await?;
-    half.measure(args.connections, args.duration).await
+    match callers {
+        Some(callers) => half.serve(callers).await,
+        None => half.measure(args.connections, args.duration).await,
+    }
 }
 
 struct OrderHalf {
@@ -56,6 +69,35 @@ impl OrderHalf {
                 return Ok(Told { settled: settled as u64, seconds });
             }
         }
+    }
+
+    /// As long as anybody calls: each commit has whatever waits for it.
+    async fn serve(&mut self, mut callers: mpsc::Receiver<Caller>) -> Result<Told> {
+        let started = Instant::now();
+        let (mut placed, mut settled, mut is_called) = (0, 0, true);
+        while is_called || settled < placed {
+            let (mut waiting, mut answers) = (Vec::new(), Vec::new());
+            tokio::select! {
+                received = callers.recv_many(&mut waiting, WAITING_MAX), if is_called => is_called = received > 0,
+                arrived = self.answers.next_batch() => answers = arrived?,
+            }
+            answers.extend(self.answers.ready()?);
+            while let Ok(caller) = callers.try_recv() {
+                waiting.push(caller);
+            }
+            let orders: Vec<Order> = waiting.iter().map(|_| Order::new()).collect();
+            let now = now_ms();
+            let committed: Vec<Committed> = orders.iter().map(|order| Committed::of(order, now)).collect();
+            (placed, settled) = (placed + orders.len(), settled + answers.len());
+            self.commit(orders, answers).await?;
+            for (caller, committed) in waiting.into_iter().zip(committed) {
+                // The client may be gone; its order is committed.
+                let _ = caller.send(committed);
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        self.sending.finish().await?;
+        Ok(Told { settled: settled as u64, seconds })
     }
 
     async fn commit(&mut self, orders: Vec<Order>, answers: Vec<Message>) -> Result<()> {
