@@ -3,7 +3,7 @@
 //! - [`up`], [`reset`], [`load`], [`bench`], [`check`], [`chaos`]: the commands
 //! - [`binaries`], [`topology`]: the parts, started, killed and started again; [`compose`]: as containers
 //! - [`http`], [`metrics`]: how `sim` speaks to the services
-//! - `signals`: what ends a command early, and how it leaves nothing running
+//! - `signals`: what ends a command early, and how it leaves nothing running; `printing`: what it tells in the end
 //! - [`answers`]: what the load was told, for the check
 
 pub mod answers;
@@ -16,6 +16,7 @@ pub mod compose;
 pub mod http;
 pub mod load;
 pub mod metrics;
+mod printing;
 pub mod reset;
 mod signals;
 pub mod topology;

@@ -99,6 +99,11 @@ impl SmallDisk {
         expect(&format!("give back space in {}", self.folder.display()), shorten());
     }
 
+    /// How many bytes a file of the disk has.
+    pub fn size_of(&self, name: &str) -> u64 {
+        expect(name, fs::metadata(self.inside().join(name))).len()
+    }
+
     /// Gives back all that [`SmallDisk::fill`] took.
     pub fn free(&self) {
         expect(&format!("free {}", self.folder.display()), fs::remove_file(self.inside().join(FILLER)));

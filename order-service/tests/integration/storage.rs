@@ -16,6 +16,8 @@ use crate::fixture::{Broker, CONTRACT, Caller, Files, NO_BROKER, Publisher, Serv
 
 /// Room for the WAL and the file that a probe makes.
 const DISK_MEGABYTES: usize = 32;
+/// Bytes on a full disk with which no service can go on.
+const TOO_LITTLE: u64 = 2 << 20;
 /// Far above what a refusal takes, and far below the 10 s that a POST may wait for its commit.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
@@ -122,6 +124,11 @@ async fn a_full_disk_is_answered_503_at_once_while_reads_go_on_and_mends_itself(
     assert_eq!(alice.order(&first).await["status"], "created", "a read goes on");
     assert_eq!(orders.place("still-full").await, 503);
     assert!(complaints(&service).len() < 20, "{:#?}", complaints(&service));
+    let taken = || disk.size_of("order.db") + disk.size_of("order.db-wal");
+    let (before, tried) = (taken(), probes());
+    disk.give_back(TOO_LITTLE);
+    wait_until("it was tried three times more", || async { probes() >= tried + 3 }).await;
+    assert!(taken() <= before, "what is too little for this service is left to others");
 
     disk.free();
     service.until_readyz_is(200).await;

@@ -41,6 +41,8 @@ fn read(headers: &HeaderMap) -> Result<IdempotencyKey, String> {
         None => text.to_owned(),
     };
     match key.len() {
+        // A tab may stand in a header's value, and is not printable.
+        _ if key.contains('\t') => Err("must be printable ASCII".to_owned()),
         1..=MAX_CHARS => Ok(IdempotencyKey(Some(key))),
         _ => Err(format!("must have 1 to {MAX_CHARS} characters")),
     }

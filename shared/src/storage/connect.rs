@@ -38,7 +38,7 @@ pub(super) async fn connect(path: &Path, own: &Migrator) -> Result<Connections> 
     // `run` takes what no future that moves between threads may hold.
     let migrated = Migrator::with_migrations(migrations).run_direct(None, &mut *held, false).await;
     migrated.with_context(|| format!("migrate the database {}", path.display()))?;
-    held.give_back();
+    drop(held);
     let read_only = |connections| async move {
         let opened = pool(connections).connect_with(options(path).pragma("query_only", "ON")).await;
         opened.with_context(|| format!("open the database {} for reading", path.display()))

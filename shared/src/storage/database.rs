@@ -85,7 +85,13 @@ impl Database {
 
     /// Starts a write transaction. What is to be kept is written with [`Database::write`].
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        self.writer.begin().await.inspect_err(|error| self.note_failure(error))
+        self.writer.begin().await.inspect_err(|error| {
+            self.note_failure(error);
+            if let sqlx::Error::WorkerCrashed = error {
+                let file = self.path().display();
+                self.end(format!("the thread that writes the database {file} died; the service stopped"));
+            }
+        })
     }
 
     /// Changes after each COMMIT of [`Database::write`], whatever came of it; several may show as one.
@@ -109,7 +115,5 @@ impl Database {
 
 async fn stamp(file: &File, writer: &Writer) -> sqlx::Result<Option<Stamp>> {
     let mut held = writer.take().await?;
-    let given = Stamp::give(file, &mut held).await?;
-    held.give_back();
-    Ok(given)
+    Stamp::give(file, &mut held).await
 }

@@ -78,6 +78,10 @@ pub(crate) fn explain(database: &Path, error: anyhow::Error) -> anyhow::Error {
             refusal(database, &cause)
         }
         Some(StorageFailure::Full) => error.context("the disk is full: make room, and start again"),
+        Some(StorageFailure::Locked) => error.context(format!(
+            "somebody else holds the lock of the database {}: end whatever writes it, and start again",
+            database.display()
+        )),
         _ => error,
     }
 }

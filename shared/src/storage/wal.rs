@@ -28,9 +28,7 @@ impl Database {
         if wal < self.wal_left.load(Ordering::Relaxed) + MAX_BYTES {
             return Ok(());
         }
-        let mut writer = self.writer.take().await?;
-        let is_busy = cut_back(&mut writer).await?;
-        writer.give_back();
+        let is_busy = cut_back(&mut *self.writer.take().await?).await?;
         self.wal_left.store(if is_busy { wal } else { 0 }, Ordering::Relaxed);
         tracing::info!(database = %self.path().display(), bytes = wal, is_busy, "WAL cut back");
         Ok(())

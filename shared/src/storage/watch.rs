@@ -80,22 +80,30 @@ impl Database {
     /// Writes as much as a full batch takes, and folds it back into the file, so that the next batches find
     /// its space in the WAL. Unless somebody reads at this moment, they then need no new space: a disk that
     /// is nearly full does not pass this and fail them, again and again.
+    ///
+    /// While what is in the WAL finds no room in the file, nothing is added to it, and what a failed write took is given
+    /// back: somebody else waits for the same space.
     async fn write_and_fold_back(&self) -> sqlx::Result<()> {
+        self.fold_back("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        if let Err(error) = self.write_as_much_as_a_batch().await {
+            let _ = self.fold_back("PRAGMA wal_checkpoint(TRUNCATE)").await;
+            return Err(error);
+        }
+        self.fold_back("PRAGMA wal_checkpoint(PASSIVE)").await
+    }
+
+    async fn write_as_much_as_a_batch(&self) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("CREATE TABLE probe AS SELECT zeroblob($1) AS filler")
             .bind(PROBE_BYTES)
             .execute(&mut *tx)
             .await?;
         sqlx::query("DROP TABLE probe").execute(&mut *tx).await?;
-        tx.commit().await?;
-        self.fold_back("PRAGMA wal_checkpoint(PASSIVE)").await
+        tx.commit().await
     }
 
     async fn fold_back(&self, checkpoint: &'static str) -> sqlx::Result<()> {
-        let mut writer = self.writer.take().await?;
-        sqlx::query(checkpoint).execute(&mut *writer).await?;
-        writer.give_back();
-        Ok(())
+        sqlx::query(checkpoint).execute(&mut *self.writer.take().await?).await.map(drop)
     }
 }
 

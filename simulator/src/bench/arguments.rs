@@ -26,7 +26,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 200_000, value_parser = count())]
     pub backlog: u64,
     /// Orders placed one after the other to see what grows, in tenths
-    #[arg(long, default_value_t = 2_000_000, value_parser = count())]
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
     pub growth: u64,
     /// Write the report into this file, in Markdown
     #[arg(long, value_name = "FILE")]
@@ -52,6 +52,11 @@ pub enum Section {
 impl BenchArgs {
     pub fn wants(&self, section: Section) -> bool {
         self.sections.is_empty() || self.sections.contains(&section)
+    }
+
+    /// Whether anything is measured in rounds; a backlog and growth are measured once.
+    pub fn has_rounds(&self) -> bool {
+        self.wants(Section::Load) || self.wants(Section::Reads)
     }
 }
 

@@ -21,6 +21,7 @@ mod sizes;
 mod table;
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use shared::operations::log::STDERR;
@@ -33,21 +34,27 @@ use self::reads::Reads;
 use self::report::Report;
 use self::table::Table;
 use crate::binaries::{Binaries, Profile};
+use crate::printing::print;
 use crate::signals::interruptible;
 
 /// Runs the command and prints the report; an error if an accepted order was not settled, or on a signal.
 pub async fn run(args: BenchArgs) -> Result<()> {
     // Dropped, a topology takes its processes and its folder down.
+    let files = [&args.markdown, &args.json];
+    // Before half an hour is spent on what cannot be written.
+    files.into_iter().flatten().try_for_each(|path| write(path, ""))?;
     let report = interruptible(measure(&args)).await?;
-    if let Some(path) = &args.markdown {
-        fs::write(path, report.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if let Some(path) = &args.json {
-        let json = serde_json::to_string_pretty(&report)? + "\n";
-        fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    print!("{report}");
-    Ok(())
+    print(&report);
+    let texts = [report.to_string(), serde_json::to_string_pretty(&report)? + "\n"];
+    files
+        .into_iter()
+        .zip(&texts)
+        .try_for_each(|(path, text)| path.iter().try_for_each(|path| write(path, text)))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let written = fs::write(path, text);
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn measure(args: &BenchArgs) -> Result<Report> {
@@ -63,7 +70,8 @@ async fn measure(args: &BenchArgs) -> Result<Report> {
         tables.extend(growth::tables(&binaries, args.growth).await.context("growth")?);
     }
     tables.push(sizes::table(&binaries).await?);
-    Ok(Report { machine, rounds: args.rounds, seconds: args.duration.as_secs_f64(), tables })
+    let rounds = if args.has_rounds() { args.rounds } else { 0 };
+    Ok(Report { machine, rounds, seconds: args.duration.as_secs_f64(), tables })
 }
 
 /// Measures in turns what is measured in rounds.
@@ -73,7 +81,7 @@ async fn rounds(args: &BenchArgs, binaries: &Binaries) -> Result<Vec<Table>> {
         true => Some(Reads::fill(binaries, &args.stored).await?),
         false => None,
     };
-    let rounds = if loads.is_some() || reads.is_some() { args.rounds } else { 0 };
+    let rounds = if args.has_rounds() { args.rounds } else { 0 };
     for round in 1..=rounds {
         STDERR.tell(&format!("round {round} of {rounds}"));
         if let Some(loads) = &mut loads {

@@ -10,7 +10,6 @@ mod read;
 mod report;
 pub mod snapshot;
 
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +23,7 @@ pub use self::read::{Databases, read};
 pub use self::report::{Finding, Listing, Moment, Report, audit};
 use self::snapshot::Snapshot;
 use crate::compose;
+use crate::printing::print;
 use crate::signals::interruptible;
 
 /// Audits both databases: I1 to I10, each violation with its witnesses. Exits with 1 when one is violated.
@@ -58,8 +58,7 @@ pub async fn run(args: CheckArgs) -> Result<()> {
     };
     let report = audit(&snapshot, if args.is_final { Moment::Final } else { Moment::Running });
     let text = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
-    // Whoever reads only its beginning, as `head` does, still gets the verdict as the exit code.
-    let _ = stdout().write_all(text.as_bytes());
+    print(text);
     match report.violations() {
         0 => Ok(()),
         1 => bail!("1 violation"),

@@ -40,6 +40,7 @@ use crate::answers::{Coverage, Recorder};
 use crate::binaries::{Binaries, Profile};
 use crate::check;
 use crate::check::{Databases, Moment};
+use crate::printing::print;
 use crate::signals::interruptible;
 use crate::topology::{Topology, TopologyConfig};
 
@@ -68,7 +69,7 @@ async fn measure_target(args: &LoadArgs, url: &str) -> Result<Summary> {
     target.probe().await?;
     let load = Load::new(plan, target, recorder(args, Coverage::Partial)?);
     let summary = measure(&load, None).await?;
-    print!("{summary}");
+    print(&summary);
     Ok(summary)
 }
 
@@ -78,7 +79,7 @@ async fn measure_own(args: &LoadArgs) -> Result<Summary> {
     let (mut topology, load) = start_own(folder.path(), args.plan(), binaries, recorder).await?;
     let summary = measure(&load, Some(&topology)).await?;
     topology.stop().await?;
-    print!("{summary}");
+    print(&summary);
     if let Some(answers) = &args.answers {
         audit(folder.path(), answers).await?;
     }
@@ -133,7 +134,7 @@ async fn audit(folder: &Path, answers: &Path) -> Result<()> {
     if !report.clean {
         bail!("the audit found {} violations\n{report}", report.violations());
     }
-    println!("violations       0");
+    print("violations       0\n");
     Ok(())
 }
 

@@ -54,7 +54,7 @@ async fn a_bench_measures_every_load_and_the_bound_in_each_round_and_writes_what
 
 #[tokio::test]
 async fn a_bench_of_the_other_parts_reads_drains_a_backlog_grows_and_restarts() {
-    let sizes = ["--stored", "30,60", "--backlog", "50", "--growth", "100"];
+    let sizes = ["--stored", "30,60", "--backlog", "50", "--growth", "1000"];
     let flags = [&["reads", "backlog", "growth", "--rounds", "1"][..], &sizes].concat();
     let (printed, report) = bench(&folder_with_services(), &flags).await;
     assert!(report["loads"].is_null(), "{report}");
@@ -63,8 +63,8 @@ async fn a_bench_of_the_other_parts_reads_drains_a_backlog_grows_and_restarts() 
     assert!(reads.contains(&"GET /orders/{id} of 60 orders".to_owned()), "{reads:?}");
     assert_eq!(rows(&printed, &report["backlog"], &["rate", "seconds"], 1), ["50 orders"]);
     let tenths = rows(&printed, &report["growth"], &["rate", "order_wal_mb"], 1);
-    assert_eq!(tenths.last().unwrap(), "until 100");
+    assert_eq!(tenths.last().unwrap(), "until 1000");
     let restart = ["order_ready_ms", "inventory_ready_ms", "settled_ms", "disk_bytes"];
-    assert_eq!(rows(&printed, &report["restart"], &restart, 1), ["100 orders"]);
+    assert_eq!(rows(&printed, &report["restart"], &restart, 1), ["1000 orders"]);
     assert_eq!(rows(&printed, &report["sizes"], &["binary_mb"], 1).len(), 2);
 }

@@ -3,17 +3,12 @@
 use anyhow::Result;
 
 use super::arguments::{BoundArgs, Half};
-use super::protocol::told_to_end;
 use super::{inventory, order};
 
 /// Runs the command.
 pub async fn run(args: BoundArgs) -> Result<()> {
     match args.half {
         Half::Inventory => inventory::run(&args).await,
-        Half::Order => {
-            println!("{}", serde_json::to_string(&order::run(&args).await?)?);
-            told_to_end().await;
-            Ok(())
-        }
+        Half::Order => order::run(&args).await,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use async_nats::jetstream::{Context, Message};
 use shared::clock::now_ms;
 use shared::contract::subjects::{ORDER_CONSUMER, ORDER_CREATED};
@@ -16,7 +16,7 @@ use super::arrivals::{Arrivals, acknowledge};
 use super::events::{Announcer, Order, acknowledged, connect, id_in};
 use super::front;
 use super::front::{Caller, Committed};
-use super::protocol::{Told, say_ready, told_to_go};
+use super::protocol::{Told, say_ready, told_to_end, told_to_go};
 use super::rows::{Batch, Rows};
 use super::sending::Sending;
 
@@ -24,7 +24,7 @@ use super::sending::Sending;
 const WAITING_MAX: usize = 1_000;
 
 /// Connects, waits for the word, and tells how many orders were settled in what time.
-pub(super) async fn run(args: &BoundArgs) -> Result<Told> {
+pub(super) async fn run(args: &BoundArgs) -> Result<()> {
     let context = connect(&args.nats_url, "order").await?;
     let mut half = OrderHalf {
         rows: Rows::create(&args.database).await?,
@@ -38,10 +38,20 @@ pub(super) async fn run(args: &BoundArgs) -> Result<Told> {
     };
     say_ready();
     told_to_go().await?;
-    match callers {
-        Some(callers) => half.serve(callers).await,
-        None => half.measure(args.connections, args.duration).await,
+    let measured = async {
+        match callers {
+            Some(callers) => half.serve(callers).await,
+            None => half.measure(args.connections, args.duration).await,
+        }
+    };
+    let end = told_to_end();
+    tokio::pin!(end);
+    tokio::select! {
+        told = measured => println!("{}", serde_json::to_string(&told?)?),
+        () = &mut end => bail!("told to end before every order was settled"),
     }
+    end.await;
+    Ok(())
 }
 
 struct OrderHalf {
