@@ -59,12 +59,23 @@ impl HttpClient {
     }
 
     /// `POST path` with a JSON body; `key` is the `Idempotency-Key`, so that it may be repeated.
-    pub async fn post(&mut self, path: &str, authorization: &str, key: &str, json: Bytes) -> Result<Answer> {
-        let request = Request::post(path)
+    /// `waits` is for `Prefer: wait`, as long as the service may.
+    pub async fn post(
+        &mut self,
+        path: &str,
+        authorization: &str,
+        key: &str,
+        json: Bytes,
+        waits: bool,
+    ) -> Result<Answer> {
+        let mut request = Request::post(path)
             .header("host", &self.host)
             .header("authorization", authorization)
             .header("idempotency-key", key)
             .header("content-type", "application/json");
+        if waits {
+            request = request.header("prefer", "wait=20");
+        }
         self.send(request.body(Full::new(json))?).await
     }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use testing::SmallDisk;
+use testing::service::WriteLock;
 use tokio::task::JoinSet;
 
 use crate::fixture::nats::stored_messages;
@@ -161,6 +162,17 @@ async fn a_start_on_a_full_disk_ends_and_says_so_and_goes_well_once_there_is_roo
     let mut service = spawn_on(&disk, &files, NO_BROKER).await;
     assert_eq!(service.user("alice").order(&id).await["status"], "created");
     service.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_while_somebody_holds_the_write_lock_ends_and_says_so() {
+    let files = Files::new();
+    spawn(&files, NO_BROKER, &[]).await.stop().await;
+    let lock = WriteLock::take(&files.database()).await;
+    let errors = refusal(&files.database()).await;
+    assert!(errors.contains("somebody else holds the lock of the database"), "{errors}");
+    lock.release().await;
+    spawn(&files, NO_BROKER, &[]).await.stop().await;
 }
 
 /// Bytes of a page.

@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_key_that_breaks_a_rule_is_refused() {
-        for value in ["", "\"\"", "\"open", "\"a\"b", r#""a\n""#] {
+        for value in ["", "a\tb", "\"\"", "\"open", "\"a\"b", r#""a\n""#] {
             assert!(key(value).is_err(), "{value}");
         }
         assert!(key(&"k".repeat(255)).is_ok());

@@ -8,7 +8,7 @@ use shared::operations::log::STDERR;
 use super::bound::Clients;
 use super::figures::Figures;
 use super::ratios::Compared;
-use super::scenario::{ALONE, CAPACITY, QUARTER, SATURATED, SCENARIOS};
+use super::scenario::{ALONE, CAPACITY, QUARTER, SATURATED, SCENARIOS, WAITING};
 use super::table::{Column, Table};
 use super::{bound, idle, ratios};
 use crate::binaries::Binaries;
@@ -17,8 +17,8 @@ const COLUMNS: [Column; 11] = [
     ("rate", "settled/s", 0),
     ("post_p50_ms", "POST p50 ms", 2),
     ("post_p99_ms", "POST p99 ms", 2),
-    ("settled_p50_ms", "settled p50 ms", 2),
-    ("settled_p99_ms", "settled p99 ms", 2),
+    ("decided_p50_ms", "decided p50 ms", 2),
+    ("decided_p99_ms", "decided p99 ms", 2),
     ("order_cpu_us", "order µs", 0),
     ("inventory_cpu_us", "inventory µs", 0),
     ("broker_cpu_us", "broker µs", 0),
@@ -87,9 +87,9 @@ impl Loads {
 
     pub fn tables(self) -> Vec<Table> {
         let Self { scenarios, bound, over_http, idle } = self;
-        let (alone, saturated, quarter) = (&scenarios[ALONE], &scenarios[SATURATED], &scenarios[QUARTER]);
+        let (waiting, saturated, quarter) = (&scenarios[WAITING], &scenarios[SATURATED], &scenarios[QUARTER]);
         let ratios =
-            ratios::table(&Compared { alone, saturated, quarter, bound: &bound, over_http: &over_http });
+            ratios::table(&Compared { waiting, saturated, quarter, bound: &bound, over_http: &over_http });
         vec![loads_table(scenarios), bound_table(bound, over_http), ratios, idle_table(idle)]
     }
 }
@@ -99,7 +99,7 @@ fn loads_table(scenarios: [Figures; SCENARIOS.len()]) -> Table {
     Table {
         name: "loads",
         heading: "Orders",
-        note: "POST: until its 201. Settled: from the POST until the order is confirmed or cancelled. µs: CPU time of a process \
+        note: "POST: until its 201, with `Prefer: wait` until the order is settled. Decided: from the POST until the inventory's decision is on the broker. µs: CPU time of a process \
                for each order. MB: its memory in the end. Bytes: of both databases for each order.",
         columns: &COLUMNS,
         rows: names.zip(scenarios).collect(),

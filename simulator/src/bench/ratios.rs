@@ -7,7 +7,7 @@ const COLUMNS: [Column; 1] = [("ratio", "ratio", 2)];
 
 /// What is put beside each other.
 pub struct Compared<'a> {
-    pub alone: &'a Figures,
+    pub waiting: &'a Figures,
     pub saturated: &'a Figures,
     pub quarter: &'a Figures,
     pub bound: &'a Figures,
@@ -15,7 +15,7 @@ pub struct Compared<'a> {
 }
 
 pub fn table(compared: &Compared<'_>) -> Table {
-    let Compared { alone, saturated, quarter, bound, over_http } = *compared;
+    let Compared { waiting, saturated, quarter, bound, over_http } = *compared;
     let same = |name: &str, above, below| ratio((above, name), (below, name));
     let rows = vec![
         ("settled/s at 64 connections ÷ the bound's", same("rate", saturated, bound)),
@@ -27,7 +27,10 @@ pub fn table(compared: &Compared<'_>) -> Table {
             "CPU of the order service at 64 connections ÷ the bound's over HTTP",
             same("order_cpu_us", saturated, over_http),
         ),
-        ("settled p50 at 1 connection ÷ its parts", ratio((alone, "settled_p50_ms"), (bound, "parts_ms"))),
+        (
+            "POST until settled, p50 at 1 connection ÷ its parts",
+            ratio((waiting, "post_p50_ms"), (bound, "parts_ms")),
+        ),
         ("POST p99 ÷ p50 at 64 connections", ratio((saturated, "post_p99_ms"), (saturated, "post_p50_ms"))),
         (
             "CPU of the order service at a quarter ÷ at 64 connections",

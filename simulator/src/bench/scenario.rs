@@ -25,6 +25,7 @@ pub const CAPACITY: u32 = 64;
 pub const ALONE: usize = 0;
 pub const SATURATED: usize = 2;
 pub const QUARTER: usize = 4;
+pub const WAITING: usize = 7;
 
 /// One kind of load.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Scenario {
     speed: Speed,
     /// The share of the orders that are for one product, beside its even share.
     hot: f64,
+    /// Whether each order is answered only once it is settled, so that its POST takes as long as that.
+    waits: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,28 +47,29 @@ enum Speed {
 }
 
 /// In this order, so that the capacity is known where it is needed.
-pub const SCENARIOS: [Scenario; 7] = [
+pub const SCENARIOS: [Scenario; 8] = [
     even("1 connection", Speed::Connections(1)),
     even("16 connections", Speed::Connections(16)),
     even("64 connections", Speed::Connections(CAPACITY)),
     even("256 connections", Speed::Connections(256)),
     even("a quarter of the capacity", Speed::Share(0.25)),
     even("half of the capacity", Speed::Share(0.5)),
-    Scenario { name: "64 connections, one product", speed: Speed::Connections(CAPACITY), hot: 1.0 },
+    Scenario { hot: 1.0, ..even("64 connections, one product", Speed::Connections(CAPACITY)) },
+    Scenario { waits: true, ..even("1 connection, `Prefer: wait`", Speed::Connections(1)) },
 ];
 
 const fn even(name: &'static str, speed: Speed) -> Scenario {
-    Scenario { name, speed, hot: 0.0 }
+    Scenario { name, speed, hot: 0.0, waits: false }
 }
 
 /// As many connections as reach the capacity, and an even share of the orders for each product.
 pub fn saturating(limit: Limit) -> LoadPlan {
-    plan(Pace::Closed { connections: CAPACITY }, limit, 0.0)
+    plan(Pace::Closed { connections: CAPACITY }, limit, 0.0, false)
 }
 
-fn plan(pace: Pace, limit: Limit, hot: f64) -> LoadPlan {
+fn plan(pace: Pace, limit: Limit, hot: f64, waits: bool) -> LoadPlan {
     let mix = Mix { products: PRODUCTS, hot, unknown: 0.0, users: 1, quantity_max: QUANTITY_MAX };
-    LoadPlan { seed: SEED, pace, limit, mix }
+    LoadPlan { seed: SEED, pace, limit, mix, waits }
 }
 
 impl Scenario {
@@ -84,7 +88,7 @@ impl Scenario {
                 Pace::Open { rate, connections: WAITING_MAX }
             }
         };
-        let plan = plan(pace, Limit::Duration(duration), self.hot);
+        let plan = plan(pace, Limit::Duration(duration), self.hot, self.waits);
         let Ground { topology, load, .. } = &mut Ground::fresh(binaries, plan).await?;
         let summary = load::measure(load, Some(topology)).await?;
         summary.check_settled()?;

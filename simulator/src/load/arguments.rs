@@ -70,6 +70,7 @@ impl LoadArgs {
             pace: self.rate.map_or(Pace::Closed { connections }, |rate| Pace::Open { rate, connections }),
             limit: self.count.map_or(Limit::Duration(self.duration), Limit::Count),
             mix: Mix { products, hot, unknown, users, quantity_max: QUANTITY_MAX },
+            waits: false,
         }
     }
 }

@@ -149,7 +149,8 @@ impl<'a> Call<'a> {
             },
         };
         let (authorization, key) = (&self.user.authorization, &self.order.key);
-        match client.post("/orders", authorization, key, self.order.body()).await {
+        let waits = self.load.plan.waits;
+        match client.post("/orders", authorization, key, self.order.body(), waits).await {
             Ok(answer) => told(&answer),
             Err(_) => {
                 *connection = None;

@@ -16,6 +16,8 @@ pub struct LoadPlan {
     pub pace: Pace,
     pub limit: Limit,
     pub mix: Mix,
+    /// Whether each order is answered only once it is settled: `Prefer: wait`.
+    pub waits: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -103,7 +105,7 @@ mod tests {
 
     fn plan(seed: u64) -> LoadPlan {
         let mix = Mix { products: 10, hot: 0.5, unknown: 0.1, users: 3, quantity_max: 3 };
-        LoadPlan { seed, pace: Pace::Closed { connections: 1 }, limit: Limit::Count(1), mix }
+        LoadPlan { seed, pace: Pace::Closed { connections: 1 }, limit: Limit::Count(1), mix, waits: false }
     }
 
     #[test]

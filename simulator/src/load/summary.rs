@@ -42,8 +42,8 @@ impl Summary {
             ("rate", self.rate()),
             ("post_p50_ms", ms(post, 0.5)),
             ("post_p99_ms", ms(post, 0.99)),
-            ("settled_p50_ms", ms(settle, 0.5)),
-            ("settled_p99_ms", ms(settle, 0.99)),
+            ("decided_p50_ms", ms(settle, 0.5)),
+            ("decided_p99_ms", ms(settle, 0.99)),
         ];
         figures.extend(micros_each(&self.cpu, self.tally.totals.settled));
         figures
@@ -71,7 +71,7 @@ impl Display for Summary {
         }
         writeln!(f, "rate             {rate:.0} orders/s, first POST to last settled in {span:.2} s")?;
         writeln!(f, "POST to 201      {}", percentiles(post))?;
-        writeln!(f, "POST to settled  {}", percentiles(settle))?;
+        writeln!(f, "POST to decided  {}", percentiles(settle))?;
         match self.end.pending {
             Some(pending) => writeln!(f, "orders_pending   {pending}")?,
             None => writeln!(f, "orders_pending   not among the order service's metrics")?,
@@ -129,7 +129,7 @@ mod tests {
             "refused          2 with 503",
             "unknown outcome  1 (5 more became known by repeating the key)",
             "rate             1 orders/s, first POST to last settled in 2.00 s",
-            "POST to settled  p50 4.00 ms, p99 8.00 ms, max 8.00 ms",
+            "POST to decided  p50 4.00 ms, p99 8.00 ms, max 8.00 ms",
             "orders_pending   1",
             "CPU per order    25.0 µs broker",
         ] {

@@ -1,9 +1,11 @@
 //! `sim bench` as a user runs it, on what this build has and for a moment: its figures mean nothing here.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use crate::interrupt::folder_with_services;
@@ -42,8 +44,8 @@ async fn a_bench_measures_every_load_and_the_bound_in_each_round_and_writes_what
     let (printed, report) = bench(&folder_with_services(), &["load", "--rounds", "2"]).await;
     assert_eq!((&report["rounds"], &report["seconds"]), (&json!(2), &json!(0.3)), "{report}");
     assert!(report["machine"]["fsync_ms"].as_f64().unwrap() > 0.0, "{report}");
-    let figures = ["rate", "post_p50_ms", "settled_p99_ms", "disk_bytes"];
-    assert_eq!(rows(&printed, &report["loads"], &figures, 2).len(), 7);
+    let figures = ["rate", "post_p50_ms", "decided_p99_ms", "disk_bytes"];
+    assert_eq!(rows(&printed, &report["loads"], &figures, 2).len(), 8);
     let bounds = rows(&printed, &report["bound"], &["rate"], 2);
     assert_eq!(bounds, ["64 clients", "64 clients over HTTP"]);
     assert!(printed.contains("together ms"), "{printed}");
@@ -67,4 +69,30 @@ async fn a_bench_of_the_other_parts_reads_drains_a_backlog_grows_and_restarts() 
     let restart = ["order_ready_ms", "inventory_ready_ms", "settled_ms", "disk_bytes"];
     assert_eq!(rows(&printed, &report["restart"], &restart, 1), ["1000 orders"]);
     assert_eq!(rows(&printed, &report["sizes"], &["binary_mb"], 1).len(), 2);
+}
+
+#[tokio::test]
+async fn a_bench_refuses_a_file_that_it_cannot_write_before_it_measures_and_needs_no_reader() {
+    let folder = folder_with_services();
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_sim"));
+    bench.args(["bench", "backlog", "--backlog", "10", "--json"]);
+    bench.env("CARGO", folder.path().join("cargo"));
+    let mut unwritable = bench.arg("/proc/none/figures.json").stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(unwritable.wait().await.unwrap().code(), Some(1));
+    let mut errors = String::new();
+    unwritable.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();
+    assert!(
+        errors.contains("cannot write /proc/none/figures.json") && !errors.contains("backlog"),
+        "{errors}"
+    );
+
+    let figures = folder.path().join("figures.json");
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_sim"));
+    bench.args(["bench", "backlog", "--backlog", "10", "--json"]).arg(&figures);
+    bench.env("CARGO", folder.path().join("cargo")).stdout(Stdio::piped());
+    let mut unread = bench.spawn().unwrap();
+    drop(unread.stdout.take());
+    assert!(unread.wait().await.unwrap().success());
+    let figures: Value = serde_json::from_slice(&fs::read(&figures).unwrap()).unwrap();
+    assert_eq!((&figures["rounds"], figures["backlog"][0]["name"].as_str()), (&json!(0), Some("10 orders")));
 }

@@ -23,8 +23,9 @@ pub(super) async fn place(port: u16, connections: u32, duration: Duration) -> Re
         clients.spawn(async move {
             while Instant::now() < until {
                 let key = Uuid::now_v7().to_string();
-                let answer =
-                    client.post("/orders", &authorization, &key, Bytes::from_static(BODY.as_bytes())).await?;
+                let answer = client
+                    .post("/orders", &authorization, &key, Bytes::from_static(BODY.as_bytes()), false)
+                    .await?;
                 ensure!(answer.status == 201, "the bound answered {}", answer.status);
             }
             anyhow::Ok(())
