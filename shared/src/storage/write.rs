@@ -58,7 +58,10 @@ impl Database {
         if has_enqueued {
             self.enqueued.send_replace(());
         }
-        committed.map_err(|error| self.not_committed(error))?;
+        if let Err(error) = committed {
+            self.roll_back().await;
+            return Err(self.not_committed(error));
+        }
         if !self.is_in_place() {
             return Err(WriteError::Unknown(anyhow!("the file was moved, removed or replaced")));
         }
@@ -83,7 +86,21 @@ impl Database {
             return Err(WriteError::NotStored(anyhow!("the database is not writable")));
         }
         let tx = self.begin().await.map_err(|error| WriteError::NotStored(error.into()))?;
-        work(tx).await.map_err(|error| self.rolled_back(error))
+        match work(tx).await {
+            Ok(worked) => Ok(worked),
+            Err(error) => {
+                self.roll_back().await;
+                Err(self.rolled_back(error))
+            }
+        }
+    }
+
+    /// Rolls back what was dropped: now, and not when the next transaction begins. It would hold the lock against others until
+    /// then.
+    async fn roll_back(&self) {
+        if let Err(error) = self.writer.take().await {
+            tracing::debug!(%error, "not rolled back; the next transaction tries again");
+        }
     }
 
     fn rolled_back(&self, error: Error) -> WriteError {
