@@ -1,6 +1,6 @@
 //! The one connection that writes, and its transactions.
 //!
-//! sqlx's own pool and transaction make five more trips to the connection's thread for each transaction: BEGIN and COMMIT wait
+//! sqlx's own pool and transaction make three more trips to the connection's thread for each transaction: BEGIN and COMMIT wait
 //! for a receipt there, and a connection that comes back is asked whether it still lives. Each trip wakes two threads,
 //! which for few orders at a time costs more than the work in between. So the connection is kept here, and BEGIN and
 //! COMMIT are statements like any other.
