@@ -1,7 +1,6 @@
 //! The two service binaries, built by cargo.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -75,13 +74,12 @@ fn cargo_build(flags: &[&str]) -> Result<Binaries> {
 /// would run them again, and compile all that stands on them once more, at each change between those two and `cargo build`.
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let tells_of_a_package = |name: &OsString| {
-        let name = name.to_string_lossy();
-        ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
-    };
-    env::vars_os().map(|(name, _)| name).filter(tells_of_a_package).for_each(|name| {
-        command.env_remove(name);
-    });
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

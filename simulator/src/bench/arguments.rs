@@ -20,13 +20,13 @@ pub struct BenchArgs {
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub duration: Duration,
     /// Numbers of orders to read from
-    #[arg(long, value_delimiter = ',', default_value = "1000,100000", value_parser = count())]
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000", value_parser = count(10))]
     pub stored: Vec<u64>,
     /// Orders that wait when the inventory comes back
-    #[arg(long, default_value_t = 200_000, value_parser = count())]
+    #[arg(long, default_value_t = 200_000, value_parser = count(10))]
     pub backlog: u64,
     /// Orders placed one after the other to see what grows, in tenths
-    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
+    #[arg(long, default_value_t = 2_000_000, value_parser = count(1_000))]
     pub growth: u64,
     /// Write the report into this file, in Markdown
     #[arg(long, value_name = "FILE")]
@@ -54,13 +54,13 @@ impl BenchArgs {
         self.sections.is_empty() || self.sections.contains(&section)
     }
 
-    /// Whether anything is measured in rounds; a backlog and growth are measured once.
-    pub fn has_rounds(&self) -> bool {
-        self.wants(Section::Load) || self.wants(Section::Reads)
+    /// 0 where nothing is measured in rounds; a backlog and growth are measured once.
+    pub fn rounds_wanted(&self) -> u32 {
+        if self.wants(Section::Load) || self.wants(Section::Reads) { self.rounds } else { 0 }
     }
 }
 
-/// Enough for a tenth and a page, and not more than a disk holds.
-fn count() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(10..=1_000_000_000)
+/// Enough for a page, or for tenths, and not more than a disk holds.
+fn count(at_least: u64) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(at_least..=1_000_000_000)
 }

@@ -39,10 +39,10 @@ use crate::signals::interruptible;
 
 /// Runs the command and prints the report; an error if an accepted order was not settled, or on a signal.
 pub async fn run(args: BenchArgs) -> Result<()> {
-    // Dropped, a topology takes its processes and its folder down.
     let files = [&args.markdown, &args.json];
     // Before half an hour is spent on what cannot be written.
     files.into_iter().flatten().try_for_each(|path| write(path, ""))?;
+    // Dropped, a topology takes its processes and its folder down.
     let report = interruptible(measure(&args)).await?;
     print(&report);
     let texts = [report.to_string(), serde_json::to_string_pretty(&report)? + "\n"];
@@ -70,8 +70,7 @@ async fn measure(args: &BenchArgs) -> Result<Report> {
         tables.extend(growth::tables(&binaries, args.growth).await.context("growth")?);
     }
     tables.push(sizes::table(&binaries).await?);
-    let rounds = if args.has_rounds() { args.rounds } else { 0 };
-    Ok(Report { machine, rounds, seconds: args.duration.as_secs_f64(), tables })
+    Ok(Report { machine, rounds: args.rounds_wanted(), seconds: args.duration.as_secs_f64(), tables })
 }
 
 /// Measures in turns what is measured in rounds.
@@ -81,7 +80,7 @@ async fn rounds(args: &BenchArgs, binaries: &Binaries) -> Result<Vec<Table>> {
         true => Some(Reads::fill(binaries, &args.stored).await?),
         false => None,
     };
-    let rounds = if args.has_rounds() { args.rounds } else { 0 };
+    let rounds = args.rounds_wanted();
     for round in 1..=rounds {
         STDERR.tell(&format!("round {round} of {rounds}"));
         if let Some(loads) = &mut loads {

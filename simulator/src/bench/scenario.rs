@@ -64,12 +64,12 @@ const fn even(name: &'static str, speed: Speed) -> Scenario {
 
 /// As many connections as reach the capacity, and an even share of the orders for each product.
 pub fn saturating(limit: Limit) -> LoadPlan {
-    plan(Pace::Closed { connections: CAPACITY }, limit, 0.0, false)
+    plan(Pace::Closed { connections: CAPACITY }, limit, 0.0)
 }
 
-fn plan(pace: Pace, limit: Limit, hot: f64, waits: bool) -> LoadPlan {
+fn plan(pace: Pace, limit: Limit, hot: f64) -> LoadPlan {
     let mix = Mix { products: PRODUCTS, hot, unknown: 0.0, users: 1, quantity_max: QUANTITY_MAX };
-    LoadPlan { seed: SEED, pace, limit, mix, waits }
+    LoadPlan::new(SEED, pace, limit, mix)
 }
 
 impl Scenario {
@@ -88,7 +88,7 @@ impl Scenario {
                 Pace::Open { rate, connections: WAITING_MAX }
             }
         };
-        let plan = plan(pace, Limit::Duration(duration), self.hot, self.waits);
+        let plan = LoadPlan { waits: self.waits, ..plan(pace, Limit::Duration(duration), self.hot) };
         let Ground { topology, load, .. } = &mut Ground::fresh(binaries, plan).await?;
         let summary = load::measure(load, Some(topology)).await?;
         summary.check_settled()?;

@@ -122,5 +122,5 @@ impl Traffic {
 
 fn load_plan(seed: u64, pace: Pace, limit: Limit) -> LoadPlan {
     let mix = Mix { products: PRODUCTS, hot: 0.1, unknown: 0.02, users: 5, quantity_max: 3 };
-    LoadPlan { seed, pace, limit, mix, waits: false }
+    LoadPlan::new(seed, pace, limit, mix)
 }

@@ -65,13 +65,12 @@ impl LoadArgs {
     pub fn plan(&self) -> LoadPlan {
         let Self { connections, hot, unknown, users, .. } = *self;
         let products = self.products.unwrap_or(if self.target.is_some() { 1 } else { PRODUCTS });
-        LoadPlan {
-            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
-            pace: self.rate.map_or(Pace::Closed { connections }, |rate| Pace::Open { rate, connections }),
-            limit: self.count.map_or(Limit::Duration(self.duration), Limit::Count),
-            mix: Mix { products, hot, unknown, users, quantity_max: QUANTITY_MAX },
-            waits: false,
-        }
+        LoadPlan::new(
+            self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            self.rate.map_or(Pace::Closed { connections }, |rate| Pace::Open { rate, connections }),
+            self.count.map_or(Limit::Duration(self.duration), Limit::Count),
+            Mix { products, hot, unknown, users, quantity_max: QUANTITY_MAX },
+        )
     }
 }
 

@@ -68,6 +68,11 @@ impl Pace {
 }
 
 impl LoadPlan {
+    /// Each order is answered as soon as it is stored.
+    pub fn new(seed: u64, pace: Pace, limit: Limit, mix: Mix) -> Self {
+        Self { seed, pace, limit, mix, waits: false }
+    }
+
     /// The order with this number, counted from 0.
     pub fn order(&self, number: u64) -> PlannedOrder {
         let mut random = Rng::with_seed(self.seed ^ number.wrapping_mul(SPREAD));
@@ -105,7 +110,7 @@ mod tests {
 
     fn plan(seed: u64) -> LoadPlan {
         let mix = Mix { products: 10, hot: 0.5, unknown: 0.1, users: 3, quantity_max: 3 };
-        LoadPlan { seed, pace: Pace::Closed { connections: 1 }, limit: Limit::Count(1), mix, waits: false }
+        LoadPlan::new(seed, Pace::Closed { connections: 1 }, Limit::Count(1), mix)
     }
 
     #[test]

@@ -66,7 +66,7 @@ mod tests {
 
     fn schedule(pace: Pace, limit: Limit) -> Schedule {
         let mix = Mix { products: 1, hot: 0.0, unknown: 0.0, users: 1, quantity_max: 1 };
-        Schedule::start(&LoadPlan { seed: 1, pace, limit, mix, waits: false })
+        Schedule::start(&LoadPlan::new(1, pace, limit, mix))
     }
 
     async fn turns(schedule: &Schedule) -> Vec<Turn> {

@@ -43,13 +43,7 @@ async fn make() -> Vec<Vec<u8>> {
 /// Scarce stock and unknown products: every kind of decision is among the orders.
 async fn run_load(folder: &Path) {
     let mix = Mix { products: 3, hot: 0.3, unknown: 0.1, users: 3, quantity_max: 3 };
-    let plan = LoadPlan {
-        seed: 7,
-        pace: Pace::Closed { connections: 8 },
-        limit: Limit::Count(ORDERS),
-        mix,
-        waits: false,
-    };
+    let plan = LoadPlan::new(7, Pace::Closed { connections: 8 }, Limit::Count(ORDERS), mix);
     let stock: Vec<_> = (1..=PRODUCTS).map(|id| json!({"productId": id.to_string(), "stock": 60})).collect();
     let config = TopologyConfig::in_folder(folder.to_owned(), Binaries::beside_test().unwrap()).unwrap();
     let mut topology = Topology::start(config.with_stock(&json!(stock)).unwrap()).await.unwrap();

@@ -10,11 +10,18 @@ use tokio::process::Command;
 
 use crate::interrupt::folder_with_services;
 
+/// `sim bench` with services that are built already.
+fn command(folder: &TempDir, flags: &[&str]) -> Command {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_sim"));
+    bench.arg("bench").args(flags).env("CARGO", folder.path().join("cargo"));
+    bench
+}
+
 /// The printed report, and the same as JSON.
 async fn bench(folder: &TempDir, flags: &[&str]) -> (String, Value) {
     let (markdown, figures) = (folder.path().join("report.md"), folder.path().join("figures.json"));
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_sim"));
-    bench.arg("bench").args(flags).args(["--duration", "300ms"]).env("CARGO", folder.path().join("cargo"));
+    let mut bench = command(folder, flags);
+    bench.args(["--duration", "300ms"]);
     bench.arg("--markdown").arg(&markdown).arg("--json").arg(&figures);
     let output = bench.output().await.unwrap();
     let (printed, errors) =
@@ -74,9 +81,8 @@ async fn a_bench_of_the_other_parts_reads_drains_a_backlog_grows_and_restarts() 
 #[tokio::test]
 async fn a_bench_refuses_a_file_that_it_cannot_write_before_it_measures_and_needs_no_reader() {
     let folder = folder_with_services();
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_sim"));
-    bench.args(["bench", "backlog", "--backlog", "10", "--json"]);
-    bench.env("CARGO", folder.path().join("cargo"));
+    let flags = ["backlog", "--backlog", "10", "--json"];
+    let mut bench = command(&folder, &flags);
     let mut unwritable = bench.arg("/proc/none/figures.json").stderr(Stdio::piped()).spawn().unwrap();
     assert_eq!(unwritable.wait().await.unwrap().code(), Some(1));
     let mut errors = String::new();
@@ -87,10 +93,7 @@ async fn a_bench_refuses_a_file_that_it_cannot_write_before_it_measures_and_need
     );
 
     let figures = folder.path().join("figures.json");
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_sim"));
-    bench.args(["bench", "backlog", "--backlog", "10", "--json"]).arg(&figures);
-    bench.env("CARGO", folder.path().join("cargo")).stdout(Stdio::piped());
-    let mut unread = bench.spawn().unwrap();
+    let mut unread = command(&folder, &flags).arg(&figures).stdout(Stdio::piped()).spawn().unwrap();
     drop(unread.stdout.take());
     assert!(unread.wait().await.unwrap().success());
     let figures: Value = serde_json::from_slice(&fs::read(&figures).unwrap()).unwrap();

@@ -19,7 +19,7 @@ const ORDERS: u64 = 3_000;
 
 fn load(topology: &Topology, folder: &Path, pace: Pace) -> (Load, Recorder) {
     let mix = Mix { products: 3, hot: 0.5, unknown: 0.05, users: 4, quantity_max: 2 };
-    let plan = LoadPlan { seed: 11, pace, limit: Limit::Count(ORDERS), mix, waits: false };
+    let plan = LoadPlan::new(11, pace, Limit::Count(ORDERS), mix);
     let secret = shared::settings::DEMO_SECRET;
     let mut target = Target::signed(&topology.order_url(), secret, &plan.mix).unwrap();
     target.inventory_url = Some(topology.inventory_url());

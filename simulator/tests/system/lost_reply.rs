@@ -25,13 +25,7 @@ async fn a_lost_reply_is_asked_for_again_and_makes_no_second_order() {
     let (mut topology, folder) = topology(json!([{"productId": "1", "stock": 1000}])).await;
     let url = lose_replies(topology.order_url().strip_prefix("http://").unwrap().to_owned()).await;
     let mix = Mix { products: 1, hot: 0.0, unknown: 0.0, users: 1, quantity_max: 3 };
-    let plan = LoadPlan {
-        seed: 5,
-        pace: Pace::Closed { connections: 4 },
-        limit: Limit::Count(ORDERS),
-        mix,
-        waits: false,
-    };
+    let plan = LoadPlan::new(5, Pace::Closed { connections: 4 }, Limit::Count(ORDERS), mix);
     let target = Target::signed(&url, shared::settings::DEMO_SECRET, &plan.mix).unwrap();
     let recorder = Recorder::create(&folder.path().join("answers"), Coverage::Complete).unwrap();
     let load = Load::new(plan, target, Some(recorder.clone()));

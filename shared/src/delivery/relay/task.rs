@@ -73,14 +73,13 @@ impl Relay {
             broker.mark_unchanged();
             let started = Instant::now();
             let (pause, is_idle) = match self.relay_once().await {
-                // More came meanwhile, or was left.
-                Ok(Relayed::Sent(sent)) if sent >= ENOUGH || enqueues.has_changed().unwrap_or_default() => {
+                Ok(Relayed::Sent(sent)) => {
                     backoff = BACKOFF_START;
-                    (gather::pause(started.elapsed(), sent, ENOUGH), false)
-                }
-                Ok(Relayed::Sent(_)) => {
-                    backoff = BACKOFF_START;
-                    (DELETE_AFTER, true)
+                    // Some were left, or came meanwhile.
+                    let is_busy = sent >= ENOUGH || enqueues.has_changed().unwrap_or_default();
+                    let pause =
+                        if is_busy { gather::pause(started.elapsed(), sent, ENOUGH) } else { DELETE_AFTER };
+                    (pause, !is_busy)
                 }
                 Ok(Relayed::Idle) => (if self.acknowledged.is_empty() { TICK } else { DELETE_AFTER }, true),
                 failed => {

@@ -12,20 +12,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use shared::clock::rfc3339;
+use shared::clock::{now_ms, rfc3339};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::events::Order;
-
-/// A client that waits for its order, of which it is to be told what was committed.
-pub(super) type Caller = oneshot::Sender<Committed>;
-
-/// What a client is told.
-pub(super) struct Committed {
-    pub id: String,
-    pub at_ms: i64,
-}
+/// A client that waits for its order, and is told its id once it is committed.
+pub(super) type Caller = oneshot::Sender<String>;
 
 /// Serves so many connections. Nobody calls any more when the last of them is closed.
 pub(super) async fn callers(port: u16, connections: usize) -> Result<mpsc::Receiver<Caller>> {
@@ -56,14 +48,14 @@ async fn answer(
     let (caller, committed) = oneshot::channel();
     let _ = callers.send(caller).await;
     Ok(match committed.await {
-        Ok(committed) => created(&committed),
+        Ok(id) => created(&id),
         Err(_) => unavailable(),
     })
 }
 
 /// An answer as long as the order service's.
-fn created(Committed { id, at_ms }: &Committed) -> Response<Full<Bytes>> {
-    let time = rfc3339(*at_ms);
+fn created(id: &str) -> Response<Full<Bytes>> {
+    let time = rfc3339(now_ms());
     let body = format!(
         r#"{{"id":"{id}","productId":"1","quantity":2,"status":"created","userId":"load-1","createdAt":"{time}"}}"#
     );
@@ -85,10 +77,4 @@ fn unavailable() -> Response<Full<Bytes>> {
     let mut response = Response::default();
     *response.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
     response
-}
-
-impl Committed {
-    pub fn of(order: &Order, at_ms: i64) -> Self {
-        Self { id: order.id.clone(), at_ms }
-    }
 }

@@ -15,7 +15,7 @@ use super::arguments::BoundArgs;
 use super::arrivals::{Arrivals, acknowledge};
 use super::events::{Announcer, Order, acknowledged, connect, id_in};
 use super::front;
-use super::front::{Caller, Committed};
+use super::front::Caller;
 use super::protocol::{Told, say_ready, told_to_end, told_to_go};
 use super::rows::{Batch, Rows};
 use super::sending::Sending;
@@ -96,13 +96,12 @@ impl OrderHalf {
                 waiting.push(caller);
             }
             let orders: Vec<Order> = waiting.iter().map(|_| Order::new()).collect();
-            let now = now_ms();
-            let committed: Vec<Committed> = orders.iter().map(|order| Committed::of(order, now)).collect();
+            let ids: Vec<String> = orders.iter().map(|order| order.id.clone()).collect();
             (placed, settled) = (placed + orders.len(), settled + answers.len());
             self.commit(orders, answers).await?;
-            for (caller, committed) in waiting.into_iter().zip(committed) {
+            for (caller, id) in waiting.into_iter().zip(ids) {
                 // The client may be gone; its order is committed.
-                let _ = caller.send(committed);
+                let _ = caller.send(id);
             }
         }
         let seconds = started.elapsed().as_secs_f64();
