@@ -11,6 +11,7 @@ use processes::broker::Running;
 use processes::{broker, workspace};
 use shared::storage::beside;
 
+use crate::printing::print;
 use crate::topology::LOCK_FILE;
 
 /// Held by the topology and by each service for as long as it uses the folder; where flock(2) and SQLite's
@@ -34,8 +35,8 @@ pub fn run(args: ResetArgs) -> Result<()> {
     refuse_under_a_broker(&folder)?;
     let erased = erase(&folder)?;
     match erased.as_slice() {
-        [] => println!("nothing to erase in {}", folder.display()),
-        names => println!("erased in {}: {}", folder.display(), names.join(", ")),
+        [] => print(format_args!("nothing to erase in {}\n", folder.display())),
+        names => print(format_args!("erased in {}: {}\n", folder.display(), names.join(", "))),
     }
     Ok(())
 }

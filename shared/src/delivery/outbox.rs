@@ -3,6 +3,8 @@
 //! There is no way to enqueue outside a transaction, and only the relay removes rows. What one transaction
 //! enqueues is a batch, and one row: it is written, read and deleted as one.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use sqlx::query::Query;
@@ -112,7 +114,7 @@ pub fn enqueued_ms(message_id: &str) -> Option<i64> {
 }
 
 /// Removes batches whose events were all acknowledged, or can never be a message.
-pub async fn delete(tx: &mut Tx, ids: &[i64]) -> sqlx::Result<()> {
+pub async fn delete(tx: &mut Tx, ids: &BTreeSet<i64>) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM outbox_batches WHERE id IN (SELECT value FROM json_each($1))")
         .bind(json(&ids))
         .execute(&mut **tx)

@@ -20,7 +20,7 @@ const REPLAYED: &str = "idempotency-replayed";
 pub struct IdempotencyKey(
     /// The same key and request again store nothing and get the first answer's order or change, as it is now. Quoted (RFC 9651) or
     /// bare.
-    #[param(nullable = false, max_length = 255, pattern = r#"^("([^"\\]|\\["\\])+"|[!#-~][ -~]*)$"#)]
+    #[param(nullable = false, max_length = 255, pattern = r#"^("([ !#-\[\]-~]|\\["\\])+"|[!#-~][ -~]*)$"#)]
     pub Option<String>,
 );
 

@@ -39,6 +39,7 @@ use crate::check;
 use crate::check::{Databases, Listing, Moment};
 use crate::compose;
 use crate::load::PLENTY;
+use crate::printing::print;
 use crate::signals::Signals;
 use crate::topology::TopologyConfig;
 
@@ -55,14 +56,14 @@ const CONTAINERS_STAY: &str = "; the containers are as the last fault left them:
 pub async fn run(args: ChaosArgs) -> Result<()> {
     let plan = Plan::new(&args)?;
     let mut signals = Signals::listen()?;
-    let print: fn(&Entry) =
-        if args.json { |entry| eprintln!("{entry}") } else { |entry| println!("{entry}") };
+    let tell: fn(&Entry) =
+        if args.json { |entry| eprintln!("{entry}") } else { |entry| print(format_args!("{entry}\n")) };
     let folder = tempfile::Builder::new().prefix("sim-chaos-").tempdir().context("cannot create a folder")?;
     let run = async {
         if args.compose {
-            on_compose(&plan, folder.path(), print).await
+            on_compose(&plan, folder.path(), tell).await
         } else {
-            on_processes(&plan, folder.path(), print).await
+            on_processes(&plan, folder.path(), tell).await
         }
     };
     // Dropped, a topology takes its processes down.
@@ -72,8 +73,8 @@ pub async fn run(args: ChaosArgs) -> Result<()> {
     };
     let report = keep_if_failed(folder, result)?;
     match args.json {
-        true => println!("{:#}", report.json()),
-        false => print!("{report}"),
+        true => print(format_args!("{:#}\n", report.json())),
+        false => print(&report),
     }
     match report.has_passed() {
         true => Ok(()),
@@ -81,13 +82,13 @@ pub async fn run(args: ChaosArgs) -> Result<()> {
     }
 }
 
-async fn on_processes(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
+async fn on_processes(plan: &Plan, folder: &Path, tell: fn(&Entry)) -> Result<Report> {
     let panics = plan.schedule.iter().any(|planned| planned.fault.kind == Kind::Panic);
     let binaries = match panics {
         true => Binaries::build_with_fail_points(folder)?,
         false => Binaries::build(Profile::Release)?,
     };
-    inject(plan, binaries, folder, print).await?.audit().await
+    inject(plan, binaries, folder, tell).await?.audit().await
 }
 
 /// Removes the run's folder, unless something is wrong: then it stays, and the result says where.
@@ -109,11 +110,11 @@ pub struct Finished {
     folder: PathBuf,
 }
 
-/// Runs the plan on a topology of its own in `folder`; calls `print` for each fault that is recovered from.
-pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
+/// Runs the plan on a topology of its own in `folder`; calls `tell` for each fault that is recovered from.
+pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, tell: fn(&Entry)) -> Result<Finished> {
     let config = TopologyConfig::in_folder(folder.to_owned(), binaries)?.with_stock(&stock())?;
     let mut site = Site::Own(Box::new(OwnSite::start(config).await?));
-    let mut finished = drive(plan, &mut site, folder, print).await?;
+    let mut finished = drive(plan, &mut site, folder, tell).await?;
     if let Site::Own(mut site) = site
         && let Err(error) = site.topology.stop().await
     {
@@ -123,15 +124,15 @@ pub async fn inject(plan: &Plan, binaries: Binaries, folder: &Path, print: fn(&E
 }
 
 /// Runs the plan on the containers of compose, and audits copies of their databases.
-pub async fn on_compose(plan: &Plan, folder: &Path, print: fn(&Entry)) -> Result<Report> {
+pub async fn on_compose(plan: &Plan, folder: &Path, tell: fn(&Entry)) -> Result<Report> {
     let mut site = Site::Compose(Containers::find().await?);
-    let finished = drive(plan, &mut site, folder, print).await?;
+    let finished = drive(plan, &mut site, folder, tell).await?;
     audit(finished.report, &compose::copy_databases(folder).await?, folder).await
 }
 
-async fn drive(plan: &Plan, site: &mut Site, folder: &Path, print: fn(&Entry)) -> Result<Finished> {
+async fn drive(plan: &Plan, site: &mut Site, folder: &Path, tell: fn(&Entry)) -> Result<Finished> {
     let traffic = Traffic::start(plan, site.endpoints(), &folder.join(ANSWERS)).await?;
-    let (report, poison) = Injector::new(plan, site, traffic, print).run().await?;
+    let (report, poison) = Injector::new(plan, site, traffic, tell).run().await?;
     Ok(Finished { report, poison, folder: folder.to_owned() })
 }
 

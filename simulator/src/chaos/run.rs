@@ -50,20 +50,20 @@ pub struct Injector<'a> {
     rng: Rng,
     started: Instant,
     recoveries: JoinSet<Entry>,
-    print: fn(&Entry),
+    tell: fn(&Entry),
     report: Report,
     poison: SentPoison,
     wipes: usize,
 }
 
 impl<'a> Injector<'a> {
-    /// An injector that calls `print` for each fault once it is recovered from.
-    pub fn new(plan: &'a Plan, site: &'a mut Site, traffic: Traffic, print: fn(&Entry)) -> Self {
+    /// An injector that calls `tell` for each fault once it is recovered from.
+    pub fn new(plan: &'a Plan, site: &'a mut Site, traffic: Traffic, tell: fn(&Entry)) -> Self {
         // Another sequence than the schedule's, from the same seed.
         let rng = Rng::with_seed(plan.seed.rotate_left(32) ^ 1);
         let report = Report { seed: plan.seed, duration: plan.duration, ..Report::default() };
         let (started, recoveries, poison) = (Instant::now(), JoinSet::new(), Vec::new());
-        Self { plan, site, traffic, rng, started, recoveries, print, report, poison, wipes: 0 }
+        Self { plan, site, traffic, rng, started, recoveries, tell, report, poison, wipes: 0 }
     }
 
     /// Injects the whole schedule under load, ends the load, and waits until everything has recovered.
@@ -138,7 +138,7 @@ impl<'a> Injector<'a> {
     }
 
     fn note(&mut self, entry: Entry) {
-        (self.print)(&entry);
+        (self.tell)(&entry);
         if entry.fault.kind.is_messages() && entry.recovery.is_none() {
             let (kind, at) = (entry.fault.kind.word(), entry.at.as_secs_f64());
             let limit = MESSAGES_WITHIN.as_secs();

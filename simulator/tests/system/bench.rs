@@ -5,9 +5,12 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
+use testing::DEADLINE;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
+use crate::client::topology;
 use crate::interrupt::folder_with_services;
 
 /// `sim bench` with services that are built already.
@@ -98,4 +101,24 @@ async fn a_bench_refuses_a_file_that_it_cannot_write_before_it_measures_and_need
     assert!(unread.wait().await.unwrap().success());
     let figures: Value = serde_json::from_slice(&fs::read(&figures).unwrap()).unwrap();
     assert_eq!((&figures["rounds"], figures["backlog"][0]["name"].as_str()), (&json!(0), Some("10 orders")));
+}
+
+#[tokio::test]
+async fn a_half_of_the_bound_ends_with_the_bench_that_started_it() {
+    let (mut topology, folder) = topology(json!([])).await;
+    let mut half = Command::new(env!("CARGO_BIN_EXE_sim"));
+    half.args(["bound", "order", "--duration", "1h", "--nats-url", &topology.nats_url()]);
+    half.arg("--database").arg(folder.path().join("bound.db")).kill_on_drop(true);
+    half.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut half = half.spawn().unwrap();
+    let mut output = BufReader::new(half.stdout.take().unwrap()).lines();
+    assert_eq!(output.next_line().await.unwrap().unwrap(), "ready");
+    // The pipe of a bench that is killed closes.
+    let mut bench = half.stdin.take().unwrap();
+    bench.write_all(b"go\n").await.unwrap();
+    drop(bench);
+    let ended = timeout(DEADLINE, half.wait_with_output()).await.expect("it ends").unwrap();
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    assert!(errors.contains("told to end before every order was settled"), "{errors}");
+    topology.stop().await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use processes::{Logs, Port, Process, broker, nats_server};
@@ -41,4 +41,16 @@ async fn nothing_is_erased_under_a_broker_that_still_runs() {
     let output = reset(&link).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_reset_needs_no_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("order.db"), "").unwrap();
+    let mut reset = Command::new(env!("CARGO_BIN_EXE_sim"));
+    let mut unread =
+        reset.arg("reset").arg("--data").arg(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(unread.stdout.take());
+    assert!(unread.wait().await.unwrap().success());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -3,6 +3,7 @@
 //! Deleting costs a commit, and so an fsync of the one writer that new orders wait for, too. So batches of
 //! several steps are deleted together, soon. A crash in between costs a repeat and nothing else.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
@@ -22,7 +23,8 @@ pub const DELETE_AFTER: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 pub(super) struct AcknowledgedBatches {
-    ids: Vec<i64>,
+    /// Each once, also where it was published again while the disk was full.
+    ids: BTreeSet<i64>,
     latest: Acknowledged,
     since: Option<Instant>,
 }
