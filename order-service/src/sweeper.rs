@@ -24,7 +24,7 @@ const HURRY: Duration = Duration::from_millis(20);
 /// Orders swept in one step, at most.
 const SWEEP_MAX: usize = 1_000;
 /// Lost orders made due in one transaction, at most.
-const LOST_MAX: u64 = 5_000;
+const LOST_MAX: usize = 5_000;
 /// While so many events wait in the outbox, nothing is swept: it is the relay that is behind.
 const OUTBOX_MAX: i64 = 10_000;
 /// Expired idempotency keys forgotten in one step, at most.
@@ -102,8 +102,9 @@ impl Sweeper {
 
     /// Enqueues the events of orders that are due and were last sent before `waiting_since_ms`.
     async fn enqueue_due(&self, now_ms: i64, waiting_since_ms: Option<i64>) -> Result<usize> {
+        let ahead = pending::sent_within(self.database.scanner(), pending::ahead_of(now_ms)).await?;
         let written = self.database.write(|mut tx| async move {
-            pending::make_sent_ahead_due(&mut tx, now_ms).await?;
+            pending::make_due(&mut tx, &ahead).await?;
             let swept = pending::sweep(&mut tx, now_ms, waiting_since_ms, SWEEP_MAX as i64).await?;
             if swept > 0 {
                 fail_point::reach("sweeper: swept, not committed");
@@ -119,36 +120,33 @@ impl Sweeper {
         Ok(swept)
     }
 
-    /// What a wiped or truncated stream has lost cannot be told, so every pending order is sent again.
+    /// What a wiped or truncated stream has lost cannot be told, so every pending order is sent again. Those whose event
+    /// is in the outbox are sent anyway: to the present stream.
     ///
-    /// Made due in steps, so that new orders get the writer in between. Those are left out: their events go
-    /// to the present stream.
+    /// Made due in steps, so that new orders get the writer in between.
     async fn resend_after_loss(&self, now_ms: i64) -> Result<()> {
         if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
         }
-        let (mut orders, mut due) = (0, LOST_MAX);
-        while due == LOST_MAX {
-            due = self.make_lost_due(now_ms).await?;
-            orders += due;
+        let lost = pending::sent_within(self.database.scanner(), 1..=now_ms).await?;
+        for some in lost.chunks(LOST_MAX) {
+            let written = self.database.write(|mut tx| async move {
+                pending::make_due(&mut tx, some).await?;
+                Ok((tx, ()))
+            });
+            written.await?;
         }
+        let cleared = self.database.write(|mut tx| async move {
+            stream_memory::clear_loss(&mut tx).await?;
+            fail_point::reach("sweeper: loss noticed, not committed");
+            Ok((tx, ()))
+        });
+        cleared.await?;
         fail_point::reach("sweeper: loss committed, nothing swept");
+        let orders = lost.len();
         tracing::warn!(orders, "messages are lost or in doubt; all pending orders are sent again");
         metrics::counter!("stream_losses_total").increment(1);
         Ok(())
-    }
-
-    /// Makes up to [`LOST_MAX`] pending orders due, and clears the loss with the last of them.
-    async fn make_lost_due(&self, now_ms: i64) -> Result<u64> {
-        let written = self.database.write(|mut tx| async move {
-            let due = pending::make_lost_due(&mut tx, now_ms, LOST_MAX as i64).await?;
-            if due < LOST_MAX {
-                stream_memory::clear_loss(&mut tx).await?;
-                fail_point::reach("sweeper: loss noticed, not committed");
-            }
-            Ok((tx, due))
-        });
-        Ok(written.await?)
     }
 
     /// After a reconnect or a restart nobody should have to wait for a back-off that grew before it.

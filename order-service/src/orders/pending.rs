@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use shared::contract::events::Event;
 use shared::delivery::outbox;
-use shared::storage::{Tx, json};
+use shared::storage::{Tx, from_json, json};
 use sqlx::SqlitePool;
 
 use super::Order;
@@ -70,31 +70,45 @@ pub async fn reset_backoff(tx: &mut Tx) -> sqlx::Result<()> {
     sqlx::query(reset).execute(&mut **tx).await.map(drop)
 }
 
-/// Makes up to `limit` pending orders due that were sent by `until_ms`. Returns how many; fewer are the last.
-pub async fn make_lost_due(tx: &mut Tx, until_ms: i64, limit: i64) -> sqlx::Result<u64> {
-    make_due(tx, 1..=until_ms, limit).await
-}
-
-/// Makes pending orders due whose event was sent by a clock that was ahead. Nobody can tell whether their
-/// messages wait, so each is sent once more.
-pub async fn make_sent_ahead_due(tx: &mut Tx, now_ms: i64) -> sqlx::Result<u64> {
-    make_due(tx, now_ms + BACKOFF_START_MS + 1..=i64::MAX, i64::MAX).await
-}
-
-/// Those whose event is still in the outbox are sent anyway, and stay as they are.
+/// The numbers of pending orders that were sent within this time, and whose event is not in the outbox.
 ///
-/// Asked by id and not by time: of the orders of one commit, which share it, some may be acknowledged.
-async fn make_due(tx: &mut Tx, sent_ms: RangeInclusive<i64>, limit: i64) -> sqlx::Result<u64> {
-    let done = sqlx::query(
-        "UPDATE orders SET sweeps = 0, sent_at = 0
-         WHERE id IN (SELECT id FROM orders
-                      WHERE status = 'created' AND sent_at BETWEEN $1 AND $2
-                        AND id NOT IN (SELECT order_id FROM outbox) LIMIT $3)",
+/// Reads the whole outbox once, event by event, and so never in a write transaction: others would wait for it. Asked by id and not
+/// by time: of the orders of one commit, which share it, some may be acknowledged.
+pub async fn sent_within(scanner: &SqlitePool, sent_ms: RangeInclusive<i64>) -> sqlx::Result<Vec<i64>> {
+    let numbers: String = sqlx::query_scalar(
+        "SELECT json_group_array(number) FROM orders
+         WHERE status = 'created' AND sent_at BETWEEN $1 AND $2 AND id NOT IN (SELECT order_id FROM outbox)",
     )
     .bind(sent_ms.start())
     .bind(sent_ms.end())
-    .bind(limit)
-    .execute(&mut **tx)
+    .fetch_one(scanner)
     .await?;
+    from_json(&numbers)
+}
+
+/// Orders that were sent by a clock that was ahead. Nobody can tell whether their messages wait, so each is sent once more.
+pub fn ahead_of(now_ms: i64) -> RangeInclusive<i64> {
+    now_ms + BACKOFF_START_MS + 1..=i64::MAX
+}
+
+const MAKE_DUE: &str = "UPDATE orders SET sweeps = 0, sent_at = 0
+                        WHERE number IN (SELECT value FROM json_each($1)) AND status = 'created'";
+
+/// Makes these orders due, as far as they are pending. Returns how many.
+pub async fn make_due(tx: &mut Tx, numbers: &[i64]) -> sqlx::Result<u64> {
+    let done = sqlx::query(MAKE_DUE).bind(json(&numbers)).execute(&mut **tx).await?;
     Ok(done.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::plans::Plans;
+
+    #[tokio::test]
+    async fn what_is_made_due_is_found_by_its_number_and_the_outbox_is_not_read_for_it() {
+        let plan = Plans::open().await.of(MAKE_DUE).await;
+        assert!(plan.contains("SEARCH orders USING INTEGER PRIMARY KEY"), "{plan}");
+        assert!(!plan.contains("outbox"), "{plan}");
+    }
 }

@@ -259,6 +259,24 @@ async fn a_loss_of_many_orders_is_swept_without_a_pause_between_full_steps() {
 }
 
 #[tokio::test]
+async fn a_loss_makes_every_pending_order_due_of_which_nothing_waits_in_the_outbox() {
+    let world = World::start().await;
+    let (parts, look) = (&world.parts, world.files.look());
+    parts.begin_session().await;
+    for _ in 0..12 {
+        parts.place(1_000, now_ms() - 1).await;
+    }
+    look.change("DELETE FROM outbox_batches WHERE id > 5").await;
+    look.change("UPDATE broker_memory SET lost = 1").await;
+    assert_eq!(parts.sweep(now_ms()).await, 1_000);
+    let due = look.number("SELECT count(*) FROM orders WHERE sent_at = 0").await;
+    assert_eq!((due, look.outbox().await), (6_000, 6_000), "one step takes a thousand of seven");
+    let waiting = "SELECT count(*) FROM orders WHERE sent_at = 0 AND id IN (SELECT order_id FROM outbox)";
+    assert_eq!(look.number(waiting).await, 0);
+    assert_eq!(look.number("SELECT lost FROM broker_memory").await, 0);
+}
+
+#[tokio::test]
 async fn nothing_is_swept_into_an_outbox_that_is_full() {
     let world = World::start().await;
     let (parts, look) = (&world.parts, world.files.look());
