@@ -38,6 +38,10 @@ impl HttpClient {
     pub async fn connect(url: &str) -> Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
         ensure!(uri.scheme_str() == Some("http"), "{url} does not begin with http://");
+        ensure!(
+            matches!(uri.path(), "" | "/") && uri.query().is_none(),
+            "{url} has a path, and a service has none"
+        );
         let name = uri.host().context("the URL has no host")?;
         let stream = TcpStream::connect((name, uri.port_u16().unwrap_or(80)));
         let stream = stream.await.with_context(|| format!("cannot connect to {url}"))?;
@@ -95,4 +99,17 @@ impl HttpClient {
 fn next(headers: &HeaderMap) -> Option<String> {
     let link = headers.get(LINK)?.to_str().ok()?.strip_prefix('<')?;
     Some(link.strip_suffix(r#">; rel="next""#)?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_with_a_path_is_refused_since_it_would_be_left_out() {
+        for url in ["http://127.0.0.1:1/orders", "http://127.0.0.1:1?page=2"] {
+            let error = HttpClient::connect(url).await.err().unwrap().to_string();
+            assert!(error.contains("has a path"), "{error}");
+        }
+    }
 }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use processes::broker::Running;
-use processes::{broker, workspace};
+use processes::workspace;
 use shared::storage::beside;
 
 use crate::printing::print;
-use crate::topology::LOCK_FILE;
+use crate::topology::{LOCK_FILE, refuse_under_a_broker};
 
 /// Held by the topology and by each service for as long as it uses the folder; where flock(2) and SQLite's
 /// own locks exclude each other, a service locks a file beside its database.
@@ -55,17 +54,6 @@ fn take_locks(folder: &Path) -> Result<Vec<File>> {
         locks.push(file);
     }
     Ok(locks)
-}
-
-/// A broker holds no lock, and outlives a `sim up` that was ended with `kill -9`.
-fn refuse_under_a_broker(folder: &Path) -> Result<()> {
-    match broker::running_on(&folder.join("nats"))? {
-        Some(Running { pid, command }) => bail!(
-            "{} is in use by a nats-server; stop it first, with `kill {pid}`: {command}",
-            folder.display()
-        ),
-        None => Ok(()),
-    }
 }
 
 fn erase(folder: &Path) -> Result<Vec<String>> {

@@ -51,15 +51,19 @@ impl Batched for NewOrder {
 
     fn report(results: &[Result<Placed, CommitError>]) {
         fail_point::reach("orders: committed, not answered");
-        let mut created = 0;
+        let (mut created, mut decided) = (0, 0);
         for placed in results.iter().flatten() {
+            decided += 1;
             if let Placed::Created(order) = placed {
                 created += 1;
                 tracing::debug!(order_id = order.id, "order created");
             }
         }
         metrics::counter!("orders_created_total").increment(created);
-        tracing::info!(created, requests = results.len(), "orders committed");
+        // Of those that were not, the queue has told why.
+        if decided > 0 {
+            tracing::info!(created, requests = decided, "orders committed");
+        }
     }
 }
 

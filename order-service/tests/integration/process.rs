@@ -72,6 +72,17 @@ async fn a_drain_that_takes_too_long_ends_with_exit_code_1_and_says_so() {
 }
 
 #[tokio::test]
+async fn orders_that_were_not_committed_are_not_logged_as_committed() {
+    let (files, mut service) = spawn_alone(&[]).await;
+    let lock = files.hold_write_lock().await;
+    assert_eq!(service.user("alice").post("1", 1).await.status, 503);
+    lock.release().await;
+    wait_until("it is logged", async || service.log().contains("requests not committed")).await;
+    assert!(!service.log().contains("orders committed"), "{}", service.log());
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_a_drain_at_once() {
     let (files, mut service) = spawn_alone(&[("DRAIN_SECONDS", "3600")]).await;
     let lock = files.hold_write_lock().await;

@@ -18,9 +18,13 @@ const REPLAYED: &str = "idempotency-replayed";
 #[derive(Debug, PartialEq, Eq, IntoParams)]
 #[into_params(names("Idempotency-Key"), parameter_in = Header)]
 pub struct IdempotencyKey(
-    /// The same key and request again store nothing and get the first answer's order or change, as it is now. Quoted (RFC 9651) or
-    /// bare.
-    #[param(nullable = false, max_length = 255, pattern = r#"^("([ !#-\[\]-~]|\\["\\])+"|[!#-~][ -~]*)$"#)]
+    /// The same key and request again store nothing and get the first answer's order or change, as it is now. 1 to 255
+    /// characters, quoted (RFC 9651) or bare.
+    #[param(
+        nullable = false,
+        max_length = 512,
+        pattern = r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-~][ -~]{0,254})$"#
+    )]
     pub Option<String>,
 );
 
@@ -91,5 +95,7 @@ mod tests {
         }
         assert!(key(&"k".repeat(255)).is_ok());
         assert!(key(&"k".repeat(256)).is_err());
+        assert!(key(&format!("\"{}\"", r#"\""#.repeat(255))).is_ok(), "what is escaped is one character");
+        assert!(key(&format!("\"{}\"", "k".repeat(256))).is_err());
     }
 }

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::{now_ms, rfc3339};
 use crate::operations::commands::Command;
 use crate::operations::{shutdown, telemetry};
 use crate::settings::ServiceSettings;
@@ -41,6 +42,7 @@ async fn run<Own: Args, F: Future<Output = Result<()>>>(
         return command.run(&settings).await;
     }
     telemetry::start_logging(&settings.log)?;
+    check_clock(now_ms())?;
     let (host, port) = (settings.host, settings.port);
     let until_signal = shutdown::on_signal(async |shutdown| {
         let listener = TcpListener::bind((host, port)).await;
@@ -48,4 +50,22 @@ async fn run<Own: Args, F: Future<Output = Result<()>>>(
         serve(settings, listener, shutdown).await
     });
     until_signal.await
+}
+
+/// No id can carry a time before 1970: whatever makes one would panic.
+fn check_clock(now_ms: i64) -> Result<()> {
+    ensure!(now_ms >= 0, "the clock of this machine shows {}, which is before 1970: set it", rfc3339(now_ms));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_refused_with_what_it_shows() {
+        assert!(check_clock(now_ms()).is_ok() && check_clock(0).is_ok());
+        let error = check_clock(-1).unwrap_err().to_string();
+        assert!(error.contains("1969-12-31T23:59:59.999Z"), "{error}");
+    }
 }

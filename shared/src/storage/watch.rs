@@ -81,8 +81,8 @@ impl Database {
     /// its space in the WAL. Unless somebody reads at this moment, they then need no new space: a disk that
     /// is nearly full does not pass this and fail them, again and again.
     ///
-    /// While what is in the WAL finds no room in the file, nothing is added to it, and what a failed write took is given
-    /// back: somebody else waits for the same space.
+    /// While what is in the WAL finds no room in the file, nothing is added to it. The room that it does find stays with the
+    /// file, which needs it in the end; what a failed write took is given back: somebody else waits for the same space.
     async fn write_and_fold_back(&self) -> sqlx::Result<()> {
         self.fold_back("PRAGMA wal_checkpoint(PASSIVE)").await?;
         if let Err(error) = self.write_as_much_as_a_batch().await {

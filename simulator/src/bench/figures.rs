@@ -28,9 +28,9 @@ impl Figures {
         figures
     }
 
-    /// One more round.
+    /// One more round. What is no number, as a ratio to what was too little to be measured, is left out.
     pub fn add(&mut self, round: Measured) {
-        for (name, figure) in round {
+        for (name, figure) in round.into_iter().filter(|(_, figure)| figure.is_finite()) {
             self.0.entry(name).or_default().push(figure);
         }
     }
@@ -65,6 +65,7 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(median(&[]), None);
+        assert_eq!(Figures::once(vec![("ratio", 1.0 / 0.0), ("rate", f64::NAN)]).spread("ratio"), None);
         assert_eq!(spread(&[3.0, 1.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
     }
 }

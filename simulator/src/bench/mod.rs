@@ -21,9 +21,10 @@ mod sizes;
 mod table;
 
 use std::fs;
+use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use shared::operations::log::STDERR;
 
 pub use self::arguments::{BenchArgs, Section};
@@ -40,8 +41,9 @@ use crate::signals::interruptible;
 /// Runs the command and prints the report; an error if an accepted order was not settled, or on a signal.
 pub async fn run(args: BenchArgs) -> Result<()> {
     let files = [&args.markdown, &args.json];
+    ensure!(files[0].is_none() || files[0] != files[1], "--markdown and --json name the same file");
     // Before half an hour is spent on what cannot be written.
-    files.into_iter().flatten().try_for_each(|path| write(path, ""))?;
+    files.into_iter().flatten().try_for_each(|path| check_writable(path))?;
     // Dropped, a topology takes its processes and its folder down.
     let report = interruptible(measure(&args)).await?;
     print(&report);
@@ -50,6 +52,12 @@ pub async fn run(args: BenchArgs) -> Result<()> {
         .into_iter()
         .zip(&texts)
         .try_for_each(|(path, text)| path.iter().try_for_each(|path| write(path, text)))
+}
+
+/// What the file holds stays until there is something to put in its place.
+fn check_writable(path: &Path) -> Result<()> {
+    let opened = File::options().append(true).create(true).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display())).map(drop)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -44,7 +44,7 @@ pub struct ChaosArgs {
     /// Connections that send them
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub connections: u32,
-    /// A kill waits until so many orders are pending
+    /// A kill waits until so many orders are pending, for 5 s at most; one that finds fewer counts as idle
     #[arg(long, default_value_t = 100)]
     pub min_pending: usize,
     /// Against the running containers of docker compose; only kill, restart and pause are possible there
@@ -78,6 +78,10 @@ impl Plan {
         for Planned { at, fault } in &schedule {
             let (word, seconds) = (fault.kind.word(), duration.as_secs());
             ensure!(*at <= duration, "{word} would begin after the run, which takes {seconds} s");
+            ensure!(
+                fault.lasts <= duration,
+                "{word} would last longer than the run, which takes {seconds} s"
+            );
             let possible = !args.compose || POSSIBLE.contains(&fault.kind);
             ensure!(
                 possible,
@@ -126,6 +130,8 @@ mod tests {
         assert!(plan("").unwrap().minimums.is_none());
         let error = plan("--duration 3s --fault kill@9s:order").unwrap_err().to_string();
         assert!(error.contains("kill would begin after the run"), "{error}");
+        let error = plan("--duration 3s --fault cut@1s:order,4s").unwrap_err().to_string();
+        assert!(error.contains("cut would last longer than the run"), "{error}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const BURST: usize = 3;
 
 const RECOVERY_EVERY: Duration = Duration::from_millis(10);
 
-/// A fault from which nothing has recovered after this time counts as one that nothing recovers from.
+/// So long after the end of the run every fault is recovered from. Not after the fault itself: others may have come before it was.
 const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
 
 /// Nobody's order may wait longer than this for the fault of somebody else's message.
@@ -120,7 +120,8 @@ impl<'a> Injector<'a> {
         self.wipes += usize::from(fault.kind == Kind::Wipe);
         let (at, lasted) = (begun - self.started, begun.elapsed());
         let entry = Entry { at, fault, pending, lasted, recovery: None, messages };
-        let within = if is_messages { MESSAGES_WITHIN } else { RECOVERY_WITHIN };
+        let run_and_rest = self.plan.duration + RECOVERY_WITHIN;
+        let within = if is_messages { MESSAGES_WITHIN } else { run_and_rest.saturating_sub(at + lasted) };
         self.recoveries.spawn(recover(entry, self.traffic.tally().clone(), within));
         if is_messages {
             // So that what is measured is this fault's doing alone.
@@ -139,12 +140,7 @@ impl<'a> Injector<'a> {
 
     fn note(&mut self, entry: Entry) {
         (self.tell)(&entry);
-        if entry.fault.kind.is_messages() && entry.recovery.is_none() {
-            let (kind, at) = (entry.fault.kind.word(), entry.at.as_secs_f64());
-            let limit = MESSAGES_WITHIN.as_secs();
-            let waited = format!("{kind} at {at:.1} s: orders of others waited more than {limit} s for it");
-            self.report.violations.push(waited);
-        }
+        self.report.violations.extend(entry.not_recovered());
         self.report.timeline.entries.push(entry);
     }
 

@@ -81,12 +81,23 @@ impl Timeline {
         counts
     }
 
+    /// `None` where one of them was not recovered from, or there was none.
     pub fn worst_recovery(&self) -> Option<Duration> {
-        self.entries.iter().filter_map(|entry| entry.recovery).max()
+        let recoveries = self.entries.iter().map(|entry| entry.recovery).collect::<Option<Vec<_>>>()?;
+        recoveries.into_iter().max()
     }
 }
 
 impl Entry {
+    /// What is violated where orders that were pending at its end were not settled in time.
+    pub fn not_recovered(&self) -> Option<String> {
+        let (kind, at) = (self.fault.kind.word(), self.at.as_secs_f64());
+        let whose = if self.fault.kind.is_messages() { "orders of others" } else { "orders" };
+        let text =
+            || format!("{kind} at {at:.1} s: {whose} waited too long for it, and were not seen settled");
+        self.recovery.is_none().then(text)
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "atMs": self.at.as_millis(), "fault": self.fault.kind.word(), "targets": self.fault.target_words(),
@@ -132,6 +143,17 @@ mod tests {
         let counts = Timeline { entries: [kills, others].concat() }.counts(100);
         assert_eq!(counts.kills, BTreeMap::from([("broker", 1), ("order", 2)]));
         assert_eq!((counts.idle_kills, counts.partitions, counts.wipes), (1, 3, 1));
+    }
+
+    #[test]
+    fn a_fault_that_nothing_recovered_from_is_a_violation_and_not_left_out_of_the_worst_recovery() {
+        let never = Entry { recovery: None, ..entry("cut:order", 100) };
+        let timeline = Timeline { entries: vec![entry("kill:order", 100), never.clone()] };
+        assert_eq!(timeline.worst_recovery(), None, "one of them was never recovered from");
+        assert!(never.not_recovered().unwrap().starts_with("cut at 12.3 s: orders waited"));
+        let timeline = Timeline { entries: vec![entry("kill:order", 100)] };
+        assert_eq!(timeline.worst_recovery(), Some(Duration::from_millis(120)));
+        assert_eq!(timeline.entries[0].not_recovered(), None);
     }
 
     #[test]

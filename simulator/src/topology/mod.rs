@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use processes::broker::Running;
 use processes::{Logs, Process, broker, nats_server, poll, token};
 use rustix::process::Signal;
 use tokio::time::timeout;
@@ -46,6 +47,7 @@ impl Topology {
         fs::create_dir_all(&config.folder)
             .with_context(|| format!("cannot create {}", config.folder.display()))?;
         let lock = lock(&config.folder)?;
+        refuse_under_a_broker(&config.folder)?;
         let mut topology = Self { config, server, processes: [None, None, None], _lock: lock };
         for part in Part::IN_START_ORDER {
             topology.start_part(part).await?;
@@ -178,6 +180,17 @@ impl Topology {
 
     fn slot(&mut self, part: Part) -> &mut Option<Process> {
         &mut self.processes[part as usize]
+    }
+}
+
+/// A broker holds no lock, and outlives a `sim up` that was ended with `kill -9`.
+pub fn refuse_under_a_broker(folder: &Path) -> Result<()> {
+    match broker::running_on(&folder.join("nats"))? {
+        Some(Running { pid, command }) => bail!(
+            "{} is in use by a nats-server; stop it first, with `kill {pid}`: {command}",
+            folder.display()
+        ),
+        None => Ok(()),
     }
 }
 

@@ -82,7 +82,8 @@ async fn a_bench_of_the_other_parts_reads_drains_a_backlog_grows_and_restarts() 
 }
 
 #[tokio::test]
-async fn a_bench_refuses_a_file_that_it_cannot_write_before_it_measures_and_needs_no_reader() {
+async fn a_bench_refuses_a_file_that_it_cannot_write_before_it_measures_keeps_an_older_one_until_then_and_needs_no_reader()
+ {
     let folder = folder_with_services();
     let flags = ["backlog", "--backlog", "10", "--json"];
     let mut bench = command(&folder, &flags);
@@ -94,6 +95,16 @@ async fn a_bench_refuses_a_file_that_it_cannot_write_before_it_measures_and_need
         errors.contains("cannot write /proc/none/figures.json") && !errors.contains("backlog"),
         "{errors}"
     );
+
+    let (old, nobody) = (folder.path().join("old.md"), folder.path().join("no cargo"));
+    fs::write(&old, "an older report").unwrap();
+    for (json, rule) in [(&old, "name the same file"), (&nobody, "cannot run cargo")] {
+        let mut failing = command(&folder, &["backlog", "--markdown"]);
+        failing.env("CARGO", &nobody).arg(&old).arg("--json").arg(json);
+        let errors = String::from_utf8(failing.output().await.unwrap().stderr).unwrap();
+        assert!(errors.contains(rule), "{errors}");
+        assert_eq!(fs::read_to_string(&old).unwrap(), "an older report");
+    }
 
     let figures = folder.path().join("figures.json");
     let mut unread = command(&folder, &flags).arg(&figures).stdout(Stdio::piped()).spawn().unwrap();

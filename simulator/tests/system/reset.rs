@@ -7,6 +7,8 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use processes::{Logs, Port, Process, broker, nats_server};
+use simulator::binaries::Binaries;
+use simulator::topology::{Topology, TopologyConfig};
 use tokio::process::Command;
 
 async fn reset(folder: &Path) -> Output {
@@ -16,7 +18,7 @@ async fn reset(folder: &Path) -> Output {
 
 /// Nobody holds a lock: the services have ended, and `sim up` was ended with `kill -9`.
 #[tokio::test]
-async fn nothing_is_erased_under_a_broker_that_still_runs() {
+async fn nothing_is_erased_or_started_under_a_broker_that_still_runs() {
     let (folder, port) = (tempfile::tempdir().unwrap(), Port::claim().unwrap());
     let (data, link) = (folder.path().join("db"), folder.path().join("link"));
     fs::create_dir(&data).unwrap();
@@ -36,6 +38,9 @@ async fn nothing_is_erased_under_a_broker_that_still_runs() {
         assert!(errors.contains(&way_out), "{errors}");
         assert!(data.join("order.db").exists() && data.join("nats/jetstream").exists());
     }
+    let config = TopologyConfig::in_folder(data.clone(), Binaries::beside_test().unwrap()).unwrap();
+    let error = Topology::start(config).await.unwrap_err().to_string();
+    assert!(error.contains("is in use by a nats-server"), "{error}");
 
     process.terminate(Duration::from_secs(10)).await.unwrap();
     let output = reset(&link).await;
