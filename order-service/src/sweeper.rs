@@ -3,16 +3,16 @@
 //! Once the relay has noted a wiped or truncated stream, it sends the events of all pending orders at once.
 //! It never floods a broker or an inventory that is merely behind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use shared::broker::{Broker, BrokerState, Session, stored_message, stream_memory};
-use shared::clock::now_ms;
+use shared::broker::stored_message::StoredMessage;
+use shared::broker::{Broker, BrokerState, Session, stream_memory};
+use shared::clock::{Instant, now_ms, sleep};
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED};
 use shared::delivery::outbox;
 use shared::fail_point;
 use shared::storage::Database;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::orders::{pending, placement};
@@ -64,7 +64,11 @@ impl Sweeper {
                 tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
                 EVERY
             });
-            let _ = timeout(pause, shutdown.cancelled()).await;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {}
+                () = sleep(pause) => {}
+            }
         }
     }
 
@@ -175,12 +179,21 @@ impl Sweeper {
     ///
     /// The message's id tells it on this service's own clock; a hand-made message has only the broker's time.
     async fn oldest_owed_ms(&self) -> Result<Option<i64>> {
-        // An inventory that never ran owes every message.
-        let context = self.broker.context();
-        let oldest = stored_message::oldest_owed(&context, INVENTORY_CONSUMER, ORDER_CREATED).await?;
+        let oldest = self.oldest_owed().await?;
         Ok(oldest.map(|message| {
             message.header("Nats-Msg-Id").and_then(outbox::enqueued_ms).unwrap_or(message.time_ms)
         }))
+    }
+
+    async fn oldest_owed(&self) -> Result<Option<StoredMessage>> {
+        let inventory = self.broker.stream().consumer(INVENTORY_CONSUMER).await?;
+        let acked = match inventory.as_ref().map(|consumer| consumer.seen()) {
+            Some(state) if state.undelivered == 0 && state.unacknowledged == 0 => return Ok(None),
+            Some(state) => state.ack_floor,
+            // One that never ran owes every message.
+            None => 0,
+        };
+        self.broker.stream().next_of(ORDER_CREATED, acked + 1).await
     }
 }
 

@@ -17,7 +17,7 @@ use testing::contract::Contract;
 use testing::service;
 pub use testing::service::{
     Answer, App as Inventory, Caller, Db, Observer, Publisher, ServiceProcess, body, cancelled, confirmed,
-    header, inventory_connection as connection, order, take, token,
+    header, inventory_connection as connection, inventory_consumer, order, take, token,
 };
 use testing::service::{Ran, SECRET, WriteLock};
 use testing::{Broker, SmallDisk, wait_until};

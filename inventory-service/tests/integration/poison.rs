@@ -54,12 +54,12 @@ async fn a_handler_that_miscounts_its_outcomes_fails_and_nothing_of_it_is_kept_o
     let (home, connection) = (Home::at(&broker), connection(&broker).await);
     let database = home.stocked().await;
     let (publisher, observer) = ends(&broker).await;
-    let pulls = connection.open_consumer().await.unwrap();
+    let durable = connection.open_consumer().await.unwrap();
     publisher.place(&["a", "b", "c"]).await;
     for too_many in [false, true] {
         let (database, broker) = (database.clone(), connection.clone());
         let consumer = Consumer::new(database, broker, Arc::new(Miscounting { too_many }));
-        while consumer.consume_once(&pulls).await.unwrap() == Consumed::Handled(0) {}
+        while consumer.consume_once(&*durable).await.unwrap() == Consumed::Handled(0) {}
         assert_eq!((home.reservations().await, home.outbox().await), (0, 0), "rolled back");
         assert_eq!(home.dead_letters().await, []);
         assert_eq!(observer.unacknowledged().await, 3);

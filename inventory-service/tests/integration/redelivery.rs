@@ -11,6 +11,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use processes::proxy::{Link, Proxy};
 use shared::broker::Broker as Connection;
 use shared::broker::jetstream::ACK_WAIT;
+use shared::broker::stream::Durable;
 use shared::contract::events::{EventBody, Received};
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED, STREAM};
 use shared::delivery::consumer::{Consumed, Consumer};
@@ -19,7 +20,9 @@ use shared::storage::{Database, Tx};
 use testing::{Broker, wait_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Home, Publisher, body, confirmed, connected, connection, ends, order, take};
+use crate::fixture::{
+    Home, Publisher, body, confirmed, connected, connection, ends, inventory_consumer, order, take,
+};
 
 /// Any body.
 struct Raw(String);
@@ -87,6 +90,8 @@ struct World {
     home: Home,
     database: Database,
     connection: Connection,
+    durable: Box<dyn Durable>,
+    /// The same for whoever takes messages by hand.
     pulls: PullConsumer,
     publisher: Publisher,
 }
@@ -95,9 +100,10 @@ impl World {
     async fn start() -> Self {
         let broker = Broker::start().await;
         let (home, connection) = (Home::at(&broker), connection(&broker).await);
-        let (database, pulls) = (home.database().await, connection.open_consumer().await.unwrap());
+        let (database, durable) = (home.database().await, connection.open_consumer().await.unwrap());
+        let pulls = inventory_consumer(&broker).await;
         let publisher = Publisher::order(&broker).await;
-        Self { _broker: broker, home, database, connection, pulls, publisher }
+        Self { _broker: broker, home, database, connection, durable, pulls, publisher }
     }
 
     fn consumer(&self, handler: impl EventHandler) -> Consumer {
@@ -121,7 +127,7 @@ async fn nak_until_delivery(pulls: &PullConsumer, next: i64) {
 async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_given_up_at_its_20th_attempt()
 {
     let world = World::start().await;
-    let World { home, pulls, publisher, .. } = &world;
+    let World { home, durable, pulls, publisher, .. } = &world;
     let failing = Failing::default();
     let consumer = world.consumer(failing.clone());
     let calls = || std::mem::take(&mut *failing.calls.lock().unwrap()).join(", ");
@@ -130,7 +136,7 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     nak_until_delivery(pulls, 4).await;
     publisher.publish("good-1").await;
     publisher.publish("good-2").await;
-    assert_eq!(consumer.consume_once(pulls).await.unwrap(), Consumed::Handled(3));
+    assert_eq!(consumer.consume_once(&**durable).await.unwrap(), Consumed::Handled(3));
     let seen = calls();
     for word in ["bad#4", "good-1#1", "good-2#1"] {
         assert!(seen.contains(word), "{word}: {seen}");
@@ -141,7 +147,7 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     let mut seen = String::new();
     while seen.is_empty() {
         assert!(redelivered.elapsed() < ACK_WAIT, "a message that failed comes again after a second");
-        consumer.consume_once(pulls).await.unwrap();
+        consumer.consume_once(&**durable).await.unwrap();
         seen = calls();
     }
     assert_eq!(seen, "bad#5");
@@ -152,14 +158,14 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     for number in 3..30 {
         publisher.publish(format!("good-{number}")).await;
     }
-    consumer.consume_once(pulls).await.unwrap();
+    consumer.consume_once(&**durable).await.unwrap();
     let seen = calls();
     let with_bad: Vec<&str> = seen.split(", ").filter(|call| call.contains("bad")).collect();
     assert_eq!(with_bad, ["bad#30"], "alone although others wait: {seen}");
     assert!(seen.contains("good-3#1") && seen.contains("good-29#1"), "{seen}");
 
     wait_until("at the 20th attempt it is a dead letter", async || {
-        consumer.consume_once(pulls).await.unwrap();
+        consumer.consume_once(&**durable).await.unwrap();
         !home.dead_letters().await.is_empty()
     })
     .await;
@@ -169,9 +175,8 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
     assert_eq!((&found[..], reason.as_str(), *attempts), (&b"bad"[..], "too_many_deliveries", 31));
     assert!(detail.contains("20 times"), "{detail}");
     wait_until("nothing is left", async || {
-        let pulls = world.connection.open_consumer().await.unwrap();
-        let info = pulls.cached_info();
-        info.num_ack_pending == 0 && info.num_pending == 0
+        let now = world.durable.state().await.unwrap();
+        now.unacknowledged == 0 && now.undelivered == 0
     })
     .await;
 }
@@ -179,20 +184,20 @@ async fn a_message_that_always_fails_is_handled_alone_from_its_5th_delivery_and_
 #[tokio::test]
 async fn while_the_database_cannot_be_written_messages_are_given_back_and_none_is_set_aside() {
     let world = World::start().await;
-    let World { home, database, pulls, publisher, .. } = &world;
+    let World { home, database, durable, publisher, .. } = &world;
     let handler = Unwritable::default();
     let consumer = world.consumer(handler.clone());
     for event in ["a", "b", "c"] {
         publisher.publish(event).await;
     }
-    assert_eq!(consumer.consume_once(pulls).await.unwrap(), Consumed::NotWritable);
+    assert_eq!(consumer.consume_once(&**durable).await.unwrap(), Consumed::NotWritable);
     assert!(!database.is_writable());
 
     handler.mended.store(true, Ordering::Relaxed);
     database.probe().await.unwrap();
     let (started, mut handled) = (Instant::now(), 0);
     while handled < 3 {
-        match consumer.consume_once(pulls).await.unwrap() {
+        match consumer.consume_once(&**durable).await.unwrap() {
             Consumed::Handled(messages) => handled += messages,
             Consumed::NotWritable => panic!("the database was mended"),
         }
@@ -205,20 +210,20 @@ async fn while_the_database_cannot_be_written_messages_are_given_back_and_none_i
 #[tokio::test]
 async fn a_good_message_is_never_given_up_because_somebody_else_held_the_write_lock() {
     let world = World::start().await;
-    let World { home, database, pulls, publisher, .. } = &world;
+    let World { home, database, durable, pulls, publisher, .. } = &world;
     let handler = Failing::default();
     let consumer = world.consumer(handler.clone());
     publisher.publish("good").await;
     nak_until_delivery(pulls, 25).await;
     let lock = home.hold_write_lock().await;
-    consumer.consume_once(pulls).await.unwrap();
+    consumer.consume_once(&**durable).await.unwrap();
     lock.release().await;
     assert_eq!(home.number("SELECT count(*) FROM handling_attempts").await, 0, "nothing was tried");
     if !database.is_writable() {
         database.probe().await.unwrap();
     }
     wait_until("it is handled", async || {
-        consumer.consume_once(pulls).await.unwrap();
+        consumer.consume_once(&**durable).await.unwrap();
         !handler.calls.lock().unwrap().is_empty()
     })
     .await;
@@ -236,8 +241,8 @@ async fn an_attempt_is_counted_before_it_begins_and_over_a_consumer_reset() {
         let stuck = Stuck::default();
         let consumer = world.consumer(stuck.clone());
         let process = tokio::spawn({
-            let pulls = world.pulls.clone();
-            async move { consumer.consume_once(&pulls).await }
+            let durable = world.connection.open_consumer().await.unwrap();
+            async move { consumer.consume_once(&*durable).await }
         });
         wait_until("the message arrives", async || !stuck.attempts.lock().unwrap().is_empty()).await;
         assert_eq!(world.home.number("SELECT attempts FROM handling_attempts").await, attempts);
@@ -250,10 +255,11 @@ async fn an_attempt_is_counted_before_it_begins_and_over_a_consumer_reset() {
 #[tokio::test]
 async fn what_a_dead_process_held_is_delivered_at_once_to_the_next() {
     let broker = Broker::start().await;
-    let (home, connection) = (Home::at(&broker), connection(&broker).await);
+    let home = Home::at(&broker);
+    connection(&broker).await;
     let (publisher, mut observer) = ends(&broker).await;
     publisher.place(&["a", "b", "c"]).await;
-    let held = take(&connection.open_consumer().await.unwrap(), 3).await;
+    let held = take(&inventory_consumer(&broker).await, 3).await;
     let started = Instant::now();
     let inventory = home.start(&[]).await;
     assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
@@ -276,8 +282,8 @@ async fn what_a_lost_connection_held_is_delivered_at_once_over_the_next() {
     inventory.until_broker_is("unreachable").await;
     publisher.place(&["a", "b", "c"]).await;
     // As if they had been on their way to the service when its connection was lost.
-    let direct = connection(&broker).await;
-    let held = take(&direct.open_consumer().await.unwrap(), 3).await;
+    connection(&broker).await;
+    let held = take(&inventory_consumer(&broker).await, 3).await;
     let mended = Instant::now();
     proxy.set(Link::Pass);
     assert_eq!(observer.next_bodies(3).await, ["a", "b", "c"].map(confirmed));
@@ -315,7 +321,8 @@ async fn a_consumer_reset_delivers_what_is_unacknowledged_again_and_starts_its_c
     let broker = Broker::start().await;
     let connection = connection(&broker).await;
     let publisher = Publisher::order(&broker).await;
-    let mut pulls = connection.open_consumer().await.unwrap();
+    connection.open_consumer().await.unwrap();
+    let mut pulls = inventory_consumer(&broker).await;
     publisher.publish("held").await;
     nak_until_delivery(&pulls, 3).await;
     publisher.publish("acked").await;

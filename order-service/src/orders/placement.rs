@@ -5,13 +5,12 @@
 
 use std::collections::HashMap;
 
-use shared::clock::now_ms;
+use shared::clock::{now_ms, ordered_id};
 use shared::contract::status::Status;
 use shared::delivery::outbox;
 use shared::fail_point;
 use shared::storage::commit_queue::{Batched, CommitError};
 use shared::storage::{Tx, from_json, json};
-use uuid::Uuid;
 
 use super::Order;
 
@@ -102,7 +101,7 @@ impl NewOrder {
     fn order(&self, number: i64, now_ms: i64) -> Order {
         Order {
             number,
-            id: Uuid::now_v7().to_string(),
+            id: ordered_id().to_string(),
             user_id: self.user_id.clone(),
             product_id: self.product_id.clone(),
             quantity: self.quantity,

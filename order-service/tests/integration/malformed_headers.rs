@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use processes::raw_nats::MALFORMED_HEADERS;
-use shared::broker::stored_message;
 use shared::clock::now_ms;
 use shared::contract::subjects::{ORDER_CONSUMER, ORDER_CREATED, ORDER_PROCESSED};
 use testing::RawPublisher;
@@ -74,7 +73,7 @@ async fn a_message_with_malformed_headers_costs_neither_the_sweeper_nor_the_rela
     }
     publisher.until_taken().await;
     for sequence in 1..=MALFORMED_HEADERS.len() as u64 {
-        let found = stored_message::find(&parts.connection.context(), sequence).await.unwrap();
+        let found = parts.connection.stream().message(sequence).await.unwrap();
         assert_eq!(found.unwrap().sequence, sequence);
     }
     parts.connection.observe_once().await.unwrap();

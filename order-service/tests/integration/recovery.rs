@@ -125,7 +125,7 @@ async fn a_nats_client_that_has_ended_is_replaced_since_it_would_never_connect_a
     };
     wait_until("the first client is connected", async || connected_as().is_some()).await;
     let first = connected_as();
-    parts.connection.context().client().drain().await.unwrap();
+    parts.jetstream.context().client().drain().await.unwrap();
     wait_until("another client is connected", async || connected_as() > first).await;
 }
 

@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use async_nats::jetstream::consumer::PullConsumer;
-use uuid::Uuid;
 
 use crate::broker::connection::Broker;
 use crate::broker::identity::Identity;
+use crate::broker::stream::Durable;
 use crate::broker::watch::OBSERVE_EVERY;
+use crate::clock;
 use crate::storage::{Database, WriteError};
 
 /// After this time a previous owner has looked at its consumer, and stopped.
@@ -60,13 +60,13 @@ pub enum Adoption {
 /// the outcome is unknown: whichever id the database has by then, it is given a new one.
 pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption, WriteError> {
     let ownership = &broker.ownership;
-    let Some(mut consumer) = foreign_consumer(broker).await.map_err(WriteError::NotStored)? else {
+    let Some(consumer) = foreign_consumer(broker).await.map_err(WriteError::NotStored)? else {
         return Ok(Adoption::Unnecessary);
     };
-    let previous = Identity::of(&consumer);
+    let previous = Identity::of(consumer.seen());
     let generation = ownership.identity.borrow().generation + 1;
-    let adopted = Identity { id: Uuid::now_v7().to_string(), generation };
-    let prepared = prepare(broker, &mut consumer, &adopted, healing).await.map_err(WriteError::NotStored);
+    let adopted = Identity { id: clock::ordered_id().to_string(), generation };
+    let prepared = prepare(broker, &*consumer, &adopted, healing).await.map_err(WriteError::NotStored);
     let taken = match prepared {
         Ok(()) => commit(&ownership.database, &adopted, healing).await,
         error => error,
@@ -86,27 +86,27 @@ pub async fn adopt(broker: &Broker, healing: Healing) -> Result<Adoption, WriteE
 }
 
 /// The consumer, where it is another database's; `None` where it is this one's already.
-async fn foreign_consumer(broker: &Broker) -> Result<Option<PullConsumer>> {
+async fn foreign_consumer(broker: &Broker) -> Result<Option<Box<dyn Durable>>> {
     ensure!(broker.ownership.database.is_writable(), "the database is not writable");
     broker.observe_once().await?;
     if broker.is_connected() {
         return Ok(None);
     }
-    broker.ownership.open(&broker.context()).await.map(Some)
+    broker.ownership.open(broker.stream()).await.map(Some)
 }
 
 /// Writes the new id into the consumer's metadata, waits until its previous owner must have seen it, and sets the
 /// consumer back where that heals.
 async fn prepare(
     broker: &Broker,
-    consumer: &mut PullConsumer,
+    consumer: &dyn Durable,
     adopted: &Identity,
     healing: Healing,
 ) -> Result<()> {
     let ownership = &broker.ownership;
-    ownership.write(&broker.context(), consumer, adopted).await?;
-    tokio::time::sleep(NOTICED_AFTER).await;
-    let now = Identity::of(&ownership.open(&broker.context()).await?);
+    ownership.write(consumer, adopted).await?;
+    clock::sleep(NOTICED_AFTER).await;
+    let now = Identity::of(ownership.open(broker.stream()).await?.seen());
     if now.as_ref() != Some(adopted) {
         bail!("another database wrote its id at the same moment: stop its service, and adopt again");
     }
@@ -119,12 +119,11 @@ async fn prepare(
 /// Makes the consumer its previous owner's again, who would otherwise wait until somebody adopts. Where it was set
 /// back, that owner finds repeats.
 async fn give_back(broker: &Broker, adopted: &Identity, previous: &Identity) {
-    let context = broker.context();
     let given = async {
-        let consumer = broker.ownership.open(&context).await?;
+        let consumer = broker.ownership.open(broker.stream()).await?;
         // Whoever adopted it meanwhile keeps it.
-        if Identity::of(&consumer).as_ref() == Some(adopted) {
-            broker.ownership.write(&context, &consumer, previous).await?;
+        if Identity::of(consumer.seen()).as_ref() == Some(adopted) {
+            broker.ownership.write(&*consumer, previous).await?;
         }
         anyhow::Ok(())
     };

@@ -4,16 +4,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::PullConsumer;
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Duration, timeout};
 
-use crate::broker::client::dial;
+use crate::broker::jetstream::JetStream;
 use crate::broker::link::{BrokerState, Link};
 use crate::broker::ownership::Ownership;
+use crate::broker::stream::{Durable, Stream};
+use crate::clock::timeout;
 use crate::settings::NatsSettings;
 
 /// An answer of the broker's API that takes longer is late.
@@ -22,9 +22,7 @@ pub(super) const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 /// A handle on the broker, cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    // With another client once this one has died.
-    pub(super) context: watch::Sender<Context>,
-    pub(super) settings: NatsSettings,
+    pub(super) stream: Arc<dyn Stream>,
     /// Which consumer must belong to which database.
     pub ownership: Ownership,
     pub(super) link: Arc<Link>,
@@ -39,9 +37,14 @@ impl Broker {
     /// Fails only on settings that can never work, such as an address that is none. [`NatsSettings::check`]
     /// comes before.
     pub async fn connect(settings: &NatsSettings, ownership: Ownership) -> Result<Self> {
-        let (link, observing) = (Arc::<Link>::default(), Arc::default());
-        let context = watch::Sender::new(dial(settings, ownership.consumer, link.clone()).await?);
-        Ok(Self { context, settings: settings.clone(), ownership, link, observing })
+        let link = Arc::<Link>::default();
+        let stream = JetStream::connect(settings, ownership.consumer, link.clone()).await?;
+        Ok(Self::over(Arc::new(stream), link, ownership))
+    }
+
+    /// A broker with this stream, which tells `link` of its connections.
+    pub fn over(stream: Arc<dyn Stream>, link: Arc<Link>, ownership: Ownership) -> Self {
+        Self { stream, ownership, link, observing: Arc::default() }
     }
 
     /// The latest observation, and a way to wait for the next change.
@@ -60,22 +63,21 @@ impl Broker {
         matches!(*self.link.state.borrow(), BrokerState::Connected(_))
     }
 
-    /// The JetStream context. Asked for anew for each step: its client may have died since.
-    pub fn context(&self) -> Context {
-        self.context.borrow().clone()
+    /// The stream, and the consumers at it.
+    pub fn stream(&self) -> &dyn Stream {
+        &*self.stream
     }
 
     /// Opens the service's durable consumer, and creates it if it is missing.
-    pub async fn open_consumer(&self) -> Result<PullConsumer> {
-        let context = self.context();
-        let opened = timeout(ROUND_TRIP_TIMEOUT, self.ownership.open(&context)).await;
+    pub async fn open_consumer(&self) -> Result<Box<dyn Durable>> {
+        let opened = timeout(ROUND_TRIP_TIMEOUT, self.ownership.open(self.stream())).await;
         opened.context("the broker did not answer in time")?
     }
 
     /// Waits until everything sent so far was handed to the broker. Called after the last ack of a drain.
     pub async fn flush(&self) {
         if *self.link.state.borrow() != BrokerState::Unreachable {
-            let _ = timeout(ROUND_TRIP_TIMEOUT, self.context().client().flush()).await;
+            let _ = timeout(ROUND_TRIP_TIMEOUT, self.stream.flush()).await;
         }
     }
 }

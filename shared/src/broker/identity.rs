@@ -1,15 +1,13 @@
 //! Who a database is: an id, and a generation that grows with its life.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context as _, Error, Result};
-use async_nats::jetstream::consumer::PullConsumer;
-use uuid::Uuid;
 
-use crate::from_row;
+use crate::broker::stream::{ConsumerState, Metadata};
 use crate::storage::Database;
+use crate::{clock, from_row};
 
 /// The key of the id in a consumer's metadata.
 const ID_KEY: &str = "database";
@@ -36,7 +34,7 @@ impl Identity {
             let (known, known_inode): (String, i64) =
                 sqlx::query_as("SELECT id, inode FROM database_identity").fetch_one(&mut *tx).await?;
             if known.is_empty() || known_inode != inode {
-                let id = Uuid::now_v7().to_string();
+                let id = clock::ordered_id().to_string();
                 sqlx::query("UPDATE database_identity SET id = $1, inode = $2")
                     .bind(&id)
                     .bind(inode)
@@ -53,14 +51,14 @@ impl Identity {
     }
 
     /// What a consumer's metadata say of its database; `None` when it is nobody's yet.
-    pub fn of(consumer: &PullConsumer) -> Option<Self> {
-        let metadata = &consumer.cached_info().config.metadata;
+    pub fn of(consumer: &ConsumerState) -> Option<Self> {
+        let metadata = &consumer.metadata;
         let generation = metadata.get(GENERATION_KEY).and_then(|text| text.parse().ok()).unwrap_or(0);
         metadata.get(ID_KEY).map(|id| Self { id: id.clone(), generation })
     }
 
     /// The same as a consumer's metadata.
-    pub fn metadata(&self) -> HashMap<String, String> {
+    pub fn metadata(&self) -> Metadata {
         let generation = self.generation.to_string();
         [(ID_KEY.to_owned(), self.id.clone()), (GENERATION_KEY.to_owned(), generation)].into()
     }

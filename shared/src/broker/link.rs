@@ -1,11 +1,12 @@
-//! The link to the broker: what the NATS client tells of it, and the state that is known.
+//! The link to the broker: what the client tells of it, and the state that is known.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_nats::Event;
 use tokio::sync::{Notify, watch};
+
+use crate::clock::Instant;
 
 /// The same complaint is logged again only after this time.
 const REPEAT_LOG_AFTER: Duration = Duration::from_secs(30);
@@ -33,43 +34,40 @@ pub struct Session {
 
 /// Outlives the client, which is replaced when it dies.
 #[derive(Default)]
-pub(super) struct Link {
+pub struct Link {
     connections: AtomicU64,
     /// Told of each new connection.
-    pub connected: Notify,
-    pub complaints: Complaints,
-    pub state: watch::Sender<BrokerState>,
+    pub(super) connected: Notify,
+    pub(super) complaints: Complaints,
+    pub(super) state: watch::Sender<BrokerState>,
     /// Whether the consumer was another database's when it was last seen.
-    pub is_foreign: AtomicBool,
+    pub(super) is_foreign: AtomicBool,
 }
 
 impl Link {
-    /// Takes note of an event of the client.
+    /// There is a new connection.
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::AcqRel);
+        self.connected.notify_one();
+    }
+
+    /// The connection is lost.
     ///
     /// A session ends at once with its connection. Otherwise a consumer could open a pull on the new
     /// connection under the old session, and drop it together with its messages when the new session shows,
     /// and would have to take them back at once.
-    pub fn note(&self, event: &Event) {
-        match event {
-            Event::Connected => {
-                self.connections.fetch_add(1, Ordering::AcqRel);
-                self.connected.notify_one();
-            }
-            Event::Disconnected => {
-                self.complaints.log("disconnected");
-                self.set(BrokerState::Unreachable);
-            }
-            other => self.complaints.log(&other.to_string()),
-        }
+    pub fn disconnected(&self) {
+        self.complaints.log("disconnected");
+        self.set(BrokerState::Unreachable);
     }
 
     /// The number of the latest connection of this process; 0 before the first.
-    pub fn connection(&self) -> u64 {
+    pub(super) fn connection(&self) -> u64 {
         self.connections.load(Ordering::Acquire)
     }
 
     /// Sets the state and wakes who waits for a change; the former one, if it was another.
-    pub fn set(&self, found: BrokerState) -> Option<BrokerState> {
+    pub(super) fn set(&self, found: BrokerState) -> Option<BrokerState> {
         if found != BrokerState::Unreachable {
             self.is_foreign.store(matches!(found, BrokerState::Foreign(_)), Ordering::Release);
         }

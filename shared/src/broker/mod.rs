@@ -4,13 +4,13 @@
 //! It publishes no event and acknowledges none.
 
 pub mod adoption;
-mod client;
 mod connection;
 mod identity;
 pub mod jetstream;
-mod link;
+pub mod link;
 pub mod ownership;
 pub mod stored_message;
+pub mod stream;
 pub mod stream_memory;
 mod watch;
 

@@ -7,13 +7,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Error, Result};
-use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::PullConsumer;
 use tokio::sync::{Mutex, watch};
 
 use crate::broker::identity::Identity;
-use crate::broker::jetstream::{create_consumer, find_consumer, update_consumer};
 use crate::broker::link::Complaints;
+use crate::broker::stream::{Durable, Stream};
 use crate::fail_point;
 use crate::storage::Database;
 
@@ -46,18 +44,18 @@ impl Ownership {
 
     /// Why the consumer is not this database's, and what to do; `None` if it is. A missing one is created as
     /// ours, and one that is nobody's is claimed.
-    pub(super) async fn observe(&self, context: &Context) -> Result<Option<String>> {
-        let consumer = self.open(context).await?;
-        if consumer.cached_info().paused {
+    pub(super) async fn observe(&self, stream: &dyn Stream) -> Result<Option<String>> {
+        let consumer = self.open(stream).await?;
+        if consumer.seen().is_paused {
             self.complaints
                 .log("an operator has paused the consumer: nothing is delivered until it is resumed");
         }
         // Read after the consumer: the generation only grows.
         let ours = self.identity.borrow().clone();
-        match Identity::of(&consumer) {
+        match Identity::of(consumer.seen()) {
             None => {
                 tracing::info!(consumer = self.consumer, database = ours.id, "consumer claimed");
-                self.write(context, &consumer, &ours).await?;
+                self.write(&*consumer, &ours).await?;
             }
             Some(owner) if owner.id != ours.id => {
                 return Ok(Some(self.belongs_to_another(&owner, &ours)));
@@ -65,42 +63,37 @@ impl Ownership {
             Some(owner) if owner.generation > ours.generation => {
                 return Ok(Some(self.is_ahead_of_a_backup()));
             }
-            Some(owner) => self.write(context, &consumer, &owner).await?,
+            Some(owner) => self.write(&*consumer, &owner).await?,
         }
         Ok(None)
     }
 
     /// The consumer; created as ours if it is missing.
-    pub(super) async fn open(&self, context: &Context) -> Result<PullConsumer> {
-        match find_consumer(context, self.consumer).await? {
+    pub(super) async fn open(&self, stream: &dyn Stream) -> Result<Box<dyn Durable>> {
+        match stream.consumer(self.consumer).await? {
             Some(consumer) => Ok(consumer),
             None => {
                 let metadata = self.identity.borrow().metadata();
-                create_consumer(context, self.consumer, self.subject, metadata).await
+                stream.create_consumer(self.consumer, self.subject, metadata).await
             }
         }
     }
 
     /// Writes `owner` into the consumer's metadata, unless it and the settings stand there already.
-    pub(super) async fn write(
-        &self,
-        context: &Context,
-        consumer: &PullConsumer,
-        owner: &Identity,
-    ) -> Result<()> {
-        update_consumer(context, consumer, self.subject, owner.metadata()).await
+    pub(super) async fn write(&self, consumer: &dyn Durable, owner: &Identity) -> Result<()> {
+        consumer.update(self.subject, owner.metadata()).await
     }
 
     /// Raises the generation if the database has changed since: here first, and then at the consumer.
-    pub(super) async fn record_generation(&self, context: &Context) -> Result<()> {
+    pub(super) async fn record_generation(&self, stream: &dyn Stream) -> Result<()> {
         let mut recorded_at = self.recorded_at.lock().await;
         let Some((raised, changes)) = self.raise(*recorded_at).await? else { return Ok(()) };
         fail_point::reach("identity: generation committed, not at the broker");
         self.identity.send_replace(raised.clone());
-        let consumer = self.open(context).await?;
+        let consumer = self.open(stream).await?;
         // Whoever adopted it meanwhile keeps it.
-        if Identity::of(&consumer).is_some_and(|owner| owner.id == raised.id) {
-            self.write(context, &consumer, &raised).await?;
+        if Identity::of(consumer.seen()).is_some_and(|owner| owner.id == raised.id) {
+            self.write(&*consumer, &raised).await?;
         }
         *recorded_at = Some(changes);
         Ok(())

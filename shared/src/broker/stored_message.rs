@@ -1,22 +1,8 @@
 //! A message of the stream as the broker has it, with its headers as they stand, readable or not.
 //!
-//! Asked for by the API call that answers in JSON and base64. The client would parse the headers of a message
-//! that it is given as such, and one malformed header costs it the connection; see
-//! [`StoredMessage::check_headers`].
+//! The client would parse them, and one malformed header costs it the connection; see [`StoredMessage::check_headers`].
 
-use anyhow::{Context as _, Result};
 use async_nats::HeaderName;
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use async_nats::jetstream::response::Response;
-use async_nats::jetstream::{Context, ErrorCode};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use futures_util::future::BoxFuture;
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-use crate::clock::parse_rfc3339;
-use crate::contract::subjects::STREAM;
 
 /// The first line of every header block.
 const VERSION_LINE: &str = "NATS/1.0";
@@ -31,71 +17,6 @@ pub struct StoredMessage {
     pub body: Vec<u8>,
     /// When the broker stored it, in Unix milliseconds by its own clock.
     pub time_ms: i64,
-}
-
-/// The message with this sequence; `None` when the stream does not hold it.
-pub async fn find(context: &Context, sequence: u64) -> Result<Option<StoredMessage>> {
-    ask(context, json!({ "seq": sequence })).await
-}
-
-/// The first message of `subject` from this sequence on; `None` when there is none.
-pub async fn next_of(context: &Context, subject: &str, sequence: u64) -> Result<Option<StoredMessage>> {
-    ask(context, json!({ "seq": sequence, "next_by_subj": subject })).await
-}
-
-/// The oldest message of `subject` that `consumer` owes; one that never was there owes every one.
-pub fn oldest_owed<'a>(
-    context: &'a Context,
-    consumer: &'a str,
-    subject: &'a str,
-) -> BoxFuture<'a, Result<Option<StoredMessage>>> {
-    Box::pin(async move {
-        let stream = context.get_stream_no_info(STREAM).await?;
-        let acked = match stream.consumer_info(consumer).await {
-            Ok(info) if info.num_pending == 0 && info.num_ack_pending == 0 => return Ok(None),
-            Ok(info) => info.ack_floor.stream_sequence,
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => 0,
-            Err(error) => return Err(error.into()),
-        };
-        next_of(context, subject, acked + 1).await
-    })
-}
-
-async fn ask(context: &Context, wanted: Value) -> Result<Option<StoredMessage>> {
-    #[derive(Deserialize)]
-    struct Answer {
-        message: Encoded,
-    }
-    let what = || format!("get the message {wanted} of the stream");
-    let answer = context.request(format!("STREAM.MSG.GET.{STREAM}"), &wanted).await;
-    match answer.with_context(what)? {
-        Response::Ok(Answer { message }) => message.decode().map(Some),
-        Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
-        Response::Err { error } => Err(error).with_context(what),
-    }
-}
-
-#[derive(Deserialize)]
-struct Encoded {
-    seq: u64,
-    subject: String,
-    #[serde(default)]
-    hdrs: String,
-    #[serde(default)]
-    data: String,
-    time: String,
-}
-
-impl Encoded {
-    fn decode(self) -> Result<StoredMessage> {
-        Ok(StoredMessage {
-            sequence: self.seq,
-            subject: self.subject,
-            headers: BASE64_STANDARD.decode(self.hdrs).context("decode a message's headers")?,
-            body: BASE64_STANDARD.decode(self.data).context("decode a message's body")?,
-            time_ms: parse_rfc3339(&self.time).context("read a message's time")?,
-        })
-    }
 }
 
 impl StoredMessage {

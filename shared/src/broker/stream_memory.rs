@@ -9,8 +9,6 @@ use sqlx::SqlitePool;
 
 use crate::broker::connection::Broker;
 use crate::broker::link::Session;
-use crate::broker::stored_message;
-use crate::contract::subjects::STREAM;
 use crate::storage::{Database, Tx};
 
 /// The message with the highest sequence that the stream acknowledged.
@@ -59,12 +57,11 @@ async fn holds(broker: &Broker, latest: &Acknowledged) -> Result<bool> {
     if latest.sequence == 0 {
         return Ok(true);
     }
-    let stream = broker.context().get_stream(STREAM).await.context("look up the stream ORDERS")?;
-    let state = &stream.cached_info().state;
+    let state = broker.stream().state().await?;
     if latest.sequence < state.first_sequence {
         return Ok(true);
     }
-    let found = stored_message::find(&broker.context(), latest.sequence).await?;
+    let found = broker.stream().message(latest.sequence).await?;
     Ok(found.map_or(latest.sequence <= state.last_sequence, |message| {
         latest.message_id.is_empty() || message.header("Nats-Msg-Id") == Some(&latest.message_id)
     }))

@@ -5,25 +5,21 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, ensure};
-use async_nats::jetstream::stream;
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::client::{answers, death_of, dial};
 use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
-use crate::broker::jetstream::{provision_stream, require_version};
 use crate::broker::link::{BrokerState, Session};
+use crate::broker::stream::StreamState;
+use crate::clock;
+use crate::clock::{Elapsed, timeout};
 
 /// How often the broker is observed.
 pub(super) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
-/// The pause before a client that has died is replaced.
-const REPLACE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Broker {
     /// Watches until `shutdown`.
     pub async fn watch(&self, shutdown: CancellationToken) {
-        let mut death = Box::pin(death_of(self.context().client()));
+        let mut death = self.stream.death();
         while !shutdown.is_cancelled() {
             // Before the first connection there is nothing to ask; the client itself says why.
             if self.link.connection() > 0
@@ -33,13 +29,14 @@ impl Broker {
             }
             self.record_generation().await;
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => {}
                 () = self.link.connected.notified() => {}
                 () = &mut death => {
                     self.replace_client().await;
-                    death = Box::pin(death_of(self.context().client()));
+                    death = self.stream.death();
                 }
-                () = tokio::time::sleep(OBSERVE_EVERY) => {}
+                () = clock::sleep(OBSERVE_EVERY) => {}
             }
         }
         self.record_generation().await;
@@ -47,29 +44,27 @@ impl Broker {
 
     /// Looks once: stream and consumer are there afterwards as they must be, and the state is set.
     pub async fn observe_once(&self) -> Result<()> {
-        let _one_at_a_time = self.observing.lock().await;
+        let _one_at_a_time = clock::lock(&self.observing).await;
         let connection = self.link.connection();
         ensure!(connection > 0, "no connection to the broker yet");
-        require_version(&self.server_version())?;
         let inspected = timeout(ROUND_TRIP_TIMEOUT, self.inspect()).await;
-        let (info, foreign) = inspected.context("the broker did not answer in time")??;
+        let (stream, foreign) = inspected.context("the broker did not answer in time")??;
         let found = match foreign {
-            None => BrokerState::Connected(Session { connection, stream_created: info.created.to_string() }),
+            None => BrokerState::Connected(Session { connection, stream_created: stream.created.clone() }),
             Some(why) => BrokerState::Foreign(why),
         };
         if let Some(former) = self.link.set(found.clone()) {
-            self.log_change(&former, &found, &info);
+            self.log_change(&former, &found, &stream);
         }
         Ok(())
     }
 
-    async fn inspect(&self) -> Result<(stream::Info, Option<String>)> {
-        let context = self.context();
-        let info = provision_stream(&context, self.settings.nats_max_bytes).await?;
-        Ok((info, self.ownership.observe(&context).await?))
+    async fn inspect(&self) -> Result<(StreamState, Option<String>)> {
+        let stream = self.stream.provision().await?;
+        Ok((stream, self.ownership.observe(self.stream()).await?))
     }
 
-    fn log_change(&self, former: &BrokerState, now: &BrokerState, info: &stream::Info) {
+    fn log_change(&self, former: &BrokerState, now: &BrokerState, stream: &StreamState) {
         let was_foreign = matches!(former, BrokerState::Foreign(_));
         match now {
             BrokerState::Foreign(why) if !was_foreign => {
@@ -84,25 +79,19 @@ impl Broker {
                 );
             }
             BrokerState::Connected(_) => tracing::info!(
-                server = self.server_version(),
-                stream_created = %info.created,
-                last_sequence = info.state.last_sequence,
+                server = self.stream.server_version(),
+                stream_created = stream.created,
+                last_sequence = stream.last_sequence,
                 "broker connected"
             ),
             _ => {}
         }
     }
 
-    fn server_version(&self) -> String {
-        self.context().client().server_info().version
-    }
-
     /// A broker whose API is late, since somebody keeps it busy with questions, takes events and hands them
     /// out all the same: then the session stays, and only what is asked of the API waits.
     async fn note_failure(&self, error: &Error) {
-        let is_late = error.is::<Elapsed>()
-            && self.is_connected()
-            && answers(&self.context().client(), self.ownership.consumer).await;
+        let is_late = error.is::<Elapsed>() && self.is_connected() && self.stream.answers().await;
         if is_late {
             return self.link.complaints.log("its API is late; events flow on");
         }
@@ -114,11 +103,8 @@ impl Broker {
     async fn replace_client(&self) {
         self.link.complaints.log("the client has died; another one connects");
         self.link.set(BrokerState::Unreachable);
-        // Whatever made it die may do so again at once.
-        tokio::time::sleep(REPLACE_PAUSE).await;
-        match dial(&self.settings, self.ownership.consumer, self.link.clone()).await {
-            Ok(context) => drop(self.context.send_replace(context)),
-            Err(error) => self.link.complaints.log(&format!("no other client: {error:#}")),
+        if let Err(error) = self.stream.replace_client().await {
+            self.link.complaints.log(&format!("no other client: {error:#}"));
         }
     }
 
@@ -128,7 +114,7 @@ impl Broker {
         if !self.is_connected() || !ownership.database.is_writable() {
             return;
         }
-        let recorded = timeout(ROUND_TRIP_TIMEOUT, ownership.record_generation(&self.context())).await;
+        let recorded = timeout(ROUND_TRIP_TIMEOUT, ownership.record_generation(self.stream())).await;
         let failure = match recorded {
             Ok(Ok(())) => return,
             Ok(Err(error)) => format!("{error:#}"),

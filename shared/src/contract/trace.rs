@@ -2,7 +2,7 @@
 //!
 //! A value from outside is parsed before it is stored, and replaced by a fresh one when it is invalid.
 
-use uuid::Uuid;
+use crate::clock;
 
 /// The header's name, the same for HTTP and NATS (whose headers are case-sensitive).
 pub const TRACEPARENT: &str = "traceparent";
@@ -24,7 +24,7 @@ pub fn id(traceparent: &str) -> &str {
 
 /// A new sampled trace with a random trace id and parent id.
 fn fresh() -> String {
-    format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0)
+    format!("00-{:032x}-{:016x}-01", clock::random(), clock::random() as u64)
 }
 
 /// Version 00, lower-case hexadecimal, neither id all zeros.

@@ -1,9 +1,9 @@
 //! One delivery of a message, and what acknowledges it.
 
-use async_nats::jetstream::message::Acker;
-use async_nats::{HeaderMap, jetstream};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 
+use crate::broker::stream::{Delivered, Token};
 use crate::clock::parse_rfc3339;
 use crate::contract::events::{EventBody, Received};
 use crate::contract::trace;
@@ -39,14 +39,12 @@ impl Delivery {
 /// A delivery that waits for its acknowledgement.
 pub(crate) struct Message {
     pub delivery: Delivery,
-    pub acker: Acker,
+    pub token: Token,
 }
 
-impl From<jetstream::Message> for Message {
-    fn from(message: jetstream::Message) -> Self {
-        let attempt = message.info().map_or(1, |info| info.delivered);
-        let (message, acker) = message.split();
-        let (subject, body, headers) = (message.subject.to_string(), message.payload, message.headers);
-        Self { delivery: Delivery { subject, body, headers, attempt }, acker }
+impl From<Delivered> for Message {
+    fn from(delivered: Delivered) -> Self {
+        let Delivered { subject, headers, body, attempt, token } = delivered;
+        Self { delivery: Delivery { subject, body, headers, attempt }, token }
     }
 }

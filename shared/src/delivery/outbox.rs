@@ -10,8 +10,9 @@ use serde::Deserialize;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
+use crate::clock;
 use crate::contract::events::Event;
 use crate::storage::{Tx, from_json, json};
 
@@ -61,7 +62,7 @@ pub async fn enqueue_with(
 ) -> sqlx::Result<u64> {
     let enqueued = |event| {
         let Event { subject, order_id, time_ms, traceparent, body }: &Event = event;
-        (message_id(at_ms).to_string(), subject, order_id, time_ms, traceparent, body)
+        (clock::id_of(at_ms).to_string(), subject, order_id, time_ms, traceparent, body)
     };
     let rows: Vec<_> = events.iter().map(enqueued).collect();
     let all =
@@ -70,12 +71,6 @@ pub async fn enqueue_with(
     tx.has_enqueued |= !events.is_empty();
     let written = bind(statement).execute(&mut **tx).await?.rows_affected();
     Ok(written - u64::from(!events.is_empty()))
-}
-
-/// A fresh UUID v7 of the given time.
-fn message_id(at_ms: i64) -> Uuid {
-    let (seconds, millis) = (at_ms / 1000, at_ms % 1000);
-    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds as u64, millis as u32 * 1_000_000))
 }
 
 /// The oldest batches with an id above `cursor`, in the order in which they were enqueued: as many as have
@@ -139,8 +134,8 @@ mod tests {
     #[test]
     fn a_message_id_carries_the_time_of_its_enqueueing_to_the_millisecond() {
         let at_ms = 1_763_928_000_123;
-        assert_eq!(enqueued_ms(&message_id(at_ms).to_string()), Some(at_ms));
-        assert_ne!(message_id(at_ms), message_id(at_ms));
+        assert_eq!(enqueued_ms(&clock::id_of(at_ms).to_string()), Some(at_ms));
+        assert_ne!(clock::id_of(at_ms), clock::id_of(at_ms));
         assert_eq!(enqueued_ms("demo-1"), None);
     }
 

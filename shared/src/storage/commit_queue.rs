@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
 
+use crate::clock::{Instant, timeout_at};
 use crate::gather;
 use crate::storage::{Database, Tx, WriteError};
 

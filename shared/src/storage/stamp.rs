@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use uuid::Uuid;
+
+use crate::clock;
 
 /// Where the stamp stands in the header.
 const OFFSET: u64 = 68;
@@ -33,7 +34,7 @@ impl Stamp {
         {
             return Ok(Some(Self([found, given])));
         }
-        let stamp = Uuid::new_v4().as_u128() as u32 >> 1;
+        let stamp = clock::random() as u32 >> 1;
         sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {stamp}"))).execute(&mut *writer).await?;
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(writer).await?;
         Ok(Some(Self([read(file).unwrap_or(stamp), stamp])))

@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 use processes::raw_nats::{MALFORMED_HEADERS, RawConnection};
 use processes::{broker, poll};
 use serde_json::json;
-use shared::broker::stored_message;
+use shared::broker::jetstream::stored;
 use shared::contract::status::Status;
 use shared::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 use uuid::Uuid;
@@ -61,8 +61,7 @@ pub async fn duplicate(nats_url: &str, rng: &mut Rng) -> Result<usize> {
     let mut copies = Vec::new();
     for sequence in picked {
         // A malformed header block would cost this client its connection; such a message is poison anyway.
-        let stored =
-            stored_message::find(&order, sequence).await.context("cannot read the stream's messages")?;
+        let stored = stored::find(&order, sequence).await.context("cannot read the stream's messages")?;
         if stored.is_some_and(|message| message.check_headers().is_ok()) {
             copies.extend(vec![stream.get_raw_message(sequence).await?; rng.usize(COPIES)]);
         }

@@ -75,9 +75,15 @@ pub async fn inventory_connection(broker: &Broker) -> Connection {
     let connection = expect("connect", connection);
     wait_until("the stream is provisioned", async || connection.observe_once().await.is_ok()).await;
     if connection.is_connected() {
-        disown(broker, &expect("open the consumer", connection.open_consumer().await)).await;
+        disown(broker, &inventory_consumer(broker).await).await;
     }
     connection
+}
+
+/// The inventory's durable consumer, which is there already, as the client sees it.
+pub async fn inventory_consumer(broker: &Broker) -> PullConsumer {
+    let context = jetstream::new(broker.connect("inventory").await);
+    expect("open the consumer", context.get_consumer_from_stream(INVENTORY_CONSUMER, STREAM).await)
 }
 
 /// Takes its owner out of the consumer's metadata.

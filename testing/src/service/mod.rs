@@ -9,8 +9,8 @@ pub mod raw;
 
 pub use self::app::{App, refusal};
 pub use self::bus::{
-    Observer, Publisher, body, cancelled, confirmed, delivery, header, inventory_connection, order, take,
-    until_nothing_is_owed, word,
+    Observer, Publisher, body, cancelled, confirmed, delivery, header, inventory_connection,
+    inventory_consumer, order, take, until_nothing_is_owed, word,
 };
 pub use self::caller::{Answer, Caller, SECRET, token};
 pub use self::database::{Db, WriteLock, run_sql};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use async_nats::jetstream::message::Acker;
-use async_nats::jetstream::{AckKind, consumer};
+use anyhow::Result;
+use async_nats::jetstream::AckKind;
 
 use crate::broker::Broker;
+use crate::broker::stream::{ConsumerState, Token};
 use crate::contract::subjects::STREAM;
 use crate::delivery::handler::{Never, Outcome};
 use crate::delivery::message::{Delivery, Message};
@@ -17,25 +17,24 @@ use crate::fail_point;
 const NAK_DELAY: Duration = Duration::from_secs(1);
 
 /// Acknowledges after the commit. A plain ack suffices: a lost one costs a redelivery, which is a repeat.
-pub(super) async fn acknowledge(
-    consumer: &'static str,
-    batch: &[Message],
-    outcomes: &[Outcome],
-) -> Result<()> {
-    let (mut handled, mut dead_letters) = (BTreeMap::new(), 0);
-    for (Message { delivery, acker }, outcome) in batch.iter().zip(outcomes) {
-        match outcome {
+pub(super) async fn acknowledge(broker: &Broker, batch: &[Message], outcomes: &[Outcome]) -> Result<()> {
+    let consumer = broker.ownership.consumer;
+    let (mut ends, mut handled, mut dead_letters) = (Vec::with_capacity(batch.len()), BTreeMap::new(), 0);
+    for (Message { delivery, token }, outcome) in batch.iter().zip(outcomes) {
+        let kind = match outcome {
             Outcome::Done(word) => {
                 *handled.entry(*word).or_default() += 1;
-                ack(acker, AckKind::Ack).await?;
+                AckKind::Ack
             }
             Outcome::Never(never) => {
                 dead_letters += 1;
                 report_dead_letter(consumer, delivery, never);
-                ack(acker, AckKind::Term).await?;
+                AckKind::Term
             }
-        }
+        };
+        ends.push((token.clone(), kind));
     }
+    broker.stream().acknowledge(ends).await?;
     for (word, messages) in handled {
         metrics::counter!("messages_handled_total", "consumer" => consumer, "outcome" => word)
             .increment(messages);
@@ -46,31 +45,18 @@ pub(super) async fn acknowledge(
 }
 
 /// Has the messages delivered again, after a delay.
-pub(super) async fn give_back(batch: &[Message]) -> Result<()> {
-    for message in batch {
-        ack(&message.acker, AckKind::Nak(Some(NAK_DELAY))).await?;
-    }
-    Ok(())
+pub(super) async fn give_back(broker: &Broker, batch: &[Message]) -> Result<()> {
+    let later = |message: &Message| (message.token.clone(), AckKind::Nak(Some(NAK_DELAY)));
+    broker.stream().acknowledge(batch.iter().map(later).collect()).await
 }
 
-async fn ack(acker: &Acker, kind: AckKind) -> Result<()> {
-    acker.ack_with(kind).await.map_err(|error| anyhow!(error)).context("acknowledge a message")
-}
-
-/// Acknowledges a message that nobody received. With explicit acknowledgement the broker goes by the stream
+/// The token of a message that nobody received. With explicit acknowledgement the broker goes by the stream
 /// sequence alone; the delivery's own number must only be one that was used.
 ///
 /// Source: `ackReplyInfo`, `processAckMsg` and `processNak` in nats-server 2.14.5.
-pub(super) async fn acknowledge_by_sequence(
-    broker: &Broker,
-    consumer: &consumer::Info,
-    sequence: u64,
-    kind: AckKind,
-) -> Result<()> {
-    let (name, delivery) = (&consumer.name, consumer.delivered.consumer_sequence);
-    let subject = format!("$JS.ACK.{STREAM}.{name}.1.{sequence}.{delivery}.0.0");
-    let sent = broker.context().client().publish(subject, kind.into()).await;
-    sent.with_context(|| format!("acknowledge the message {sequence}"))
+pub(super) fn token_of(consumer: &ConsumerState, sequence: u64) -> Token {
+    let ConsumerState { name, deliveries, .. } = consumer;
+    format!("$JS.ACK.{STREAM}.{name}.1.{sequence}.{deliveries}.0.0").into()
 }
 
 /// Tells of a message that became a dead letter.

@@ -37,7 +37,7 @@ impl Consumer {
             self.commit(batch, given_up).await
         };
         match committed.await {
-            Ok(outcomes) => acknowledge(self.name(), batch, &outcomes).await,
+            Ok(outcomes) => acknowledge(&self.broker, batch, &outcomes).await,
             Err(WriteError::Rejected(error)) if others.is_empty() => self.fail(first, error).await,
             Err(WriteError::Rejected(error)) => {
                 let error = format!("{error:#}");
@@ -51,7 +51,7 @@ impl Consumer {
             Err(WriteError::NotStored(error) | WriteError::Unknown(error)) => {
                 let (messages, error) = (batch.len(), format!("{error:#}"));
                 tracing::warn!(messages, error, "not committed; the messages are delivered again");
-                give_back(batch).await
+                give_back(&self.broker, batch).await
             }
         }
     }
@@ -110,7 +110,7 @@ impl Consumer {
                 tracing::error!(subject, attempt, detail, "the handler panicked on a message");
                 let never = Never { reason: "handler_panicked", detail };
                 match self.commit(batch, Some(never)).await.map_err(Error::from) {
-                    Ok(outcomes) => return acknowledge(self.name(), batch, &outcomes).await,
+                    Ok(outcomes) => return acknowledge(&self.broker, batch, &outcomes).await,
                     Err(error) => {
                         let error = format!("{error:#}");
                         tracing::warn!(
@@ -126,7 +126,7 @@ impl Consumer {
                 tracing::error!(subject, attempt, error, "message not handled; it is delivered again");
             }
         }
-        give_back(batch).await
+        give_back(&self.broker, batch).await
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
-use async_nats::jetstream::consumer::{PullConsumer, pull};
-use futures_util::{FutureExt, Stream, StreamExt};
-use tokio::task::unconstrained;
-use tokio::time::{Instant, timeout, timeout_at};
+use anyhow::{Result, ensure};
+use futures_util::StreamExt;
 
+use crate::broker::stream::{Delivered, Deliveries, Durable};
+use crate::clock::{Instant, at_once, timeout, timeout_at};
 use crate::delivery::message::Message;
 use crate::gather;
 
@@ -29,7 +28,7 @@ const SWALLOWED_MAX: usize = 1_000;
 
 /// A pull under way.
 pub(super) struct Pull {
-    messages: pull::Batch,
+    messages: Deliveries,
     started: Instant,
     /// When the batch in hand was complete; `None` before the first.
     batch_at: Option<Instant>,
@@ -38,9 +37,9 @@ pub(super) struct Pull {
 }
 
 impl Pull {
-    pub async fn start(pulls: &PullConsumer) -> Result<Self> {
+    pub async fn start(durable: &dyn Durable) -> Result<Self> {
         let started = Instant::now();
-        let messages = pulls.batch().max_messages(PULL_MESSAGES).expires(PULL_EXPIRES).messages().await?;
+        let messages = durable.pull(PULL_MESSAGES, PULL_EXPIRES).await?;
         Ok(Self { messages, started, batch_at: None, delivered: 0 })
     }
 
@@ -55,7 +54,7 @@ impl Pull {
             None => self.next().await,
         };
         let Some(first) = first else { return Ok(None) };
-        let mut batch = vec![first.map_err(|error| anyhow!(error))?.into()];
+        let mut batch = vec![first?.into()];
         while let Some(Some(Ok(message))) = self.arrived() {
             batch.push(message.into());
         }
@@ -68,10 +67,9 @@ impl Pull {
         Ok(Some(batch))
     }
 
-    /// What has arrived, without waiting: a deadline that has passed would be waited for up to a millisecond, which is what
-    /// timers tell apart.
-    fn arrived(&mut self) -> Option<Option<<pull::Batch as Stream>::Item>> {
-        unconstrained(self.messages.next()).now_or_never()
+    /// What has arrived.
+    fn arrived(&mut self) -> Option<Option<Result<Delivered>>> {
+        at_once(self.messages.next())
     }
 
     /// Takes a message that has arrived, or arrives until then. It is looked for before the deadline is.
@@ -85,7 +83,7 @@ impl Pull {
     ///
     /// The client wakes nobody when it swallows a message with the status of a heartbeat, and its pull then
     /// waits too long for its end. So it is polled in between for what waits behind.
-    async fn next(&mut self) -> Option<<pull::Batch as Stream>::Item> {
+    async fn next(&mut self) -> Option<Result<Delivered>> {
         loop {
             if let Ok(next) = timeout(POLL_AGAIN, self.messages.next()).await {
                 return next;

@@ -1,9 +1,9 @@
 //! Gets back what is delivered and will not be acknowledged: its process has died, or its pull was dropped.
 
-use anyhow::{Context, Result};
-use async_nats::jetstream::consumer::PullConsumer;
+use anyhow::Result;
 
 use super::unreadable::Unreadable;
+use crate::broker::stream::Durable;
 use crate::fail_point;
 use crate::storage::Database;
 
@@ -39,22 +39,22 @@ impl Reset {
     /// A reset starts the delivery counts over. A message that kills the process at every start would never
     /// reach the number at which it is given up. So after a dead process there is no reset without progress
     /// since the latest one; redelivery is then left to `ack_wait`, which counts.
-    pub async fn take_back(&mut self, pulls: &mut PullConsumer, unreadable: &Unreadable<'_>) -> Result<()> {
-        let info = pulls.cached_info().clone();
-        let (floor, held) = (info.ack_floor.stream_sequence as i64, info.num_ack_pending);
+    pub async fn take_back(&mut self, durable: &dyn Durable, unreadable: &Unreadable<'_>) -> Result<()> {
+        let seen = durable.seen();
+        let (floor, held) = (seen.ack_floor as i64, seen.unacknowledged);
         let Some(holder) = self.holder.filter(|_| held > 0) else {
             self.holder = None;
             return Ok(());
         };
-        let due = !unreadable.set_aside_owed(&info, 0).await?
+        let due = !unreadable.set_aside_owed(seen, 0).await?
             && (holder == Holder::DroppedPull || note_progress(unreadable.database, floor).await?);
         if due {
             // From here on it is due, whatever becomes of this attempt.
             self.holder = Some(Holder::DroppedPull);
             fail_point::reach("consumer: reset noted, not done");
-            pulls.reset(None).await.context("reset the consumer")?;
+            durable.reset(None).await?;
             fail_point::reach("consumer: reset done");
-            tracing::info!(consumer = info.name, held, "unacknowledged messages are delivered again");
+            tracing::info!(consumer = seen.name, held, "unacknowledged messages are delivered again");
         }
         self.holder = None;
         Ok(())

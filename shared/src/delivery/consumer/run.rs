@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use async_nats::jetstream::consumer::PullConsumer;
-use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledge::give_back;
 use super::pull::Pull;
 use super::reset::Reset;
 use super::unreadable::{ANSWERED_WITHIN, Unreadable};
+use crate::broker::stream::Durable;
 use crate::broker::{Broker, BrokerState};
+use crate::clock::{Instant, sleep, timeout};
 use crate::delivery::handler::AnyHandler;
 use crate::fail_point;
 use crate::storage::Database;
@@ -55,6 +55,7 @@ impl Consumer {
             let Some(current) = self.usable_session(&shutdown).await else { continue };
             let mut state = self.broker.state();
             let consumed = tokio::select! {
+                biased;
                 consumed = self.consume(&mut reset, &shutdown) => consumed,
                 // Whatever is under way is dropped: it would wait for what was lost with the connection.
                 _ = state.wait_for(|state| *state != current) => {
@@ -81,6 +82,7 @@ impl Consumer {
             return Some(now);
         }
         tokio::select! {
+            biased;
             _ = state.changed() => {}
             () = pause(shutdown) => {}
         }
@@ -93,24 +95,24 @@ impl Consumer {
     /// Where there is no quiet moment, such a message would keep the ack floor back, and the sweeper from all
     /// that was sent later.
     async fn consume(&self, reset: &mut Reset, shutdown: &CancellationToken) -> Result<()> {
-        let mut pulls = self.broker.open_consumer().await?;
+        let durable = self.broker.open_consumer().await?;
         let unreadable = Unreadable { database: &self.database, broker: &self.broker };
-        reset.take_back(&mut pulls, &unreadable).await?;
+        reset.take_back(&*durable, &unreadable).await?;
         tracing::info!(consumer = self.name(), subject = self.broker.ownership.subject, "consuming");
         let (mut inspected_to, mut inspected_at) = (0, Instant::now());
         while !shutdown.is_cancelled() {
-            match self.consume_once(&pulls).await? {
+            match self.consume_once(&*durable).await? {
                 Consumed::NotWritable => break,
                 // An answer that is late is not waited for: the next pull may bring something.
                 Consumed::Handled(0) => {
-                    if let Ok(info) = timeout(ANSWERED_WITHIN, pulls.get_info()).await {
-                        let info = info?;
-                        unreadable.set_aside_owed(&info, inspected_to).await?;
-                        inspected_to = info.delivered.stream_sequence;
+                    if let Ok(now) = timeout(ANSWERED_WITHIN, durable.state()).await {
+                        let now = now?;
+                        unreadable.set_aside_owed(&now, inspected_to).await?;
+                        inspected_to = now.delivered;
                     }
                 }
                 Consumed::Handled(_) if inspected_at.elapsed() >= INSPECT_EVERY => {
-                    unreadable.set_aside_at_the_floor(&pulls).await?;
+                    unreadable.set_aside_at_the_floor(&*durable).await?;
                     inspected_at = Instant::now();
                 }
                 Consumed::Handled(_) => {}
@@ -123,12 +125,12 @@ impl Consumer {
     ///
     /// Dropping the future is safe: what was not acknowledged is delivered again and found as a repeat. A
     /// pull that ends before its time is an error.
-    pub async fn consume_once(&self, pulls: &PullConsumer) -> Result<Consumed> {
-        let (mut pull, mut is_writable) = (Pull::start(pulls).await?, true);
+    pub async fn consume_once(&self, durable: &dyn Durable) -> Result<Consumed> {
+        let (mut pull, mut is_writable) = (Pull::start(durable).await?, true);
         while let Some(batch) = pull.next_batch().await? {
             if !is_writable {
                 // Dropped with the pull, it would wait for `ack_wait`.
-                give_back(&batch).await?;
+                give_back(&self.broker, &batch).await?;
                 continue;
             }
             fail_point::reach("consumer: pulled, nothing decided");
@@ -144,5 +146,9 @@ impl Consumer {
 }
 
 async fn pause(shutdown: &CancellationToken) {
-    let _ = timeout(PAUSE, shutdown.cancelled()).await;
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = sleep(PAUSE) => {}
+    }
 }

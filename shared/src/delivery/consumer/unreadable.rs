@@ -9,16 +9,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result};
 use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::{Info, PullConsumer};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::{Instant, timeout};
 
-use super::acknowledge::{acknowledge_by_sequence, report_dead_letter};
+use super::acknowledge::{report_dead_letter, token_of};
 use super::pull::PULL_EXPIRES;
+use crate::broker::Broker;
 use crate::broker::stored_message::StoredMessage;
-use crate::broker::{Broker, stored_message};
+use crate::broker::stream::{ConsumerState, Durable};
+use crate::clock::{Instant, sleep, timeout};
 use crate::delivery::dead_letter::store;
 use crate::delivery::handler::Never;
 use crate::delivery::message::Delivery;
@@ -45,27 +45,26 @@ pub(super) struct Unreadable<'a> {
 type Found = (StoredMessage, String);
 
 impl Unreadable<'_> {
-    /// Sets aside what is unreadable of what was delivered and is not acknowledged as of `info`, as far as it
+    /// Sets aside what is unreadable of what was delivered and is not acknowledged as `consumer` was seen, as far as it
     /// is `behind` this sequence. Whether there was any; what was lost with it is then delivered again at
     /// once, and the broker goes on counting its deliveries.
-    pub async fn set_aside_owed(&self, info: &Info, behind: u64) -> Result<bool> {
-        let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
-        let (mut from, mut found, mut lost) = (floor.max(behind) + 1, false, Vec::new());
+    pub async fn set_aside_owed(&self, consumer: &ConsumerState, behind: u64) -> Result<bool> {
+        let last = consumer.delivered;
+        let (mut from, mut found, mut lost) = (consumer.ack_floor.max(behind) + 1, false, Vec::new());
         while from <= last {
             let to = last.min(from + WINDOW - 1);
             let (unreadable, readable) = self.inspect(from, to).await?;
             self.store(&unreadable).await?;
-            for (message, _) in &unreadable {
-                acknowledge_by_sequence(self.broker, info, message.sequence, AckKind::Term).await?;
-            }
+            let ends =
+                unreadable.iter().map(|(message, _)| (token_of(consumer, message.sequence), AckKind::Term));
+            self.broker.stream().acknowledge(ends.collect()).await?;
             found |= !unreadable.is_empty();
             lost.extend(readable);
             from = to + 1;
         }
         if found {
-            for sequence in lost {
-                acknowledge_by_sequence(self.broker, info, sequence, AckKind::Nak(None)).await?;
-            }
+            let ends = lost.into_iter().map(|sequence| (token_of(consumer, sequence), AckKind::Nak(None)));
+            self.broker.stream().acknowledge(ends.collect()).await?;
         }
         Ok(found)
     }
@@ -74,19 +73,19 @@ impl Unreadable<'_> {
     /// comes again by itself. Needs no quiet moment: what is readable behind the floor may be long handled.
     ///
     /// Takes no longer than a pull. A broker whose answers are late is asked again another time.
-    pub async fn set_aside_at_the_floor(&self, pulls: &PullConsumer) -> Result<()> {
+    pub async fn set_aside_at_the_floor(&self, durable: &dyn Durable) -> Result<()> {
         let (started, mut behind) = (Instant::now(), 0);
         while started.elapsed() < PULL_EXPIRES {
-            let Ok(found) = timeout(ANSWERED_WITHIN, self.unreadable_at_the_floor(pulls, behind)).await
+            let Ok(found) = timeout(ANSWERED_WITHIN, self.unreadable_at_the_floor(durable, behind)).await
             else {
                 break;
             };
-            let Some((info, unreadable)) = found? else { break };
+            let Some((consumer, unreadable)) = found? else { break };
             behind = unreadable.0.sequence;
             self.store(&[unreadable]).await?;
-            acknowledge_by_sequence(self.broker, &info, behind, AckKind::Term).await?;
+            self.broker.stream().acknowledge(vec![(token_of(&consumer, behind), AckKind::Term)]).await?;
             // The floor moves once the broker has taken note.
-            tokio::time::sleep(NOTED_WITHIN).await;
+            sleep(NOTED_WITHIN).await;
         }
         Ok(())
     }
@@ -94,27 +93,26 @@ impl Unreadable<'_> {
     /// The first message that is owed and `behind` this sequence, if it cannot be read, with the reason.
     async fn unreadable_at_the_floor(
         &self,
-        pulls: &PullConsumer,
+        durable: &dyn Durable,
         behind: u64,
-    ) -> Result<Option<(Info, Found)>> {
-        let info = pulls.get_info().await?;
-        let (floor, last) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
-        if info.num_ack_pending == 0 {
+    ) -> Result<Option<(ConsumerState, Found)>> {
+        let consumer = durable.state().await?;
+        if consumer.unacknowledged == 0 {
             return Ok(None);
         }
-        let (context, subject) = (self.broker.context(), self.broker.ownership.subject);
-        let found = stored_message::next_of(&context, subject, floor.max(behind) + 1).await?;
-        Ok(found.filter(|message| message.sequence <= last).and_then(|message| {
+        let (stream, from) = (self.broker.stream(), consumer.ack_floor.max(behind) + 1);
+        let found = stream.next_of(self.broker.ownership.subject, from).await?;
+        Ok(found.filter(|message| message.sequence <= consumer.delivered).and_then(|message| {
             let why = message.check_headers().err()?;
-            Some((info, (message, why)))
+            Some((consumer, (message, why)))
         }))
     }
 
     /// The messages of this subject in a range of sequences: the unreadable ones, and the others' sequences.
     async fn inspect(&self, from: u64, to: u64) -> Result<(Vec<Found>, Vec<u64>)> {
-        let (context, subject) = (self.broker.context(), self.broker.ownership.subject);
+        let (broker, subject) = (self.broker.stream(), self.broker.ownership.subject);
         let stored: Vec<Option<StoredMessage>> = stream::iter(from..=to)
-            .map(|sequence| stored_message::find(&context, sequence))
+            .map(|sequence| broker.message(sequence))
             .buffered(IN_FLIGHT)
             .try_collect()
             .await?;

@@ -4,7 +4,7 @@
 //! several steps are deleted together, soon. A crash in between costs a repeat and nothing else.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 
@@ -12,6 +12,7 @@ use super::unsendable;
 use super::unsendable::Unsendable;
 use crate::broker::stream_memory;
 use crate::broker::stream_memory::Acknowledged;
+use crate::clock::Instant;
 use crate::delivery::outbox;
 use crate::fail_point;
 use crate::storage::Database;

@@ -6,7 +6,6 @@
 
 mod acknowledged;
 mod message;
-mod pub_acks;
 mod publish;
 mod task;
 mod unsendable;

@@ -1,14 +1,15 @@
 //! The task that relays: one step after the other. New events or news of the broker end the pause between two.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledged::{AcknowledgedBatches, DELETE_AFTER};
-use super::pub_acks::PubAcks;
 use super::publish::{Published, publish};
+use crate::broker::stream::Publisher;
 use crate::broker::{Broker, BrokerState, Session, stream_memory};
+use crate::clock::{Instant, sleep};
 use crate::delivery::outbox;
 use crate::fail_point;
 use crate::gather;
@@ -27,8 +28,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub struct Relay {
     database: Database,
     broker: Broker,
-    /// The session in which events are published, and its PubAcks.
-    session: Option<(Session, PubAcks)>,
+    /// The session in which events are published, and what publishes them.
+    session: Option<(Session, Box<dyn Publisher>)>,
     /// The highest sequence that its stream has acknowledged.
     acked_sequence: u64,
     acknowledged: AcknowledgedBatches,
@@ -90,10 +91,11 @@ impl Relay {
                 }
             };
             tokio::select! {
+                biased;
                 _ = enqueues.changed(), if is_idle => {}
                 _ = broker.changed() => {}
                 () = last_call.cancelled() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = sleep(pause) => {}
             }
         }
         if let Err(error) = self.drain().await {
@@ -112,6 +114,7 @@ impl Relay {
         let now = state.borrow_and_update().clone();
         let BrokerState::Connected(session) = &now else { return Ok(Relayed::Idle) };
         let relayed = tokio::select! {
+            biased;
             relayed = self.publish_in(session) => relayed?,
             _ = state.wait_for(|state| *state != now) => return Ok(Relayed::Idle),
         };
@@ -132,10 +135,10 @@ impl Relay {
         let batches = outbox::oldest_after(self.database.reader(), self.cursor, ENOUGH).await;
         let batches = batches.context("read the outbox")?;
         let (name, acked_sequence) = (self.name(), self.acked_sequence);
-        let (Some(last), Some((_, pub_acks))) = (batches.last(), &mut self.session) else {
+        let (Some(last), Some((_, publisher))) = (batches.last(), &mut self.session) else {
             return Ok(Relayed::Idle);
         };
-        let published = publish(pub_acks, name, acked_sequence, &batches).await;
+        let published = publish(&mut **publisher, name, acked_sequence, &batches).await;
         if published.is_truncated {
             // As in another session: the next step looks at the stream first.
             (self.session, self.acknowledged) = Default::default();
@@ -144,11 +147,11 @@ impl Relay {
         self.note(published, last.id).await
     }
 
-    async fn begin(&mut self, session: &Session) -> Result<PubAcks> {
+    async fn begin(&mut self, session: &Session) -> Result<Box<dyn Publisher>> {
         self.acked_sequence = stream_memory::begin_session(&self.database, &self.broker, session).await?;
         fail_point::reach("relay: stream noted, nothing published");
         (self.acknowledged, self.cursor) = Default::default();
-        PubAcks::open(self.broker.context().client()).await
+        self.broker.stream().publisher().await
     }
 
     /// Takes note of what became of the batches up to `last`.

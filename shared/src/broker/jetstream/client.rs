@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::{Client, ConnectOptions, RequestErrorKind};
+use async_nats::{Client, ConnectOptions, Event, RequestErrorKind};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
@@ -44,7 +44,11 @@ fn connect_options(settings: &NatsSettings, service: &str) -> ConnectOptions {
 pub(super) async fn dial(settings: &NatsSettings, service: &str, link: Arc<Link>) -> Result<Context> {
     let client = connect_options(settings, service)
         .event_callback(move |event| {
-            link.note(&event);
+            match event {
+                Event::Connected => link.connected(),
+                Event::Disconnected => link.disconnected(),
+                other => link.complaints.log(&other.to_string()),
+            }
             async {}
         })
         .connect(&settings.nats_url)
