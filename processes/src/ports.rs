@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::net::TcpSocket;
 
 use crate::workspace;
 
@@ -61,13 +62,20 @@ pub fn check_free(ports: &[(&str, u16)]) -> Result<()> {
     Ok(())
 }
 
+/// Whether nobody listens there. The probe is only bound: a child that another thread starts at this moment has it, too, until
+/// it becomes another program, and would keep the port from us if the probe listened.
 fn is_free(number: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
+    let probe = TcpSocket::new_v4().and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, number).into())
+    });
+    probe.is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::net::TcpListener;
 
     use super::*;
 
