@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use shared::clock::sleep;
 use shared::contract::status::Status;
 use shared::storage::Database;
 use tokio::sync::broadcast;
@@ -84,7 +85,7 @@ impl FeedReader {
             }
             tokio::select! {
                 _ = commits.changed() => {}
-                () = tokio::time::sleep(TICK) => {}
+                () = sleep(TICK) => {}
                 () = shutdown.cancelled() => {}
             }
         }

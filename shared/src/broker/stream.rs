@@ -1,7 +1,7 @@
 //! What the services ask of the broker: one stream, and a durable consumer for each of them.
 //!
-//! [`JetStream`](super::jetstream::JetStream) answers it for a NATS server, and the simulation by a model of one. Nothing above it
-//! talks to the broker's client. Each call is for a batch, and so costs nothing for a message.
+//! [`JetStream`](super::jetstream::JetStream) answers it, and is all that talks to the broker's client: another broker, such as a model
+//! of one, takes its place without a word of what stands above. Each call is for a batch, and so costs nothing for a message.
 
 use std::collections::HashMap;
 use std::time::Duration;

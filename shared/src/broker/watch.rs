@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
 use crate::broker::link::{BrokerState, Session};
 use crate::broker::stream::StreamState;
-use crate::clock;
-use crate::clock::{Elapsed, timeout};
+use crate::clock::{Elapsed, sleep, timeout};
 
 /// How often the broker is observed.
 pub(super) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +35,7 @@ impl Broker {
                     self.replace_client().await;
                     death = self.stream.death();
                 }
-                () = clock::sleep(OBSERVE_EVERY) => {}
+                () = sleep(OBSERVE_EVERY) => {}
             }
         }
         self.record_generation().await;
@@ -44,7 +43,7 @@ impl Broker {
 
     /// Looks once: stream and consumer are there afterwards as they must be, and the state is set.
     pub async fn observe_once(&self) -> Result<()> {
-        let _one_at_a_time = clock::lock(&self.observing).await;
+        let _one_at_a_time = self.observing.lock().await;
         let connection = self.link.connection();
         ensure!(connection > 0, "no connection to the broker yet");
         let inspected = timeout(ROUND_TRIP_TIMEOUT, self.inspect()).await;

@@ -145,9 +145,11 @@ mod tests {
         writer
     }
 
+    const KEEP: &str = "INSERT INTO kept VALUES (1)";
+
     async fn keep(writer: &Writer) {
         let mut tx = writer.begin().await.unwrap();
-        sqlx::query("INSERT INTO kept VALUES (1)").execute(&mut *tx).await.unwrap();
+        sqlx::query(KEEP).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -169,7 +171,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder).await;
         let mut tx = writer.begin().await.unwrap();
-        sqlx::query("INSERT INTO kept VALUES (1)").execute(&mut *tx).await.unwrap();
+        sqlx::query(KEEP).execute(&mut *tx).await.unwrap();
         drop(tx);
         assert_eq!(kept(&writer).await, 0);
         keep(&writer).await;
@@ -180,12 +182,13 @@ mod tests {
     async fn the_second_writer_waits_for_the_first_and_nobody_gets_the_connection_once_it_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder).await;
-        let first = writer.begin().await.unwrap();
+        let mut first = writer.begin().await.unwrap();
         let second = kept(&writer);
         tokio::pin!(second);
         assert_eq!(second.as_mut().now_or_never(), None);
+        sqlx::query(KEEP).execute(&mut *first).await.unwrap();
         first.commit().await.unwrap();
-        assert_eq!(second.await, 0);
+        assert_eq!(second.await, 1);
         writer.close().await;
         assert!(matches!(writer.begin().await, Err(sqlx::Error::PoolClosed)));
     }

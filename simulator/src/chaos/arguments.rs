@@ -98,6 +98,11 @@ impl Plan {
             minimums: args.preset,
         })
     }
+
+    /// All faults have ended by then, also where each waits for the one before it.
+    pub fn ends_within(&self) -> Duration {
+        self.duration + self.schedule.iter().map(|planned| planned.fault.lasts).sum::<Duration>()
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const BURST: usize = 3;
 
 const RECOVERY_EVERY: Duration = Duration::from_millis(10);
 
-/// So long after the end of the run every fault is recovered from. Not after the fault itself: others may have come before it was.
+/// So long after the end of all faults every one is recovered from. Not after the fault itself: others may have come before it was.
 const RECOVERY_WITHIN: Duration = Duration::from_secs(90);
 
 /// Nobody's order may wait longer than this for the fault of somebody else's message.
@@ -120,8 +120,7 @@ impl<'a> Injector<'a> {
         self.wipes += usize::from(fault.kind == Kind::Wipe);
         let (at, lasted) = (begun - self.started, begun.elapsed());
         let entry = Entry { at, fault, pending, lasted, recovery: None, messages };
-        let run_and_rest = self.plan.duration + RECOVERY_WITHIN;
-        let within = if is_messages { MESSAGES_WITHIN } else { run_and_rest.saturating_sub(at + lasted) };
+        let within = if is_messages { MESSAGES_WITHIN } else { self.plan.ends_within() + RECOVERY_WITHIN };
         self.recoveries.spawn(recover(entry, self.traffic.tally().clone(), within));
         if is_messages {
             // So that what is measured is this fault's doing alone.

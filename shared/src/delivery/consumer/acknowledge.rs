@@ -7,7 +7,7 @@ use anyhow::Result;
 use async_nats::jetstream::AckKind;
 
 use crate::broker::Broker;
-use crate::broker::stream::{ConsumerState, Token};
+use crate::broker::stream::ConsumerState;
 use crate::contract::subjects::STREAM;
 use crate::delivery::handler::{Never, Outcome};
 use crate::delivery::message::{Delivery, Message};
@@ -50,13 +50,19 @@ pub(super) async fn give_back(broker: &Broker, batch: &[Message]) -> Result<()> 
     broker.stream().acknowledge(batch.iter().map(later).collect()).await
 }
 
-/// The token of a message that nobody received. With explicit acknowledgement the broker goes by the stream
+/// Tells how messages ended that nobody received. With explicit acknowledgement the broker goes by the stream
 /// sequence alone; the delivery's own number must only be one that was used.
 ///
 /// Source: `ackReplyInfo`, `processAckMsg` and `processNak` in nats-server 2.14.5.
-pub(super) fn token_of(consumer: &ConsumerState, sequence: u64) -> Token {
+pub(super) async fn acknowledge_by_sequence(
+    broker: &Broker,
+    consumer: &ConsumerState,
+    sequences: impl Iterator<Item = u64>,
+    kind: AckKind,
+) -> Result<()> {
     let ConsumerState { name, deliveries, .. } = consumer;
-    format!("$JS.ACK.{STREAM}.{name}.1.{sequence}.{deliveries}.0.0").into()
+    let token = |sequence| format!("$JS.ACK.{STREAM}.{name}.1.{sequence}.{deliveries}.0.0").into();
+    broker.stream().acknowledge(sequences.map(|sequence| (token(sequence), kind)).collect()).await
 }
 
 /// Tells of a message that became a dead letter.

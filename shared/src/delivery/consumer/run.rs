@@ -12,7 +12,7 @@ use super::reset::Reset;
 use super::unreadable::{ANSWERED_WITHIN, Unreadable};
 use crate::broker::stream::Durable;
 use crate::broker::{Broker, BrokerState};
-use crate::clock::{Instant, sleep, timeout};
+use crate::clock::{Instant, timeout};
 use crate::delivery::handler::AnyHandler;
 use crate::fail_point;
 use crate::storage::Database;
@@ -146,9 +146,5 @@ impl Consumer {
 }
 
 async fn pause(shutdown: &CancellationToken) {
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => {}
-        () = sleep(PAUSE) => {}
-    }
+    let _ = timeout(PAUSE, shutdown.cancelled()).await;
 }

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::acknowledge::{report_dead_letter, token_of};
+use super::acknowledge::{acknowledge_by_sequence, report_dead_letter};
 use super::pull::PULL_EXPIRES;
 use crate::broker::Broker;
 use crate::broker::stored_message::StoredMessage;
@@ -55,16 +55,14 @@ impl Unreadable<'_> {
             let to = last.min(from + WINDOW - 1);
             let (unreadable, readable) = self.inspect(from, to).await?;
             self.store(&unreadable).await?;
-            let ends =
-                unreadable.iter().map(|(message, _)| (token_of(consumer, message.sequence), AckKind::Term));
-            self.broker.stream().acknowledge(ends.collect()).await?;
+            let sequences = unreadable.iter().map(|(message, _)| message.sequence);
+            acknowledge_by_sequence(self.broker, consumer, sequences, AckKind::Term).await?;
             found |= !unreadable.is_empty();
             lost.extend(readable);
             from = to + 1;
         }
         if found {
-            let ends = lost.into_iter().map(|sequence| (token_of(consumer, sequence), AckKind::Nak(None)));
-            self.broker.stream().acknowledge(ends.collect()).await?;
+            acknowledge_by_sequence(self.broker, consumer, lost.into_iter(), AckKind::Nak(None)).await?;
         }
         Ok(found)
     }
@@ -83,7 +81,7 @@ impl Unreadable<'_> {
             let Some((consumer, unreadable)) = found? else { break };
             behind = unreadable.0.sequence;
             self.store(&[unreadable]).await?;
-            self.broker.stream().acknowledge(vec![(token_of(&consumer, behind), AckKind::Term)]).await?;
+            acknowledge_by_sequence(self.broker, &consumer, [behind].into_iter(), AckKind::Term).await?;
             // The floor moves once the broker has taken note.
             sleep(NOTED_WITHIN).await;
         }
