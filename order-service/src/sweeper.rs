@@ -87,7 +87,7 @@ impl Sweeper {
         if !self.broker.is_connected() {
             return Ok(Swept::BrokerAway);
         }
-        self.resend_after_loss(now_ms).await?;
+        self.resend_after_loss().await?;
         self.reset_backoff_in_new_session().await?;
         if outbox::count(self.database.reader()).await? >= OUTBOX_MAX {
             return Ok(Swept::Enqueued(0));
@@ -124,11 +124,12 @@ impl Sweeper {
     /// is in the outbox are sent anyway: to the present stream.
     ///
     /// Made due in steps, so that new orders get the writer in between.
-    async fn resend_after_loss(&self, now_ms: i64) -> Result<()> {
+    async fn resend_after_loss(&self) -> Result<()> {
         if !stream_memory::loss_noted(self.database.reader()).await? {
             return Ok(());
         }
-        let lost = pending::sent_within(self.database.scanner(), 1..=now_ms).await?;
+        // Also what was sent by a clock that has been set back since.
+        let lost = pending::sent_within(self.database.scanner(), 1..=i64::MAX).await?;
         for some in lost.chunks(LOST_MAX) {
             let written = self.database.write(|mut tx| async move {
                 pending::make_due(&mut tx, some).await?;

@@ -75,9 +75,11 @@ async fn a_drain_that_takes_too_long_ends_with_exit_code_1_and_says_so() {
 async fn orders_that_were_not_committed_are_not_logged_as_committed() {
     let (files, mut service) = spawn_alone(&[]).await;
     let lock = files.hold_write_lock().await;
-    assert_eq!(service.user("alice").post("1", 1).await.status, 503);
-    lock.release().await;
+    // 504 if another writer of the service waited for the lock before it.
+    let status = service.user("alice").post("1", 1).await.status;
+    assert!([503, 504].contains(&status), "{status}");
     wait_until("it is logged", async || service.log().contains("requests not committed")).await;
+    lock.release().await;
     assert!(!service.log().contains("orders committed"), "{}", service.log());
     service.stop().await;
 }

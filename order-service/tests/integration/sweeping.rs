@@ -277,6 +277,19 @@ async fn a_loss_makes_every_pending_order_due_of_which_nothing_waits_in_the_outb
 }
 
 #[tokio::test]
+async fn a_loss_makes_orders_due_also_that_were_sent_before_the_clock_was_set_back() {
+    let world = World::start().await;
+    let (parts, look) = (&world.parts, world.files.look());
+    let now = now_ms();
+    parts.place(3, now + 3_600 * SECOND).await;
+    parts.relay(3).await;
+    look.change("UPDATE broker_memory SET lost = 1").await;
+    assert_eq!(parts.sweep(now).await, 0, "by this clock nobody can tell what waits");
+    assert_eq!(look.number("SELECT lost FROM broker_memory").await, 0);
+    assert_eq!(look.number("SELECT count(*) FROM orders WHERE sent_at = 0").await, 3);
+}
+
+#[tokio::test]
 async fn nothing_is_swept_into_an_outbox_that_is_full() {
     let world = World::start().await;
     let (parts, look) = (&world.parts, world.files.look());

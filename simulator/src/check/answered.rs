@@ -95,19 +95,21 @@ impl Answered {
             self.requests.push(request);
             return;
         };
+        let is_expired = request.at_ms.saturating_sub(before.at_ms) >= KEY_LIFETIME_MS;
         match (before.fate, request.fate) {
-            (Fate::Accepted(first), Fate::Accepted(second)) if first != second => {
-                if request.at_ms.saturating_sub(before.at_ms) < KEY_LIFETIME_MS {
-                    self.ambiguous.push((request.user, first, second));
-                } else {
-                    // The key has expired and made another order: both were accepted.
-                    self.requests.push(before);
-                    self.requests[slot] = request;
-                }
-            }
+            (Fate::Accepted(first), Fate::Accepted(second)) if first == second => {}
             // A later refusal says that *it* stored nothing; an earlier POST with the key still may have.
-            (Fate::Accepted(_), _) | (Fate::Unknown, Fate::Refused) => {}
-            _ => self.requests[slot] = request,
+            (Fate::Accepted(_) | Fate::Unknown, Fate::Refused) => {}
+            // The key may have made another order since: each POST stands for one.
+            (Fate::Accepted(_) | Fate::Unknown, _) if is_expired => {
+                self.requests.push(before);
+                self.requests[slot] = request;
+            }
+            (Fate::Accepted(first), Fate::Accepted(second)) => {
+                self.ambiguous.push((request.user, first, second));
+            }
+            (Fate::Accepted(_), Fate::Unknown) | (Fate::Unknown, Fate::Unknown) => {}
+            (Fate::Refused, _) | (Fate::Unknown, Fate::Accepted(_)) => self.requests[slot] = request,
         }
     }
 }
@@ -171,5 +173,19 @@ mod tests {
         assert_eq!(twice(2).ambiguous.len(), 1);
         let expired = twice(1 + KEY_LIFETIME_MS);
         assert_eq!((expired.ambiguous.len(), expired.requests.len()), (0, 2));
+    }
+
+    #[test]
+    fn a_post_without_an_answer_and_another_one_after_its_key_expired_may_both_have_made_an_order() {
+        let later = 1 + KEY_LIFETIME_MS;
+        let fates = |answers: &[Line]| -> Vec<bool> {
+            let requests = folded(answers).requests;
+            requests.iter().map(|request| request.fate == Fate::Unknown).collect()
+        };
+        let unknown = |at_ms| answer(at_ms, Outcome::Unknown);
+        assert_eq!(fates(&[unknown(1), answer(later, accepted("a"))]), [false, true]);
+        assert_eq!(fates(&[unknown(1), unknown(2), answer(later, accepted("a"))]), [false, true]);
+        assert_eq!(fates(&[answer(1, accepted("a")), unknown(later)]), [true, false]);
+        assert_eq!(fates(&[answer(1, accepted("a")), unknown(2)]), [false]);
     }
 }

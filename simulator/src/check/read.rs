@@ -18,7 +18,7 @@ use super::snapshot::{Key, Order, OutboxEvent, Reservation, RowResult, Shelf, Sn
 /// Ids of one statement of the second look.
 const LOOK_UP: usize = 10_000;
 
-type OrderColumns = (String, String, String, i64, String, Option<String>, Option<i64>);
+type OrderColumns = (String, String, String, i64, String, Option<String>, i64, Option<i64>);
 
 #[derive(Debug, Clone)]
 pub struct Databases {
@@ -72,7 +72,8 @@ where
 async fn read_order_db(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
     let mut database = open(path).await?;
     let mut tx = database.begin().await?;
-    let orders = "SELECT id, user_id, product_id, quantity, status, reason, settled_at FROM orders";
+    let orders =
+        "SELECT id, user_id, product_id, quantity, status, reason, created_at, settled_at FROM orders";
     each(orders, &mut tx, |row| {
         let order = snapshot.order_row(&row);
         snapshot.orders.push(order);
@@ -147,7 +148,7 @@ async fn look_again(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
     let mut database = open(path).await?;
     for ids in unmatched.chunks(LOOK_UP) {
         let rows = sqlx::query_as::<_, OrderColumns>(
-            "SELECT id, user_id, product_id, quantity, status, reason, settled_at FROM orders
+            "SELECT id, user_id, product_id, quantity, status, reason, created_at, settled_at FROM orders
              WHERE id IN (SELECT value FROM json_each($1))",
         );
         for row in rows.bind(serde_json::to_string(ids)?).fetch_all(&mut database).await? {
@@ -161,13 +162,14 @@ async fn look_again(snapshot: &mut Snapshot, path: &Path) -> Result<()> {
 
 impl Snapshot {
     fn order_row(&mut self, row: &OrderColumns) -> Order {
-        let (id, user, product, quantity, status, reason, settled_at) = row;
+        let (id, user, product, quantity, status, reason, created_at, settled_at) = row;
         Order {
             id: self.names.order(id),
             user: self.names.name(user),
             product: self.names.name(product),
             quantity: *quantity,
             result: self.result(status, reason.as_deref()),
+            created_at: *created_at,
             settled_at: settled_at.is_some(),
         }
     }

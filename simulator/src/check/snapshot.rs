@@ -32,6 +32,8 @@ pub struct Order {
     pub product: Name,
     pub quantity: i64,
     pub result: RowResult,
+    /// By the order service's clock, in Unix milliseconds.
+    pub created_at: i64,
     pub settled_at: bool,
 }
 

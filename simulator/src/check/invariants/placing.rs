@@ -52,8 +52,10 @@ fn changed_keys(snapshot: &Snapshot) -> impl Iterator<Item = String> {
     let names = &snapshot.names;
     snapshot.answered.iter().flat_map(accepted).filter_map(|(request, id)| {
         let key = snapshot.key(request)?;
-        // A key that has expired may have made a later order, of which these answers know nothing.
-        let expired = key.created_at >= request.at_ms.saturating_add(KEY_LIFETIME_MS);
+        // A key that has expired may have made a later order, of which these answers know nothing. The service tells that by
+        // its own clock, and the answers are dated by another one.
+        let since = snapshot.order(id).map_or(request.at_ms, |order| order.created_at);
+        let expired = key.created_at >= since.saturating_add(KEY_LIFETIME_MS);
         (key.order != id && !expired).then(|| {
             let (stored, answered) = (names.order_text(key.order), names.order_text(id));
             let user = names.text(request.user);
