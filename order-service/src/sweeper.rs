@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use shared::broker::stored_message::StoredMessage;
 use shared::broker::{Broker, BrokerState, Session, stream_memory};
-use shared::clock::{Instant, now_ms, timeout};
+use shared::clock;
+use shared::clock::{Instant, now_ms};
 use shared::contract::subjects::{INVENTORY_CONSUMER, ORDER_CREATED};
 use shared::delivery::outbox;
 use shared::fail_point;
@@ -64,7 +65,7 @@ impl Sweeper {
                 tracing::warn!(error = format!("{error:#}"), "sweep failed; it is repeated");
                 EVERY
             });
-            let _ = timeout(pause, shutdown.cancelled()).await;
+            clock::pause(pause, &shutdown).await;
         }
     }
 

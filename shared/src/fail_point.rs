@@ -7,7 +7,7 @@
 //! value, the task that reached the point panics instead.
 
 #[cfg(feature = "fail-points")]
-pub use armed::{in_task, reach};
+pub use armed::{hook, in_task, reach};
 
 /// Marks a gap of the protocol, such as `"consumer: committed, not acked"`.
 #[cfg(not(feature = "fail-points"))]
@@ -23,6 +23,7 @@ pub fn in_task<F: Future<Output = ()>>(_name: &'static str, task: F) -> F {
 
 #[cfg(feature = "fail-points")]
 mod armed {
+    use std::cell::Cell;
     use std::io::Write;
     use std::pin::pin;
     use std::sync::OnceLock;
@@ -36,8 +37,24 @@ mod armed {
 
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
+    thread_local! {
+        static HOOK: Cell<Option<fn(&'static str)>> = const { Cell::new(None) };
+    }
+
+    /// Has this thread call `hook` at each point that it reaches from now on, for the simulation to crash a service there.
+    pub fn hook(hook: fn(&'static str)) {
+        HOOK.set(Some(hook));
+    }
+
     /// Ends the process, or panics, if `FAIL_POINT` names this point and it was passed often enough.
-    pub fn reach(name: &str) {
+    pub fn reach(name: &'static str) {
+        match HOOK.get() {
+            Some(hook) => hook(name),
+            None => reach_armed(name),
+        }
+    }
+
+    fn reach_armed(name: &str) {
         let Some(armed) = ARMED.get_or_init(from_environment) else { return };
         if armed.name != name {
             return;
@@ -57,7 +74,7 @@ mod armed {
     pub async fn in_task<F: Future<Output = ()>>(name: &'static str, task: F) {
         let (point, mut task) = (format!("task: {name}"), pin!(task));
         std::future::poll_fn(|context| {
-            reach(&point);
+            reach_armed(&point);
             task.as_mut().poll(context)
         })
         .await;

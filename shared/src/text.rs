@@ -63,7 +63,7 @@ pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
 }
 
 /// `panic!` carries a `String`, or a `&str` when its text has no values in it.
-pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> String {
+pub fn of_panic(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").to_owned()
 }

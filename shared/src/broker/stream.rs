@@ -1,7 +1,7 @@
 //! What the services ask of the broker: one stream, and a durable consumer for each of them.
 //!
-//! [`JetStream`](super::jetstream::JetStream) answers it, and is all that talks to the broker's client: another broker, such as a model
-//! of one, takes its place without a word of what stands above. Each call is for a batch, and so costs nothing for a message.
+//! [`JetStream`](super::jetstream::JetStream) answers it for a NATS server, and the simulation by a model of one. Nothing above it
+//! talks to the broker's client. Each call is for a batch, and so costs nothing for a message.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub trait Stream: Send + Sync {
 pub struct StreamState {
     /// When it was created, by the broker's clock; another time means another stream.
     pub created: String,
-    /// The sequence of its oldest message, or of the next one if it has none.
+    /// The sequence of its oldest message, or of the next one if it has none; 0 before the first of all.
     pub first_sequence: u64,
     /// The sequence that was given last.
     pub last_sequence: u64,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::connection::{Broker, ROUND_TRIP_TIMEOUT};
 use crate::broker::link::{BrokerState, Session};
 use crate::broker::stream::StreamState;
-use crate::clock::{Elapsed, sleep, timeout};
+use crate::clock::{Elapsed, other_task, sleep, timeout};
 
 /// How often the broker is observed.
 pub(super) const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Broker {
 
     /// Looks once: stream and consumer are there afterwards as they must be, and the state is set.
     pub async fn observe_once(&self) -> Result<()> {
-        let _one_at_a_time = self.observing.lock().await;
+        let _one_at_a_time = other_task(self.observing.lock()).await;
         let connection = self.link.connection();
         ensure!(connection > 0, "no connection to the broker yet");
         let inspected = timeout(ROUND_TRIP_TIMEOUT, self.inspect()).await;

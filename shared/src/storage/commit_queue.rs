@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::{Instant, timeout_at};
+use crate::clock::{Instant, other_task, timeout_at};
 use crate::gather;
 use crate::storage::{Database, Tx, WriteError};
 
@@ -74,7 +74,7 @@ impl<R: Batched> CommitQueue<R> {
         }
         let (answer, outcome) = oneshot::channel();
         self.sender.try_send(Queued { request, answer }).map_err(|_| CommitError::Busy)?;
-        match outcome.await {
+        match other_task(outcome).await {
             Ok(outcome) => outcome,
             // The task that commits is gone, and the process goes with it: the connection's end is the answer.
             Err(_) => std::future::pending().await,
@@ -108,11 +108,11 @@ async fn receive<T>(
     enough: usize,
 ) -> bool {
     let until = Instant::now() + pause;
-    let mut received = receiver.recv_many(queued, BATCH_MAX).await;
+    let mut received = other_task(receiver.recv_many(queued, BATCH_MAX)).await;
     // A timer would be waited for up to a millisecond, also where it has no time to run.
     while !pause.is_zero() && received > 0 && queued.len() < enough {
-        received =
-            timeout_at(until, receiver.recv_many(queued, BATCH_MAX - queued.len())).await.unwrap_or_default();
+        let more = other_task(receiver.recv_many(queued, BATCH_MAX - queued.len()));
+        received = timeout_at(until, more).await.unwrap_or_default();
     }
     !queued.is_empty()
 }

@@ -16,9 +16,9 @@ use crate::contract::subjects::{ORDER_CREATED, ORDER_PROCESSED, STREAM};
 /// Older servers drop settings of ours without a word, or lack the consumer reset.
 const OLDEST_SERVER: (u64, u64) = (2, 14);
 /// How long the stream keeps messages; every pending order is swept long before.
-const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Within this window the broker drops a second message with the same `Nats-Msg-Id`.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// A message that was delivered and not acknowledged comes again after this time.
 pub const ACK_WAIT: Duration = Duration::from_secs(10);
 /// Messages delivered and not acknowledged, at most: far less than half of [`ACK_WAIT`] can process.

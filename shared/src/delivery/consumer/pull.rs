@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use futures_util::{FutureExt, StreamExt};
-use tokio::task::unconstrained;
+use futures_util::StreamExt;
 
 use crate::broker::stream::{Delivered, Deliveries, Durable};
-use crate::clock::{Instant, timeout, timeout_at};
+use crate::clock::{Instant, at_once, timeout, timeout_at};
 use crate::delivery::message::Message;
 use crate::gather;
 
@@ -68,10 +67,9 @@ impl Pull {
         Ok(Some(batch))
     }
 
-    /// What has arrived, without waiting: a deadline that has passed would be waited for up to a millisecond, which is what
-    /// timers tell apart.
+    /// What has arrived.
     fn arrived(&mut self) -> Option<Option<Result<Delivered>>> {
-        unconstrained(self.messages.next()).now_or_never()
+        at_once(self.messages.next())
     }
 
     /// Takes a message that has arrived, or arrives until then. It is looked for before the deadline is.

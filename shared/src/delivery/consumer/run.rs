@@ -12,7 +12,7 @@ use super::reset::Reset;
 use super::unreadable::{ANSWERED_WITHIN, Unreadable};
 use crate::broker::stream::Durable;
 use crate::broker::{Broker, BrokerState};
-use crate::clock::{Instant, timeout};
+use crate::clock::{Instant, pause, timeout};
 use crate::delivery::handler::AnyHandler;
 use crate::fail_point;
 use crate::storage::Database;
@@ -56,12 +56,12 @@ impl Consumer {
             let mut state = self.broker.state();
             let consumed = tokio::select! {
                 biased;
-                consumed = self.consume(&mut reset, &shutdown) => consumed,
                 // Whatever is under way is dropped: it would wait for what was lost with the connection.
                 _ = state.wait_for(|state| *state != current) => {
                     reset.pull_was_dropped();
                     continue;
                 }
+                consumed = self.consume(&mut reset, &shutdown) => consumed,
             };
             if let Err(error) = consumed {
                 self.database.note_failure(error.as_ref());
@@ -69,7 +69,7 @@ impl Consumer {
                 tracing::warn!(consumer, error, "not consuming");
                 reset.pull_was_dropped();
             }
-            pause(&shutdown).await;
+            pause(PAUSE, &shutdown).await;
         }
         self.broker.flush().await;
     }
@@ -84,7 +84,7 @@ impl Consumer {
         tokio::select! {
             biased;
             _ = state.changed() => {}
-            () = pause(shutdown) => {}
+            () = pause(PAUSE, shutdown) => {}
         }
         None
     }
@@ -143,8 +143,4 @@ impl Consumer {
         pull.check_end()?;
         Ok(Consumed::Handled(pull.delivered))
     }
-}
-
-async fn pause(shutdown: &CancellationToken) {
-    let _ = timeout(PAUSE, shutdown.cancelled()).await;
 }

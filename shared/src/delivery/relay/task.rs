@@ -115,8 +115,8 @@ impl Relay {
         let BrokerState::Connected(session) = &now else { return Ok(Relayed::Idle) };
         let relayed = tokio::select! {
             biased;
-            relayed = self.publish_in(session) => relayed?,
             _ = state.wait_for(|state| *state != now) => return Ok(Relayed::Idle),
+            relayed = self.publish_in(session) => relayed?,
         };
         let due = self.acknowledged.is_due() || matches!(relayed, Relayed::Unacknowledged { .. });
         // While the disk is full, acknowledged batches are kept in mind instead of being sent again.

@@ -1,30 +1,58 @@
 //! Time and chance: what the clock says, how long to wait, ids that nobody else has, and times as they are written.
+//!
+//! Whatever of the services depends on time or chance takes it from here. With the feature `simulation`
+//! both follow from a seed; otherwise nothing of that is left in the binary.
+
+#[cfg(not(feature = "simulation"))]
+mod real;
+#[cfg(feature = "simulation")]
+pub mod simulated;
+
+use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
-pub use tokio::time::error::Elapsed;
-pub use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use uuid::{Builder, Uuid};
+
+#[cfg(not(feature = "simulation"))]
+use self::real as source;
+#[cfg(feature = "simulation")]
+use self::simulated as source;
+pub use self::source::{Elapsed, Instant, at_once, other_task, sleep, timeout, timeout_at};
+
+/// Waits for so long, or until the token is cancelled.
+pub async fn pause(duration: Duration, shutdown: &CancellationToken) {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = sleep(duration) => {}
+    }
+}
 
 /// Now, in Unix milliseconds, the unit of every time column.
 pub fn now_ms() -> i64 {
-    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64
+    source::now_ms().unwrap_or_else(|| (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64)
 }
 
 /// A UUID v7 of now. Of two that this process makes, the later one is higher.
 pub fn ordered_id() -> Uuid {
-    Uuid::now_v7()
+    source::random().map_or_else(Uuid::now_v7, |random| v7(now_ms(), random))
 }
 
 /// A UUID v7 that carries this time, in Unix milliseconds.
 pub fn id_of(at_ms: i64) -> Uuid {
-    let [_, _, _, _, _, _, bytes @ ..] = random().to_be_bytes();
-    Builder::from_unix_timestamp_millis(at_ms as u64, &bytes).into_uuid()
+    v7(at_ms, random())
 }
 
 /// 128 bits by chance.
 pub fn random() -> u128 {
-    Uuid::new_v4().as_u128()
+    source::random().unwrap_or_else(|| Uuid::new_v4().as_u128())
+}
+
+fn v7(at_ms: i64, random: u128) -> Uuid {
+    let [_, _, _, _, _, _, bytes @ ..] = random.to_be_bytes();
+    Builder::from_unix_timestamp_millis(at_ms as u64, &bytes).into_uuid()
 }
 
 /// Unix milliseconds as RFC 3339 in UTC, the form of every time on the wire. Always three digits of a second, so
