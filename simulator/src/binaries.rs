@@ -60,14 +60,29 @@ impl Binaries {
     }
 }
 
+/// Builds what `sim simulate` runs, optimised, and says where it is.
+pub fn build_simulation() -> Result<PathBuf> {
+    let flags = ["--package", "simulator", "--bin", "simulate", "--features", "simulation", "--release"];
+    find(&cargo_report(&flags)?, "simulate")
+}
+
 fn cargo_build(flags: &[&str]) -> Result<Binaries> {
-    let mut command = cargo();
-    command.args(["build", "--package", "order-service", "--package", "inventory-service", "--bins"]);
-    command.args(flags).arg("--message-format=json-render-diagnostics").current_dir(workspace::root());
-    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-    ensure!(output.status.success(), "cargo could not build the services: {}", output.status);
-    let report = String::from_utf8(output.stdout).context("cargo's report is not text")?;
+    let services = ["--package", "order-service", "--package", "inventory-service", "--bins"];
+    let report = cargo_report(&[&services, flags].concat())?;
     Ok(Binaries { order: find(&report, "order-service")?, inventory: find(&report, "inventory-service")? })
+}
+
+/// What cargo says of a build that it was told to make.
+fn cargo_report(flags: &[&str]) -> Result<String> {
+    let mut command = cargo();
+    command
+        .arg("build")
+        .args(flags)
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(workspace::root());
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo could not build what is needed: {}", output.status);
+    String::from_utf8(output.stdout).context("cargo's report is not text")
 }
 
 /// Cargo without what `cargo run` and `cargo test` tell of the package that they run. Some build scripts look at that: cargo

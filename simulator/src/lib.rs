@@ -19,5 +19,7 @@ pub mod metrics;
 mod printing;
 pub mod reset;
 mod signals;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod topology;
 pub mod up;
