@@ -97,7 +97,6 @@ impl Model {
     /// What is older than the stream keeps is gone.
     pub fn forget_the_old(&self) {
         let mut state = self.state();
-        state.had_night = true;
         let Some(log) = &mut state.log else { return };
         let oldest = true_ms() - MAX_AGE.as_millis() as i64;
         let old = log.messages.values().take_while(|message| message.time_ms < oldest).count();

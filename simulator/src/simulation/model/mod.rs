@@ -72,8 +72,6 @@ pub struct State {
     /// Somebody has published an order by hand, or once more.
     has_handmade: bool,
     has_copies: bool,
-    /// Both services were off for a night.
-    had_night: bool,
     /// Orders that were sent again while their message was still to be handled.
     pub needless: Vec<String>,
     /// Messages that were delivered again although all up to them was acknowledged.
@@ -216,7 +214,7 @@ impl State {
         // What is published behind something later, or behind what only the broker's clock has dated, is not seen to wait.
         let overtakes = [Fault::StaleRead, Fault::PublishLost, Fault::Reordered];
         let is_overtaken = overtakes.iter().any(|fault| self.struck.contains_key(fault));
-        let is_overtaken = is_overtaken || self.has_handmade || self.has_copies && self.had_night;
+        let is_overtaken = is_overtaken || self.has_handmade || self.has_copies;
         self.loss > Loss::Nothing || is_overtaken
     }
 
