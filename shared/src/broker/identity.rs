@@ -12,7 +12,7 @@ use crate::{clock, from_row};
 /// The key of the id in a consumer's metadata.
 const ID_KEY: &str = "database";
 /// The key of the generation.
-const GENERATION_KEY: &str = "database_generation";
+pub const GENERATION_KEY: &str = "database_generation";
 
 /// Which database this is, and how far its life has come.
 #[derive(Debug, Clone, PartialEq, Eq)]

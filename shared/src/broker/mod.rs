@@ -15,4 +15,5 @@ pub mod stream_memory;
 mod watch;
 
 pub use connection::Broker;
+pub use identity::GENERATION_KEY;
 pub use link::{BrokerState, Session};

@@ -1,14 +1,16 @@
 //! What happens when an act has its turn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
 use inventory_service::stock::adjustment::AdjustmentKind;
-use serde_json::json;
 use shared::broker::adoption::{Adoption, Healing, adopt};
 use shared::broker::stream::Outgoing;
 use shared::delivery::dead_letter::redrive::{Mode, Redriven};
+use shared::delivery::dead_letter::store;
+use shared::delivery::handler::Never;
+use shared::delivery::message::Delivery;
 use sqlx::AssertSqlSafe;
 
 use super::crash;
@@ -16,13 +18,16 @@ use super::schedule::Act;
 use super::timeline::Side;
 use super::world::World;
 
+/// As many pages as SQLite lets a database have.
+pub(super) const UNLIMITED: u32 = u32::MAX - 1;
+
 impl World {
     /// Whatever the act says, if it applies.
     pub async fn act(&mut self, act: Act) -> Result<()> {
         match act {
-            Act::Step(pick) => self.step(pick).await?,
+            Act::Step(pick) => self.step(pick).await,
             Act::Wait => self.wait_a_little(),
-            Act::Pass(seconds) => self.pass(Duration::from_secs(seconds.into())).await?,
+            Act::Pass(seconds) => self.pass(Duration::from_secs(seconds.into())).await,
             Act::Place { user, product, quantity } => {
                 let request = self.clients.ask(user, product, quantity);
                 self.place(request);
@@ -41,11 +46,11 @@ impl World {
             Act::Discard(pick) => self.dead_letter(pick, false).await,
             Act::SetAside(side) => self.set_aside(side).await,
             Act::Adopt(side) => self.adopt(side),
-            Act::Crash(side) => self.die(side, "is killed").await?,
+            Act::Crash(side) => self.die(side, "is killed").await,
             Act::CrashAt(point) => crash::arm(point),
-            Act::NightOff(hours) => self.night_off(Duration::from_secs(3600 * u64::from(hours))).await?,
+            Act::NightOff(hours) => self.night_off(Duration::from_secs(3600 * u64::from(hours))).await,
             Act::Stop(side) => self.stop(side),
-            Act::Start(side) => self.start(side).await?,
+            Act::Start(side) => self.start(side).await,
             Act::Jump(side, seconds) => {
                 self.tell(side.name(), || format!("its clock is ahead by {seconds} s"));
                 self.memory.borrow_mut().has_jumped = true;
@@ -55,7 +60,7 @@ impl World {
                 self.memory.borrow_mut().was_full = true;
                 self.limit(side, 1).await;
             }
-            Act::Free(side) => self.limit(side, u32::MAX - 1).await,
+            Act::Free(side) => self.limit(side, UNLIMITED).await,
             Act::Backup => self.backup().await?,
             Act::RestoreBackup => self.restore_backup().await?,
             Act::Fault(fault) => self.model.arm(fault),
@@ -168,16 +173,11 @@ impl World {
         let Some(message) = self.model.take_next(side) else { return };
         self.tell(side.name(), || format!("has {} as a dead letter", self.timeline.about(&message)));
         let body = String::from_utf8_lossy(&message.body).into_owned();
+        let Outgoing { subject, headers, body: bytes } = message;
+        let delivery = Delivery { subject, body: bytes, headers: Some(headers), attempt: 1 };
+        let never = Never { reason: "handler_panicked", detail: "simulated".to_owned() };
         let stored = database.write(|mut tx| async {
-            sqlx::query(
-                "INSERT INTO dead_letters (subject, body, headers, reason, detail, attempts, first_seen_at, last_seen_at)
-                 VALUES ($1, $2, $3, 'handler_panicked', 'simulated', 1, 0, 0)",
-            )
-            .bind(&message.subject)
-            .bind(&message.body[..])
-            .bind(headers(&message))
-            .execute(&mut *tx)
-            .await?;
+            store::insert(&mut tx, &delivery, &never).await?;
             Ok((tx, ()))
         });
         if stored.await.is_ok() {
@@ -226,13 +226,4 @@ impl World {
             self.memory.borrow_mut().poison.insert((side, body.to_owned()));
         }
     }
-}
-
-/// Headers as a dead letter keeps them.
-fn headers(message: &Outgoing) -> String {
-    let mut names = BTreeMap::new();
-    for (name, values) in message.headers.iter() {
-        names.insert(name.to_string(), values.iter().map(ToString::to_string).collect::<Vec<_>>());
-    }
-    json!(names).to_string()
 }

@@ -29,13 +29,6 @@ pub const POINTS: [&str; 21] = [
     "relay: rows deleted, not committed",
     "relay: rows read, nothing published",
     "relay: stream noted, nothing published",
-    SWEEPING[0],
-    SWEEPING[1],
-    SWEEPING[2],
-    SWEEPING[3],
-];
-/// Those of the sweeper.
-pub const SWEEPING: [&str; 4] = [
     "sweeper: loss committed, nothing swept",
     "sweeper: loss noticed, not committed",
     "sweeper: sweep committed",

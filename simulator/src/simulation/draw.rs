@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::crash::{POINTS, Point, SWEEPING};
+use super::crash::{POINTS, Point};
 use super::model::fault::Fault;
 use super::schedule::{Act, Schedule};
 use super::timeline::Side;
@@ -53,7 +53,10 @@ const LOSSES: [Kind; 9] = [
     (6, |rng, _| Act::Truncate(rng.u8(1..5))),
     (2, |rng, _| Act::DiscardOldest(rng.u8(1..5))),
     // Reached after a loss only.
-    (4, |rng, _| Act::CrashAt(Point(SWEEPING[rng.usize(..SWEEPING.len())]))),
+    (4, |rng, _| {
+        let sweeping: Vec<_> = POINTS.into_iter().filter(|point| point.starts_with("sweeper: ")).collect();
+        Act::CrashAt(Point(sweeping[rng.usize(..sweeping.len())]))
+    }),
     // A message is kept for a week.
     (1, |_, _| Act::NightOff(170)),
 ];

@@ -9,6 +9,7 @@ use shared::clock::{Instant, simulated};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
+use super::acts::UNLIMITED;
 use super::crash;
 use super::model::Loss;
 use super::timeline::Side;
@@ -18,9 +19,9 @@ use super::world::World;
 const REOPENS_EVERY: u64 = 10;
 
 impl World {
-    pub(super) async fn start(&mut self, side: Side) -> Result<()> {
+    pub(super) async fn start(&mut self, side: Side) {
         if self.node(side).running.is_some() {
-            return Ok(());
+            return;
         }
         self.tell(side.name(), || "starts".to_owned());
         let model = self.model.clone();
@@ -29,11 +30,10 @@ impl World {
             Ok(tasks) => self.tasks.extend(tasks),
             Err(error) => self.failures.push(format!("the {side} does not start: {error:#}")),
         }
-        Ok(())
     }
 
-    pub(super) async fn die(&mut self, side: Side, how: &str) -> Result<()> {
-        let Some(running) = &self.node(side).running else { return Ok(()) };
+    pub(super) async fn die(&mut self, side: Side, how: &str) {
+        let Some(running) = &self.node(side).running else { return };
         let database = running.database.clone();
         self.tell(side.name(), || how.to_owned());
         self.tasks.retain(|task| task.side != side);
@@ -45,7 +45,6 @@ impl World {
         drop(database);
         let (model, closes) = (self.model.clone(), self.deaths.is_multiple_of(REOPENS_EVERY));
         self.node(side).die(&model, closes).await;
-        Ok(())
     }
 
     pub(super) fn stop(&mut self, side: Side) {
@@ -59,17 +58,16 @@ impl World {
     }
 
     /// Both services are off for so long.
-    pub(super) async fn night_off(&mut self, duration: Duration) -> Result<()> {
+    pub(super) async fn night_off(&mut self, duration: Duration) {
         for side in Side::ALL {
-            self.die(side, "is switched off").await?;
+            self.die(side, "is switched off").await;
         }
         simulated::advance(Instant::now() + duration);
         self.model.forget_the_old();
         self.begun = Instant::now();
         for side in Side::ALL {
-            self.start(side).await?;
+            self.start(side).await;
         }
-        Ok(())
     }
 
     pub(super) async fn backup(&mut self) -> Result<()> {
@@ -89,7 +87,7 @@ impl World {
 
     pub(super) async fn restore_backup(&mut self) -> Result<()> {
         let Some((backup, known)) = self.backup.clone() else { return Ok(()) };
-        self.die(Side::Order, "is killed").await?;
+        self.die(Side::Order, "is killed").await;
         let model = self.model.clone();
         self.node(Side::Order).die(&model, true).await;
         self.tell("order", || "is restored from its backup".to_owned());
@@ -100,7 +98,8 @@ impl World {
         let loss = if is_known { Loss::Noticed } else { Loss::Some };
         self.model.state().note_loss(loss);
         self.model.is_anothers(Side::Order, is_known);
-        self.start(Side::Order).await
+        self.start(Side::Order).await;
+        Ok(())
     }
 
     /// Copies the backup to where the database was: over it, or as a new file. Whether the service can know: by the file, or by the
@@ -124,21 +123,20 @@ impl World {
     }
 
     /// Something of the service has ended: what ends with it, and whether it should have.
-    pub(super) async fn end_of(&mut self, side: Side) -> Result<()> {
+    pub(super) async fn end_of(&mut self, side: Side) {
         let left: Vec<&str> =
             self.tasks.iter().filter(|task| task.side == side).map(|task| task.name).collect();
-        let Some(running) = &self.node(side).running else { return Ok(()) };
+        let Some(running) = &self.node(side).running else { return };
         if left.iter().all(|name| ["relay", "watch"].contains(name)) && running.shutdown.is_cancelled() {
             running.last_call.cancel();
         }
         if left.is_empty() {
-            self.die(side, "has ended").await?;
+            self.die(side, "has ended").await;
         }
-        Ok(())
     }
 
     /// Nothing goes wrong any more, and whoever was away comes back.
-    pub async fn end_of_faults(&mut self) -> Result<()> {
+    pub async fn end_of_faults(&mut self) {
         self.tell("all", || "no more faults".to_owned());
         self.model.disarm();
         crash::disarm();
@@ -146,25 +144,23 @@ impl World {
             self.node(side).offset_ms = 0;
             // One that is about to end is gone before it is started again.
             if self.node(side).running.as_ref().is_some_and(|running| running.shutdown.is_cancelled()) {
-                self.die(side, "is killed").await?;
+                self.die(side, "is killed").await;
             }
-            self.start(side).await?;
-            self.limit(side, u32::MAX - 1).await;
+            self.start(side).await;
+            self.limit(side, UNLIMITED).await;
             self.redrive_all(side).await;
         }
         if !self.model.is_up() {
             self.model.start();
         }
-        Ok(())
     }
 
     /// Ends both services.
-    pub async fn end(&mut self) -> Result<()> {
+    pub async fn end(&mut self) {
         self.tasks.clear();
         let model = self.model.clone();
         for node in &mut self.nodes {
             node.die(&model, true).await;
         }
-        Ok(())
     }
 }

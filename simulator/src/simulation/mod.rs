@@ -101,7 +101,7 @@ async fn run_many(settings: Settings, args: &SimulateArgs) -> Result<Totals> {
         bar.set_position(shared.totals().schedules);
     }
     bar.finish_and_clear();
-    let broken = jobs.into_iter().filter_map(|job| join(job).err()).next();
+    let broken = jobs.into_iter().find_map(|job| join(job).err());
     let totals = std::mem::take(&mut *shared.totals());
     Ok(Totals { is_interrupted, broken, ..totals })
 }
@@ -123,11 +123,10 @@ fn only_schedule(args: &SimulateArgs) -> Result<Option<Schedule>> {
 }
 
 async fn replay(schedule: &Schedule, args: &SimulateArgs) -> Result<()> {
-    let folder = folder()?;
-    let templates = templates(folder.path(), args.mutant).await?;
-    let ground = Ground { keeps_lines: args.log, ..Ground::new(&templates, args.mutant) };
-    let outcome = run_one(schedule, &ground).await?;
-    outcome.lines.iter().for_each(|line| print(format_args!("{line}\n")));
+    let outcome = run_alone(schedule, args.mutant).await?;
+    if args.log {
+        outcome.lines.iter().for_each(|line| print(format_args!("{line}\n")));
+    }
     outcome.failures.iter().for_each(|failure| print(format_args!("{failure}\n")));
     ensure!(outcome.failures.is_empty(), "the schedule fails");
     print(format_args!("{} orders, nothing is violated\n", outcome.orders));
@@ -175,9 +174,9 @@ async fn find_mutants(args: &SimulateArgs) -> Result<()> {
     Ok(())
 }
 
-/// Runs one schedule, for tests; with a planted fault, or without one.
+/// Runs one schedule and keeps its lines; with a planted fault, or without one.
 pub async fn run_alone(schedule: &Schedule, mutant: Option<Mutant>) -> Result<Outcome> {
     let folder = folder()?;
     let templates = templates(folder.path(), mutant).await?;
-    run_one(schedule, &Ground::new(&templates, mutant).told()).await
+    run_one(schedule, &Ground { keeps_lines: true, ..Ground::new(&templates, mutant) }).await
 }

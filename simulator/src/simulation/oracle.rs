@@ -73,10 +73,6 @@ pub async fn dead_letters(
 /// Messages that came again though nobody needed them, and orders that were sent again before their back-off had passed.
 pub fn needless_repeats(state: &State, memory: &Memory) -> Vec<String> {
     let mut failures = if memory.has_adopted { Vec::new() } else { state.unasked.clone() };
-    // Whoever is told an older state of the consumer cannot know.
-    if !state.struck.contains_key(&Fault::StaleRead) {
-        failures.extend(state.of_another.clone());
-    }
     if memory.has_adopted || memory.has_jumped || state.was_harmed {
         return failures;
     }
@@ -89,6 +85,15 @@ pub fn needless_repeats(state: &State, memory: &Memory) -> Vec<String> {
         }
     }
     failures
+}
+
+/// What a database that was restored took of its consumer, or from it, before anybody adopted it.
+pub fn taken_unadopted(state: &State) -> Vec<String> {
+    // Whoever is told an older state of the consumer cannot know.
+    if state.struck.contains_key(&Fault::StaleRead) {
+        return Vec::new();
+    }
+    state.of_another.clone()
 }
 
 /// Events that were sent again although nothing was lost: an order while its message waits, an answer more often than the

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Error, Result, ensure};
+use clap::ValueEnum;
 
 use super::crash::{Counts, POINTS};
 use super::model::Loss;
@@ -75,7 +76,7 @@ impl Totals {
 
     /// What many schedules should have had, and these have not.
     pub fn missing(&self) -> Vec<String> {
-        let faults = Fault::ALL.into_iter().filter(|fault| !self.struck.contains_key(fault));
+        let faults = Fault::value_variants().iter().filter(|fault| !self.struck.contains_key(fault));
         // One that is new in the services is to be drawn, too.
         let unknown = self.points.keys().filter(|point| !POINTS.contains(point)).copied();
         self.never_reached()

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use inventory_service::stock::seed;
-use order_service::orders::pending;
 use shared::clock::simulated;
 use shared::storage::Database;
 
@@ -25,7 +24,6 @@ use crate::check::{Databases, Moment};
 
 /// When every simulation begins, in Unix milliseconds.
 const BEGINS_MS: i64 = 1_763_928_000_000;
-const BACKOFF_START: Duration = Duration::from_millis(pending::BACKOFF_START_MS as u64);
 /// What is for sale in the beginning.
 const PRODUCTS: &str = r#"[{"productId":"0","stock":3},{"productId":"1","stock":20}]"#;
 
@@ -80,17 +78,9 @@ pub async fn run(schedule: &Schedule, ground: &Ground<'_>) -> Result<Outcome> {
     for act in &schedule.acts {
         world.act(*act).await?;
     }
-    world.end_of_faults().await?;
-    let (loss, within) = {
-        let (state, memory) = (world.model.state(), world.memory.borrow());
-        // After a full disk the relay's pauses have grown. A consumer is set back once, and not again before something was
-        // handled: else whatever kills a service at each start would do so at once.
-        let is_slow = memory.was_full || world.nodes.iter().any(|node| node.deaths > 1);
-        let within = state.heals_within(world.begun.elapsed(), is_slow);
-        // A clock that was ahead by less than a back-off is not told from the time: the back-off is longer by so much.
-        let has_jumped = memory.has_jumped && state.loss > Loss::Noticed;
-        (state.loss, if has_jumped { within + BACKOFF_START } else { within })
-    };
+    world.end_of_faults().await;
+    let loss = world.model.state().loss;
+    let within = world.heals_within();
     let healed_in = world.until_quiet(within).await?;
     if healed_in.is_none() {
         world.failures.push(format!("not all is settled {} s after the last fault", within.as_secs()));
@@ -107,7 +97,7 @@ pub async fn run(schedule: &Schedule, ground: &Ground<'_>) -> Result<Outcome> {
         );
     }
     let struck = world.model.state().struck.clone();
-    world.end().await?;
+    world.end().await;
     let points = crash::take_counts();
     timeline.tell("audit", || format!("{} orders, {failures:?}", report.orders));
     simulated::end();

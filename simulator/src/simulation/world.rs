@@ -53,11 +53,6 @@ impl<'a> Ground<'a> {
     pub fn new(templates: &'a Templates, mutant: Option<Mutant>) -> Self {
         Self { templates, mutant, keeps_lines: false, stuck_after: STUCK_AFTER }
     }
-
-    /// With the lines for people.
-    pub fn told(self) -> Self {
-        Self { keeps_lines: true, ..self }
-    }
 }
 
 /// Everything that there is.
@@ -108,7 +103,7 @@ impl World {
             backup,
         };
         for side in Side::ALL {
-            world.start(side).await?;
+            world.start(side).await;
         }
         Ok(world)
     }
@@ -135,16 +130,15 @@ impl World {
     }
 
     /// One of those who can go on takes a step; if there is none, time passes.
-    pub(super) async fn step(&mut self, pick: u16) -> Result<()> {
+    pub(super) async fn step(&mut self, pick: u16) {
         let able = (0..self.tasks.len()).filter(|place| self.tasks[*place].can_go_on());
         match able.min_by_key(|place| self.tasks[*place].rank(pick)) {
             None => self.wait_a_little(),
-            Some(place) => self.take_step(place).await?,
+            Some(place) => self.take_step(place).await,
         }
-        Ok(())
     }
 
-    pub(super) async fn take_step(&mut self, place: usize) -> Result<()> {
+    pub(super) async fn take_step(&mut self, place: usize) {
         let (side, name) = (self.tasks[place].side, self.tasks[place].name);
         let now = Instant::now();
         self.moment = (now, if self.moment.0 == now { self.moment.1 + 1 } else { 0 });
@@ -153,21 +147,20 @@ impl World {
             Step::Waits => {}
             Step::Done => {
                 drop(self.tasks.remove(place));
-                self.end_of(side).await?;
+                self.end_of(side).await;
             }
-            Step::Crashed => self.die(side, &format!("dies in its {name}")).await?,
+            Step::Crashed => self.die(side, &format!("dies in its {name}")).await,
             Step::Panicked(text) => {
                 self.failures.push(format!("the {name} of the {side} panicked: {text}"));
-                self.die(side, "dies of a panic").await?;
+                self.die(side, "dies of a panic").await;
             }
             Step::Stuck => {
                 self.failures.push(format!(
                     "the {name} of the {side} waits for another step with something in hand that this one needs"
                 ));
-                self.die(side, "is stuck").await?;
+                self.die(side, "is stuck").await;
             }
         }
-        Ok(())
     }
 
     /// Time passes until somebody waits no longer, or until `then` if that comes before.
@@ -181,15 +174,14 @@ impl World {
     }
 
     /// So much time passes, and each has its turn.
-    pub(super) async fn pass(&mut self, duration: Duration) -> Result<()> {
+    pub(super) async fn pass(&mut self, duration: Duration) {
         let (begun, end) = (Instant::now(), Instant::now() + duration);
         while begun.elapsed() < duration && !self.goes_on_for_ever() {
             match self.next_able() {
-                Some(place) => self.take_step(place).await?,
+                Some(place) => self.take_step(place).await,
                 None => self.wait(end),
             }
         }
-        Ok(())
     }
 
     /// Each in its turn.

@@ -17,10 +17,10 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::watch;
 
-pub use self::settings::{ACK_WAIT, DUPLICATE_WINDOW, MAX_AGE};
-
 use self::durable::JetStreamConsumer;
+pub use self::pub_acks::ANSWERED_WITHIN;
 use self::pub_acks::PubAcks;
+pub use self::settings::{ACK_WAIT, DUPLICATE_WINDOW, MAX_AGE};
 use crate::broker::link::Link;
 use crate::broker::stored_message::StoredMessage;
 use crate::broker::stream::{Answer, Durable, Metadata, Publisher, Stream, StreamState, Token};

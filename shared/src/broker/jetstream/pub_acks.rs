@@ -18,7 +18,7 @@ use crate::broker::stream::{NotPublished, Outgoing, PubAck, Publisher};
 use crate::fail_point;
 
 /// A PubAck that comes no later than this after the one before it is waited for.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+pub const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 type Answer = Result<PubAck, NotPublished>;
 

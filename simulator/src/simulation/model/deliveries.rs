@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
+use shared::broker::jetstream::ACK_WAIT;
 use shared::broker::stream::{ConsumerState, Metadata};
 use shared::clock::Instant;
 
-use super::log::{ACK_WAIT, Log};
+use super::log::Log;
 
 /// A message that was delivered and has no end yet.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +47,11 @@ pub struct Consumer {
 
 impl Consumer {
     /// One that begins with the oldest message that there is.
-    pub fn new(name: &str, subject: &str, metadata: Metadata, log: &Log) -> Self {
+    pub fn new(number: u64, name: &str, subject: &str, metadata: Metadata, log: &Log) -> Self {
         let (name, subject) = (name.to_owned(), subject.to_owned());
         let delivered = log.state().first_sequence.saturating_sub(1);
         let floor = Floor { number: 0, sequence: delivered };
-        let (number, is_anothers, deliveries, acknowledged, pending) = Default::default();
+        let (is_anothers, deliveries, acknowledged, pending) = Default::default();
         Self {
             name,
             subject,
@@ -63,11 +64,6 @@ impl Consumer {
             floor,
             pending,
         }
-    }
-
-    /// One of several with this name.
-    pub fn numbered(self, number: u64) -> Self {
-        Self { number, ..self }
     }
 
     pub fn state(&self, log: &Log) -> ConsumerState {

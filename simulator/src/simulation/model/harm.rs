@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_nats::HeaderMap;
+use shared::broker::GENERATION_KEY;
 use shared::broker::jetstream::MAX_AGE;
 use shared::broker::stream::Outgoing;
 use shared::clock::simulated::true_ms;
@@ -28,7 +29,7 @@ impl Model {
         self.restart("has lost its disk", |state| {
             // Also an empty one: nobody can tell what another one had before.
             let lost = if state.log.is_some() { Loss::Noticed } else { Loss::Nothing };
-            state.loss = state.loss.max(lost);
+            state.note_loss(lost);
             (state.log, state.consumers) = Default::default();
         });
     }
@@ -41,7 +42,8 @@ impl Model {
             let before = log.last;
             log.truncate(count);
             state.consumers.values_mut().for_each(|consumer| consumer.truncate(log.last));
-            state.loss = state.loss.max(loss(before, log.last, acked));
+            let lost = loss(before, log.last, acked);
+            state.note_loss(lost);
         });
     }
 
@@ -57,7 +59,7 @@ impl Model {
         self.restart("is as it was when it was copied", |state| {
             let Some((log, consumers)) = state.copy.clone() else { return };
             let last = |log: &Option<Log>| log.as_ref().map_or(0, |log| log.last);
-            state.loss = state.loss.max(loss(last(&state.log), last(&log), acked));
+            state.note_loss(loss(last(&state.log), last(&log), acked));
             let is_known =
                 |consumers: &BTreeMap<_, Consumer>| consumers.values().any(|consumer| consumer.is_anothers);
             if is_known(&state.consumers) && !is_known(&consumers) {
@@ -85,12 +87,12 @@ impl Model {
     pub fn discard(&self, count: usize) {
         self.tell(|| format!("discards its {count} oldest messages"));
         let mut state = self.state();
-        let State { log, consumers, loss, .. } = &mut *state;
+        let State { log, consumers, .. } = &mut *state;
         if let Some(log) = log.as_mut().filter(|log| !log.messages.is_empty()) {
             log.discard(count);
             let first = log.state().first_sequence;
             consumers.values_mut().for_each(|consumer| consumer.discard(first));
-            *loss = Loss::Some;
+            state.note_loss(Loss::Some);
         }
     }
 
@@ -125,21 +127,19 @@ impl Model {
         let State { log, consumers, .. } = &mut *state;
         let (log, consumer) = (log.as_mut()?, consumers.get(side.consumer())?);
         let sequence = log.next_of(side.subject(), consumer.state(log).delivered + 1)?;
-        let message = log.messages.remove(&sequence)?;
-        state.loss = Loss::Some;
-        Some(Outgoing { subject: message.subject, headers: message.headers, body: message.body })
+        let kept = log.messages.remove(&sequence)?;
+        state.note_loss(Loss::Some);
+        Some(kept.message)
     }
 
     /// Some message that it has is published once more, as behind the duplicate window.
     pub fn publish_again(&self, pick: usize) {
         let mut state = self.state();
         let Some(log) = &mut state.log else { return };
-        let Some(message) = log.messages.values().nth(pick % log.messages.len().max(1)).cloned() else {
-            return;
-        };
-        let again = Outgoing { subject: message.subject, headers: message.headers, body: message.body };
+        let Some(kept) = log.messages.values().nth(pick % log.messages.len().max(1)) else { return };
+        let again = kept.message.clone();
         let sequence = log.append(&again, true_ms());
-        state.has_copies |= again.subject == ORDER_CREATED;
+        state.has_handmade |= again.subject == ORDER_CREATED;
         drop(state);
         self.tell(|| format!("is given {} once more as {sequence}", self.timeline.about(&again)));
         self.notify_pulls();
@@ -161,7 +161,7 @@ impl Model {
 
     /// The generation of the database whose consumer it is.
     pub fn generation(&self, side: Side) -> Option<i64> {
-        self.state().consumers.get(side.consumer())?.metadata.get("database_generation")?.parse().ok()
+        self.state().consumers.get(side.consumer())?.metadata.get(GENERATION_KEY)?.parse().ok()
     }
 
     /// The consumer has served a later state of the database than there is now, or somebody may take it over.

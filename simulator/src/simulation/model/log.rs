@@ -1,10 +1,8 @@
 //! The stream of the model: what is stored, and what it takes for a repeat.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use async_nats::HeaderMap;
-use bytes::Bytes;
 use shared::broker::jetstream::DUPLICATE_WINDOW;
 use shared::broker::stored_message::StoredMessage;
 use shared::broker::stream::{Outgoing, PubAck, StreamState};
@@ -14,9 +12,7 @@ use shared::contract::subjects::STREAM;
 /// One message of the stream.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    pub subject: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+    pub message: Outgoing,
     /// By the broker's clock, in Unix milliseconds.
     pub time_ms: i64,
 }
@@ -24,7 +20,7 @@ pub struct Kept {
 impl Kept {
     /// Whether a consumer with this filter receives it; an empty one lets everything pass.
     fn is_of(&self, filter: &str) -> bool {
-        filter.is_empty() || self.subject == filter
+        filter.is_empty() || self.message.subject == filter
     }
 }
 
@@ -70,9 +66,7 @@ impl Log {
     /// Stores the message, whatever was seen before.
     pub fn append(&mut self, message: &Outgoing, time_ms: i64) -> u64 {
         self.last += 1;
-        let Outgoing { subject, headers, body } = message;
-        let (subject, headers, body) = (subject.clone(), headers.clone(), body.clone());
-        self.messages.insert(self.last, Kept { subject, headers, body, time_ms });
+        self.messages.insert(self.last, Kept { message: message.clone(), time_ms });
         self.last
     }
 
@@ -91,7 +85,7 @@ impl Log {
     }
 
     pub fn message(&self, sequence: u64) -> Option<StoredMessage> {
-        let Kept { subject, headers, body, time_ms } = self.messages.get(&sequence)?;
+        let Kept { message: Outgoing { subject, headers, body }, time_ms } = self.messages.get(&sequence)?;
         Some(StoredMessage {
             sequence,
             subject: subject.clone(),
@@ -109,10 +103,10 @@ impl Log {
 
     /// Under which sequences an event stands, and with which `Nats-Msg-Id` each.
     pub fn sendings(&self, event: &str) -> impl Iterator<Item = (u64, &str)> {
-        let is_it = move |message: &Kept| message.headers.get("ce-id").is_some_and(|id| id.as_str() == event);
-        let found = self.messages.iter().filter(move |(_, message)| is_it(message));
-        found
-            .filter_map(|(sequence, message)| Some((*sequence, message.headers.get("Nats-Msg-Id")?.as_str())))
+        let headers = self.messages.iter().map(|(sequence, kept)| (*sequence, &kept.message.headers));
+        headers
+            .filter(move |(_, headers)| headers.get("ce-id").is_some_and(|id| id.as_str() == event))
+            .filter_map(|(sequence, headers)| Some((sequence, headers.get("Nats-Msg-Id")?.as_str())))
     }
 
     pub fn count_from(&self, subject: &str, from: u64) -> u64 {
@@ -131,6 +125,3 @@ fn block(headers: &HeaderMap) -> Vec<u8> {
     text.extend(lines);
     (text + "\r\n").into_bytes()
 }
-
-/// So long a message that was delivered is left alone.
-pub const ACK_WAIT: Duration = shared::broker::jetstream::ACK_WAIT;

@@ -1,7 +1,6 @@
-//! How much the broker has lost of what it had acknowledged, and how soon that heals.
+//! How much the broker has lost of what it had acknowledged.
 
 use std::fmt;
-use std::time::Duration;
 
 /// What was lost. Each heals more slowly than the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,18 +23,5 @@ impl fmt::Display for Loss {
             Self::Newest => "after the loss of the newest",
             Self::Some => "after the loss of some",
         })
-    }
-}
-
-impl Loss {
-    /// The time until all is quiet again, where orders have been pending for so long.
-    pub fn heals_within(self, pending_for: Duration) -> Duration {
-        match self {
-            Self::Nothing | Self::Noticed => Duration::from_secs(15),
-            // The sweeper begins anew with the connection.
-            Self::Newest => Duration::from_secs(45),
-            // Its back-off doubles: the first time it is 30 s, or none for an order of long ago, then 60 s.
-            Self::Some => Duration::from_secs(75) + pending_for,
-        }
     }
 }

@@ -15,7 +15,6 @@ mod stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use shared::broker::link::Link;
 use shared::broker::stream::ConsumerState;
@@ -29,9 +28,6 @@ pub use self::loss::Loss;
 pub use self::seat::Seat;
 use super::mutants::Mutant;
 use super::timeline::{Side, Timeline};
-
-/// The time until all is quiet again where nothing was lost, nor has to be waited out: less than `ack_wait`.
-const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// The broker.
 pub struct Model {
@@ -71,7 +67,6 @@ pub struct State {
     pub was_harmed: bool,
     /// Somebody has published an order by hand, or once more.
     has_handmade: bool,
-    has_copies: bool,
     /// Orders that were sent again while their message was still to be handled.
     pub needless: Vec<String>,
     /// Messages that were delivered again although all up to them was acknowledged.
@@ -199,23 +194,12 @@ impl Model {
 }
 
 impl State {
-    /// The time until all is quiet again, where orders have been pending for so long. `is_slow` says that the services have
-    /// reasons of their own to wait.
-    pub fn heals_within(&self, pending_for: Duration, is_slow: bool) -> Duration {
-        let is_waited_out = is_slow || Fault::WAITED_OUT.iter().any(|fault| self.struck.contains_key(fault));
-        if self.loss == Loss::Nothing && !is_waited_out {
-            return AT_ONCE;
-        }
-        self.loss.heals_within(pending_for)
-    }
-
     /// Whether something went wrong that only sending all anew can heal, or that looks like it.
     pub fn may_need_sweeps(&self) -> bool {
         // What is published behind something later, or behind what only the broker's clock has dated, is not seen to wait.
         let overtakes = [Fault::StaleRead, Fault::PublishLost, Fault::Reordered];
         let is_overtaken = overtakes.iter().any(|fault| self.struck.contains_key(fault));
-        let is_overtaken = is_overtaken || self.has_handmade || self.has_copies;
-        self.loss > Loss::Nothing || is_overtaken
+        self.loss > Loss::Nothing || is_overtaken || self.has_handmade
     }
 
     pub fn note_loss(&mut self, loss: Loss) {

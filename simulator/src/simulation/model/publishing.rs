@@ -1,9 +1,8 @@
 //! Publishing at the model, and what becomes of each message.
 
-use std::time::Duration;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use shared::broker::jetstream::ANSWERED_WITHIN;
 use shared::broker::stream::{NotPublished, Outgoing, PubAck, Publisher};
 use shared::clock::simulated::{park, true_ms};
 use shared::clock::sleep;
@@ -34,7 +33,7 @@ impl Publisher for Seat {
             fail_point::reach("relay: published, no PubAck seen");
             if answers.iter().any(Result::is_err) {
                 // So long the last PubAck is waited for.
-                sleep(Duration::from_secs(5)).await;
+                sleep(ANSWERED_WITHIN).await;
             } else {
                 park().await;
             }
@@ -79,9 +78,7 @@ impl Seat {
         self.tell(|| format!("publishes {about}: {how} {}{doubled}", ack.sequence));
         Ok(ack)
     }
-}
 
-impl Seat {
     fn as_sent(&self, message: &Outgoing) -> Outgoing {
         let Outgoing { subject, mut headers, body } = message.clone();
         if self.is(Mutant::OneIdForAll) {

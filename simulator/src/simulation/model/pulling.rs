@@ -9,7 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream::AckKind;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use shared::broker::stream::{Answer, ConsumerState, Delivered, Deliveries, Durable, Metadata, Token};
+use shared::broker::stream::{
+    Answer, ConsumerState, Delivered, Deliveries, Durable, Metadata, Outgoing, Token,
+};
 use shared::clock::simulated::{only_looks, park};
 use shared::clock::{Instant, sleep};
 use shared::contract::subjects::STREAM;
@@ -170,8 +172,9 @@ impl Pull {
             }
             self.left -= 1;
             let mut state = model.state();
-            let message = state.log.as_ref()?.messages.get(&sequence)?.clone();
-            if let Some(id) = message.headers.get("ce-id") {
+            let Outgoing { subject, headers, body } =
+                state.log.as_ref()?.messages.get(&sequence)?.message.clone();
+            if let Some(id) = headers.get("ce-id") {
                 *state.deliveries.entry(id.to_string()).or_default() += 1;
             }
             if self.seat.is(Mutant::AckBeforeCommit)
@@ -182,9 +185,9 @@ impl Pull {
             drop(state);
             self.seat.tell(|| format!("receives {sequence}, delivery {attempt}"));
             return Some(Delivered {
-                subject: message.subject,
-                headers: Some(message.headers).filter(|headers| !headers.is_empty()),
-                body: message.body,
+                subject,
+                headers: Some(headers).filter(|headers| !headers.is_empty()),
+                body,
                 attempt,
                 token: token(&self.name, sequence, attempt),
             });

@@ -78,7 +78,7 @@ impl Stream for Seat {
                 }
                 let subject = if self.is(Mutant::NoFilter) { "" } else { subject };
                 state.created += 1;
-                let consumer = Consumer::new(name, subject, metadata, log).numbered(state.created);
+                let consumer = Consumer::new(state.created, name, subject, metadata, log);
                 let seen = consumer.state(log);
                 state.consumers.insert(name.to_owned(), consumer);
                 Some(seen)
